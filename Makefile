@@ -1,0 +1,46 @@
+# make demo   the main job on a simulated screen: installs what it needs, ends in runs/demo/report.html
+# make test   every test but the slow ones: installs what it needs
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+
+export RAY_USAGE_STATS_ENABLED = 0
+export MLFLOW_DISABLE_TELEMETRY = true
+
+.PHONY: install demo test lint slow lock jump benchmark clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+demo: install
+	$(BIN)/sweeper demo
+
+test: install
+	$(BIN)/pytest -n 2 --dist loadfile
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Studies that take minutes; each writes the result file that the README quotes.
+slow: install
+	$(BIN)/pytest -m slow
+
+jump: install
+	$(BIN)/sweeper run configs/jump_source3.yaml
+
+# Upgrade the pinned versions on purpose.
+lock: install
+	$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra dev --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info runs

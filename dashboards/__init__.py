@@ -1,0 +1,1 @@
+"""Stored results → numbers → Plotly figures → one HTML report."""

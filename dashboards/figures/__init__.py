@@ -1,0 +1,1 @@
+"""One module a figure: records → a frozen value of plain numbers → a Plotly figure."""

@@ -1,0 +1,82 @@
+"""The strength axis: log10 λ, with λ = 0 at a place of its own left of a break."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from dashboards.figures.style import MUTED
+from dashboards.text import number
+
+
+@dataclass(frozen=True)
+class StrengthAxis:
+    """Where each λ is drawn. Positions are log10 λ; λ = 0 stands at `zero`, left of the axis break.
+
+    Attributes:
+        zero: position of λ = 0.
+        gap: position of the axis break, between `zero` and the smallest λ > 0.
+        lowest, highest: positions of the smallest and largest swept λ > 0 (both `zero` when there is none).
+        ticks: (position, label) pairs.
+    """
+
+    zero: float
+    gap: float
+    lowest: float
+    highest: float
+    ticks: tuple[tuple[float, str], ...]
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Drawn range: a little room left of λ = 0 and right of the largest λ."""
+        pad = self._unit
+        return self.zero - 0.6 * pad, self.highest + pad
+
+    @property
+    def _unit(self) -> float:
+        return max(0.25, 0.07 * (self.highest - self.zero))
+
+    def place(self, adversarial_weight: float) -> float:
+        """Position of a λ ≥ 0; what lies between 0 and the swept range stays right of the break."""
+        if adversarial_weight <= 0:
+            return self.zero
+        return min(max(math.log10(adversarial_weight), self.gap), self.limits[1])
+
+
+def strength_axis(strengths: Iterable[float]) -> StrengthAxis:
+    """The axis for the swept λ (0 may be among them)."""
+    places = sorted({math.log10(value) for value in strengths if value > 0})
+    if not places:
+        return StrengthAxis(zero=0.0, gap=0.5, lowest=0.0, highest=0.0, ticks=((0.0, "0"),))
+    lowest, highest = places[0], places[-1]
+    step = max(0.5, 0.12 * (highest - lowest))
+    zero = lowest - step
+    return StrengthAxis(zero=zero, gap=lowest - 0.5 * step, lowest=lowest, highest=highest, ticks=_ticks(zero, lowest, highest))
+
+
+def _ticks(zero: float, lowest: float, highest: float) -> tuple[tuple[float, str], ...]:
+    decades = range(math.floor(lowest), math.ceil(highest) + 1)
+    steps = (1,) if highest - lowest > 2.5 else (1, 3) if highest - lowest > 1.2 else (1, 2, 5)
+    marks = [(exponent + math.log10(step), step * 10.0**exponent) for exponent in decades for step in steps]
+    inside = [(place, number(value)) for place, value in marks if lowest - 1e-9 <= place <= highest + 0.2]
+    if not inside:
+        inside = [(place, number(10.0**place)) for place in sorted({lowest, highest})]
+    return ((zero, "0"), *inside)
+
+
+def draw_axis(figure: go.Figure, axis: StrengthAxis, *, row: int, col: int, labels: bool, title: str | None = None) -> None:
+    """Set the x axis of one panel, with the break drawn across it."""
+    figure.update_xaxes(
+        range=list(axis.limits), tickvals=[place for place, _ in axis.ticks], ticktext=[label for _, label in axis.ticks],
+        showticklabels=labels, title_text=title, row=row, col=col,
+    )  # fmt: skip
+    if axis.highest > axis.zero:
+        figure.add_vline(x=axis.gap, line={"color": MUTED, "width": 1, "dash": "1px,5px"}, layer="below", row=row, col=col)
+        if labels:
+            figure.add_annotation(
+                x=axis.gap, y=0, yref="y domain", text="//", showarrow=False, yanchor="middle", bgcolor="white", borderpad=0,
+                font={"size": 12, "color": MUTED}, row=row, col=col,
+            )  # fmt: skip

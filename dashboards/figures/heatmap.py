@@ -1,0 +1,107 @@
+"""One composite over the whole grid of strengths: λ × margin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboards.figures.style import INK, MUTED, finish
+from dashboards.text import drawn, fixed, number
+from sweeper.search.composites import strength_composites
+
+# Light to dark in one hue each, so that the order survives in grey and for every colour vision.
+_SCALES = {
+    "biological": [[0.0, "#F2F7FC"], [0.5, "#6BAED6"], [1.0, "#084A8C"]],
+    "technical": [[0.0, "#FFF5EB"], [0.5, "#FD9A4E"], [1.0, "#8C3B04"]],
+}
+_TITLES = {"biological": "Biological composite B", "technical": "Technical composite T"}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A composite at every trained strength of one view; anchored: 0 = chance, 1 = best possible, higher is better.
+
+    `values[i][j]` belongs to `margins[i]` and `strengths[j]`; None where no cell of that strength was measured or planned.
+    """
+
+    view: str
+    role: str
+    strengths: tuple[float, ...]
+    margins: tuple[float, ...]
+    values: tuple[tuple[float | None, ...], ...]
+    marked: tuple[float, float] | None
+
+
+def composite_grid(frame: pd.DataFrame, *, view: str, role: str, marked: tuple[float, float] | None = None) -> Grid:
+    """Numbers of one heat map; `marked` is the (λ, margin) to outline, where it was trained."""
+    composites = strength_composites(frame, view=view)
+    strengths = tuple(sorted(composites["adversarial_weight"].unique().tolist()))
+    margins = tuple(sorted(composites["margin"].unique().tolist()))
+    found = {
+        (weight, margin): value
+        for weight, margin, value in zip(
+            composites["adversarial_weight"], composites["margin"], composites[role], strict=True
+        )
+        if pd.notna(value)
+    }
+    values = tuple(tuple(found.get((weight, margin)) for weight in strengths) for margin in margins)
+    inside = marked is not None and marked[0] in strengths and marked[1] in margins
+    return Grid(view, role, strengths, margins, values, marked if inside else None)
+
+
+def draw_grid(grid: Grid) -> go.Figure:
+    """Numbers written in the cells; strengths with nothing measured are grey and crossed; the marked one is outlined."""
+    columns, rows = len(grid.strengths), len(grid.margins)
+    figure = go.Figure(
+        go.Heatmap(
+            z=[list(row) for row in grid.values], x=list(range(columns)), y=list(range(rows)),
+            text=[[fixed(value) for value in row] for row in grid.values], texttemplate="%{text}", textfont={"size": 11},
+            colorscale=_SCALES[grid.role], xgap=2, ygap=2, hoverinfo="text",
+            hovertext=[
+                [
+                    drawn(f"λ = {number(weight)}, margin {number(margin)}: {fixed(value, 3)}")
+                    for weight, value in zip(grid.strengths, row, strict=True)
+                ]
+                for margin, row in zip(grid.margins, grid.values, strict=True)
+            ],
+            colorbar={"thickness": 10, "outlinewidth": 0, "tickfont": {"size": 10}, "len": 1.0},
+        )
+    )  # fmt: skip
+    for i, row in enumerate(grid.values):
+        for j, value in enumerate(row):
+            if value is None:
+                figure.add_annotation(x=j, y=i, text="×", showarrow=False, font={"size": 14, "color": MUTED})
+    if grid.marked is not None:
+        j, i = grid.strengths.index(grid.marked[0]), grid.margins.index(grid.marked[1])
+        figure.add_shape(
+            type="rect", x0=j - 0.48, x1=j + 0.48, y0=i - 0.46, y1=i + 0.46, line={"color": INK, "width": 2.5}
+        )  # fmt: skip
+    finish(figure, height=110 + 46 * rows, margin=(60, 10, 34, 46))
+    figure.update_layout(title={"text": _TITLES[grid.role], "x": 0, "xref": "paper", "font": {"size": 13}}, plot_bgcolor="#EEEEEE")
+    figure.update_xaxes(
+        tickvals=list(range(columns)), ticktext=[number(weight) for weight in grid.strengths], showgrid=False, ticks="",
+        title_text="adversarial weight λ", range=[-0.5, columns - 0.5], tickangle=0, tickfont={"size": 11},
+    )  # fmt: skip
+    figure.update_yaxes(
+        tickvals=list(range(rows)), ticktext=[number(margin) for margin in grid.margins], showgrid=False, ticks="",
+        title_text="margin m", range=[-0.5, rows - 0.5],
+    )  # fmt: skip
+    return figure
+
+
+def describe_grid(grid: Grid) -> str:
+    """The chart in words: where the composite is highest, and how many strengths have no value."""
+    flat = [
+        (value, weight, margin)
+        for margin, row in zip(grid.margins, grid.values, strict=True)
+        for weight, value in zip(grid.strengths, row, strict=True)
+    ]
+    known = [(value, weight, margin) for value, weight, margin in flat if value is not None]
+    if not known:
+        return f"{_TITLES[grid.role]}: nothing measured."
+    value, weight, margin = max(known, key=lambda item: item[0])
+    lost = len(flat) - len(known)
+    tail = f" {lost} of {len(flat)} strengths have no value." if lost else ""
+    return f"{_TITLES[grid.role]} over λ and margin: highest, {fixed(value)}, at λ = {number(weight)}, margin {number(margin)}.{tail}"

@@ -1,0 +1,56 @@
+"""Colours, layout and small drawing helpers shared by the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+# Okabe & Ito (2008), distinguishable with every common colour vision; roles also differ in marker shape.
+BIOLOGICAL = "#0072B2"
+TECHNICAL = "#D55E00"
+EFFECTIVE = "#7A5195"
+SAFE = "#009E73"
+UNSAFE = "#B2182B"
+INK = "#222222"
+MUTED = "#666666"
+GRID = "#E6E6E6"
+SYMBOLS = {"biological": "circle", "technical": "diamond"}
+COLOURS = {"biological": BIOLOGICAL, "technical": TECHNICAL}
+FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
+
+
+def tint(colour: str, alpha: float) -> str:
+    """`colour` ("#RRGGBB") with opacity `alpha` in [0, 1]."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha:g})"
+
+
+def finish(figure: go.Figure, *, height: int, margin: tuple[int, int, int, int] = (70, 30, 40, 55)) -> go.Figure:
+    """Common layout: white, no template, no legend; `margin` is (left, right, top, bottom) in pixels."""
+    left, right, top, bottom = margin
+    figure.update_layout(
+        template="none", height=height, autosize=True, showlegend=False, hovermode="closest",
+        margin={"l": left, "r": right, "t": top, "b": bottom},
+        paper_bgcolor="white", plot_bgcolor="white", font={"family": FONT, "size": 13, "color": INK},
+        hoverlabel={"bgcolor": "white", "font": {"color": INK, "size": 12}},
+    )  # fmt: skip
+    figure.update_xaxes(showline=True, linecolor=MUTED, gridcolor=GRID, zeroline=False, ticks="outside", tickcolor=MUTED)
+    figure.update_yaxes(showline=True, linecolor=MUTED, gridcolor=GRID, zeroline=False, ticks="outside", tickcolor=MUTED)
+    return figure
+
+
+def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Positions near `values`, at least `gap` apart and inside [low, high] where there is room; for labels at a line's end."""
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    placed = [min(max(values[i], low), high) for i in order]
+    for i in range(1, len(placed)):
+        placed[i] = max(placed[i], placed[i - 1] + gap)
+    if placed and placed[-1] > high:
+        placed[-1] = high
+        for i in range(len(placed) - 2, -1, -1):
+            placed[i] = min(placed[i], placed[i + 1] - gap)
+    positions = [0.0] * len(values)
+    for position, i in zip(placed, order, strict=True):
+        positions[i] = position
+    return positions

@@ -1,0 +1,85 @@
+"""The tidy results table as the report reads it: checked, in one order, folds averaged within a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from trainers.errors import InputError
+
+COLUMNS = (
+    "cell_id", "trainer", "adversarial_weight", "margin", "seed", "split", "view", "metric", "role",
+    "value", "status", "primary", "floor", "ceiling", "raw", "chance", "reason",
+)  # fmt: skip
+CONTROL = "control:"
+_NUMBERS = ("adversarial_weight", "margin", "value", "floor", "ceiling", "raw", "chance")
+_ORDER = ["view", "trainer", "margin", "adversarial_weight", "seed", "split", "role", "metric", "cell_id"]
+_SEED_KEYS = ["view", "trainer", "margin", "adversarial_weight", "metric", "role", "primary", "seed"]
+_LEVEL_KEYS = _SEED_KEYS[:-1]
+
+
+def checked(results: pd.DataFrame) -> pd.DataFrame:
+    """The table with every expected column, numbers as float64 and rows in one order, whatever order they came in.
+
+    Raises:
+        InputError: a column is missing.
+    """
+    missing = [column for column in COLUMNS if column not in results.columns]
+    if missing:
+        raise InputError(f"results table: column {missing[0]!r} is missing; it needs {', '.join(COLUMNS)}")
+    frame = results.loc[:, list(COLUMNS)].copy()
+    for column in _NUMBERS:
+        frame[column] = pd.to_numeric(frame[column]).astype("float64")
+    frame["primary"] = frame["primary"].astype("boolean").fillna(value=False).astype(bool)
+    return frame.sort_values(_ORDER, kind="stable", na_position="first", ignore_index=True)
+
+
+def trained(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of trained cells."""
+    return frame[~frame["trainer"].str.startswith(CONTROL)]
+
+
+def controls(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the non-trained reference embeddings."""
+    return frame[frame["trainer"].str.startswith(CONTROL)]
+
+
+def seed_means(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a (view, trainer, strength, metric, seed): plain means over the folds, of measured values in `ok` cells only."""
+    usable = frame[(frame["status"] == "ok") & frame["value"].notna()]
+    return usable.groupby(_SEED_KEYS, dropna=False, sort=True, as_index=False)[
+        ["value", "floor", "ceiling", "raw", "chance"]
+    ].mean()
+
+
+def level_means(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a (view, trainer, strength, metric): mean, sample s.d. over seeds (NaN for one seed), number of seeds n."""
+    return seed_means(frame).groupby(_LEVEL_KEYS, dropna=False, sort=True, as_index=False).agg(
+        mean=("value", "mean"), sd=("value", "std"), n=("value", "size"),
+        floor=("floor", "mean"), ceiling=("ceiling", "mean"), raw=("raw", "mean"), chance=("chance", "mean"),
+    )  # fmt: skip
+
+
+def cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a cell: where it sits, its status, and its reasons for lost or missing values joined in one line."""
+    keys = ["cell_id", "trainer", "view", "margin", "adversarial_weight", "seed", "split", "status"]
+    grouped = frame.groupby(keys, dropna=False, sort=False, as_index=False)
+    table: pd.DataFrame = grouped.agg(measured=("value", "count"), reason=("reason", _joined))
+    return table
+
+
+def metric_names(frame: pd.DataFrame, role: str) -> list[str]:
+    """Names of a role's metrics, primary ones first, then by name."""
+    rows = frame.loc[(frame["role"] == role) & frame["metric"].notna(), ["metric", "primary"]]
+    first = rows.groupby("metric")["primary"].any()
+    return sorted(first.index, key=lambda metric: (not first[metric], metric))
+
+
+def missing_reason(frame: pd.DataFrame, metric: str) -> str:
+    """Why `metric` has no value where it has none: the distinct reasons, in one line."""
+    return _joined(frame.loc[(frame["metric"] == metric) & frame["value"].isna(), "reason"])
+
+
+def _joined(reasons: Iterable[object]) -> str:
+    return "; ".join(dict.fromkeys(str(reason) for reason in reasons if isinstance(reason, str) and reason))

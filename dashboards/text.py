@@ -1,0 +1,66 @@
+"""How numbers and names are written for people."""
+
+from __future__ import annotations
+
+import html
+import math
+
+MISSING = "–"
+_NAMES = {
+    "control:raw": "raw features (uncorrected)",
+    "control:batch_standardised": "standardised per batch",
+    "control:random": "random embedding",
+    "control:label_shuffled": "trained on shuffled labels",
+    "held_out_plates": "held-out plates",
+    "held_out_batches": "held-out batches",
+}
+_QUESTIONS = {
+    "held_out_plates": "Correct this screen: batches seen in training, scored on plates or wells the encoder never saw.",
+    "held_out_batches": "Generalise to a new batch: scored on batches the encoder never saw.",
+}
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`value` with `digits` significant digits and no exponent between 0.0001 and 100 000; "–" when absent or not finite."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e5:
+        return f"{value:.{digits - 1}e}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    written = f"{value:.{decimals}f}"
+    return (written.rstrip("0").rstrip(".") if "." in written else written).replace("-", "−")
+
+
+def fixed(value: float | None, decimals: int = 2) -> str:
+    """`value` with a fixed number of decimals, so that a column of scores lines up; "–" when absent or not finite."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
+def percent(value: float | None) -> str:
+    """A share in [0, 1] as whole per cent; never "100 %" or "0 %" for what is not exactly that."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if 0 < value < 0.01:
+        return "<1 %"
+    if 0.99 < value < 1:
+        return ">99 %"
+    return f"{100 * value:.0f} %"
+
+
+def name(key: str) -> str:
+    """The reader's word for a control, view or metric; an unknown key with its underscores opened."""
+    return _NAMES.get(key, key.removeprefix("control:").replace("_", " "))
+
+
+def question(view: str) -> str:
+    """What an evaluation view answers, in one sentence; "" for a view with no known question."""
+    return _QUESTIONS.get(view, "")
+
+
+def drawn(text: str) -> str:
+    """`text` made inert for Plotly, which reads tags in titles, labels and hover boxes."""
+    return html.escape(text, quote=False)

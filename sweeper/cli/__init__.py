@@ -1,0 +1,80 @@
+"""The command line: one module a verb. Nothing heavy is imported before a verb runs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from sweeper import __version__
+from sweeper.errors import InputError, SweepFailedError
+
+VERBS = {
+    "demo": "simulated screen → real sweep → report, in minutes",
+    "simulate": "write a simulated screen and its ground truth",
+    "validate": "check a configuration and its screen",
+    "plan": "dry run: cells done, cells missing, estimated time",
+    "run": "run what is missing of a sweep, then decide and report",
+    "status": "how far a sweep is, and what it says so far",
+    "report": "rebuild results, decision and report from the store",
+}
+
+EXIT_FAILED = 1
+EXIT_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+_EPILOG = """examples:
+  sweeper demo                                   try it: no data, no GPU, no server
+  sweeper validate configs/jump_source3.yaml     is my screen readable?
+  sweeper plan configs/jump_source3.yaml         how long will it take?
+  sweeper run configs/jump_source3.yaml          run it; the same command resumes it
+  sweeper report runs/jump_source3               rebuild the report from the store
+
+exit codes: 0 done · 1 the sweep failed · 2 the input is wrong (one line says what) · 130 interrupted"""
+
+
+def _parser(verb: str | None) -> argparse.ArgumentParser:
+    """The parser; only the module of the verb in hand is imported."""
+    parser = argparse.ArgumentParser(
+        prog="sweeper",
+        description="How strongly may I correct for batch before I erase biology?",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sweeper {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="verb", required=True)
+    for name, summary in VERBS.items():
+        if name == verb:
+            module = importlib.import_module(f"sweeper.cli.{name}")
+            child = verbs.add_parser(
+                name,
+                help=summary,
+                description=module.__doc__,
+                epilog=module.EXAMPLE,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+            module.add_arguments(child)
+            child.set_defaults(run=module.run)
+        else:
+            verbs.add_parser(name, help=summary)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    verb = next((word for word in given if word in VERBS), None)
+    options = _parser(verb).parse_args(given)
+    try:
+        code: int = options.run(options)
+    except InputError as error:
+        print(f"sweeper: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_INPUT
+    except SweepFailedError as error:
+        print(f"sweeper: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("sweeper: interrupted; finished cells are kept, the same command continues", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return code

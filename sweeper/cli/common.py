@@ -1,0 +1,89 @@
+"""What several verbs share: the configuration argument and the progress line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweeper.config import SweepConfig
+    from sweeper.sweep import Event
+
+QUIET_SECONDS = 10.0
+"""Without a terminal, progress is printed at most this often."""
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """CONFIG and --set."""
+    parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="the sweep's configuration")
+    add_overrides(parser)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """--set."""
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="override a key of the configuration, e.g. --set abra.steps=200 --set seeds=3 (repeatable)",
+    )
+
+
+def read_config(options: argparse.Namespace) -> SweepConfig:
+    """The validated configuration that the arguments name."""
+    from sweeper.config import load_config
+
+    return load_config(options.config, options.overrides)
+
+
+def warn(text: str) -> None:
+    """One warning on stderr."""
+    print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """"42 s", "3 min 20 s", "2 h 05 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class ProgressLine:
+    """Cells done, rate and time left, on stderr: one line that is rewritten on a terminal, else a line now and then."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._at_start = 0
+        self._last = 0.0
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        if event.kind == "round":
+            self._line(event.note)
+        elif event.kind == "start":
+            self._began, self._at_start = time.monotonic(), event.cells_done
+            self._line(f"{event.cells} cells: {event.cells_done} done, {event.cells - event.cells_done} to do")
+        elif event.kind == "cells" or self._terminal or time.monotonic() - self._last > QUIET_SECONDS:
+            self._last = time.monotonic()
+            elapsed = self._last - self._began
+            worked = event.cells_done - self._at_start + 0.7 * event.training  # scoring comes after training
+            left = "" if worked <= 0 else f", about {duration(elapsed / worked * max(0.0, event.cells - self._at_start - worked))} left"
+            done = event.cells_done == event.cells
+            text = f"{event.cells_done}/{event.cells} cells, {event.training:.0f} in training, {duration(elapsed)}{'' if done else left}"
+            if self._terminal:
+                print(f"\r\033[K{text}", end="\n" if done else "", file=sys.stderr, flush=True)
+            else:
+                self._line(text)
+
+    @staticmethod
+    def _line(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,48 @@
+"""Dry run: which cells are done and which are missing, and about how long they will take. Writes nothing."""
+
+from __future__ import annotations
+
+import argparse
+
+from sweeper.cli.common import add_config, duration, read_config
+
+EXAMPLE = """examples:
+  sweeper plan configs/jump_source3.yaml
+  sweeper plan configs/jump_source3.yaml --set seeds=8 --no-estimate"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `sweeper plan`."""
+    add_config(parser)
+    parser.add_argument("--no-estimate", action="store_true", help="do not train a few steps to estimate the time")
+
+
+def run(options: argparse.Namespace) -> int:
+    """The verb."""
+    from sweeper.estimate import estimate_seconds, local_workers
+    from sweeper.sweep import prepare
+
+    prepared = prepare(read_config(options))
+    config = prepared.config
+    cells = prepared.known_cells()
+    done = prepared.store.finished()
+    missing = [cell for cell in cells if cell.cell_id not in done]
+    trained = [cell for cell in missing if not cell.is_control]
+    print(f"sweep:     {config.name} ({prepared.sweep_id}) in {prepared.store.folder}")
+    grid = config.strengths.grid()
+    weights = sorted({weight for weight, _ in grid})
+    print(f"strengths: {len(weights)} adversarial weights × {len(grid) // len(weights)} margins × {len(config.seeds)} seeds")
+    print(f"           λ = {', '.join(f'{weight:g}' for weight in weights)}")
+    for view, folds in prepared.folds.items():
+        print(f"view:      {view}, {folds} split{'s' if folds > 1 else ''} a seed")
+    print(f"cells:     {len(cells)}: {len(cells) - len(missing)} done, {len(missing)} missing ({len(trained)} to train)")
+    search = config.optuna
+    if search.rounds:
+        views = sum(prepared.folds.values())
+        each = search.strengths_per_round * len(config.seeds) * views
+        print(f"optuna:    {search.rounds} rounds, up to {each} further cells each")
+    if missing and not options.no_estimate:
+        workers = local_workers(config.executor)
+        seconds = estimate_seconds(prepared, missing, workers=workers)
+        print(f"estimate:  about {duration(seconds)} on {workers} worker{'s' if workers > 1 else ''} of this machine")
+    return 0

@@ -1,0 +1,24 @@
+"""Rebuild results.parquet, decision.json and report.html from the stored cells alone."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+EXAMPLE = """example:
+  sweeper report runs/demo"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `sweeper report`."""
+    parser.add_argument("folder", type=Path, help="the folder of a sweep")
+
+
+def run(options: argparse.Namespace) -> int:
+    """The verb."""
+    from sweeper.cli.outputs import print_summary, write_outputs
+    from sweeper.store import Store
+
+    store = Store(options.folder.absolute())
+    print_summary(store, write_outputs(store))
+    return 0

@@ -1,0 +1,49 @@
+"""Check a configuration, its screen and every split, and say what would be swept. Writes nothing."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sweeper.cli.common import add_overrides, warn
+
+EXAMPLE = """examples:
+  sweeper validate configs/jump_source3.yaml
+  sweeper validate --keys                        every key of a configuration, its default and its meaning"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `sweeper validate`."""
+    parser.add_argument("config", type=Path, metavar="CONFIG.yaml", nargs="?", help="the sweep's configuration")
+    parser.add_argument("--keys", action="store_true", help="print every key with its default and meaning")
+    add_overrides(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """The verb."""
+    from sweeper.config import documented_keys, load_config
+    from sweeper.errors import InputError
+    from sweeper.sweep import prepare
+
+    if options.keys:
+        for key, default, meaning in documented_keys():
+            print(f"{key}{f' = {default}' if default else ''}\n    {meaning}")
+        return 0
+    if options.config is None:
+        raise InputError("validate: give a CONFIG.yaml, or --keys")
+    prepared = prepare(load_config(options.config, options.overrides))
+    for warning in prepared.warnings:
+        warn(warning)
+    wells = prepared.screen.wells
+    cells = prepared.known_cells()
+    print(f"screen:    {len(wells)} rows × {prepared.screen.features.shape[1]} features, {prepared.screen.fingerprint[:19]}…")
+    for column in ("batch", "plate", "perturbation", "target", "cell_type"):
+        if wells[column].notna().any():
+            print(f"           {wells[column].nunique()} {column}")
+    print(f"controls:  {(wells['control_type'] == 'negative').sum()} negative, {(wells['control_type'] == 'positive').sum()} positive")
+    for view, folds in prepared.folds.items():
+        print(f"view:      {view}, {folds} split{'s' if folds > 1 else ''} a seed")
+    grid = prepared.config.strengths.grid()
+    print(f"strengths: {len(grid)} × {len(prepared.config.seeds)} seeds → {len(cells)} cells with controls")
+    print("valid")
+    return 0

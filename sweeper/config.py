@@ -1,0 +1,305 @@
+"""The configuration of a sweep: YAML in, one frozen value out; every key is documented where it is declared."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sweeper.decision.settings import DecisionSettings
+from sweeper.errors import ConfigError
+from sweeper.metrics.evaluation import PanelOptions
+from trainers.abra.settings import AbraSettings
+from trainers.screens.readers import ScreenSpec
+from trainers.screens.simulate import SimulationSpec
+from trainers.screens.splits import ViewSpec
+
+SIGNIFICANT_DIGITS = 4
+"""Strengths are rounded to this many significant digits, so that a strength has one spelling and one content hash."""
+
+
+def round_strength(value: float) -> float:
+    """Round to `SIGNIFICANT_DIGITS`; 0 stays 0."""
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LogRange(_Section):
+    """A log-spaced range of adversarial weights."""
+
+    low: float = Field(gt=0, description="Smallest adversarial weight above 0.")
+    high: float = Field(gt=0, description="Largest adversarial weight.")
+    count: int = Field(ge=1, description="How many weights, ends included, log-spaced. 0 is added to them.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.high < self.low or (self.count > 1 and self.high == self.low):
+            raise ValueError(f"high must be above low, got low {self.low:g} and high {self.high:g}")
+        return self
+
+    def values(self) -> tuple[float, ...]:
+        """The weights, rounded, ascending."""
+        if self.count == 1:
+            return (round_strength(self.low),)
+        ratio = math.log(self.high / self.low) / (self.count - 1)
+        return tuple(round_strength(self.low * math.exp(ratio * i)) for i in range(self.count))
+
+
+class Strengths(_Section):
+    """The grid of correction strengths: every adversarial weight with every margin."""
+
+    adversarial_weight: LogRange | tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        default=LogRange(low=0.1, high=1000.0, count=13),
+        description="Adversarial weights λ: a list, or {low, high, count} log-spaced. λ = 0 is always added.",
+    )
+    margin: tuple[Annotated[float, Field(ge=0, lt=math.pi / 2)], ...] = Field(
+        default=(0.0, 0.3), min_length=1, description="Angular margins m in radians, 0 ≤ m < π/2."
+    )
+
+    def grid(self) -> tuple[tuple[float, float], ...]:
+        """All (adversarial_weight, margin), sorted, without repeats, λ = 0 included."""
+        weights = self.adversarial_weight
+        listed = weights.values() if isinstance(weights, LogRange) else tuple(round_strength(w) for w in weights)
+        return tuple((w, m) for w in sorted({0.0, *listed}) for m in sorted({round_strength(m) for m in self.margin}))
+
+
+class OptunaSearch(_Section):
+    """Further strengths proposed by Optuna after the grid, in rounds, on the technical and the biological composite."""
+
+    rounds: int = Field(default=0, ge=0, description="Rounds of proposals after the grid; 0 switches Optuna off.")
+    strengths_per_round: int = Field(default=4, ge=1, description="Strengths proposed in a round.")
+    low: float = Field(default=0.1, gt=0, description="Smallest adversarial weight that may be proposed.")
+    high: float = Field(default=1000.0, gt=0, description="Largest adversarial weight that may be proposed.")
+    margin: tuple[Annotated[float, Field(ge=0, lt=math.pi / 2)], ...] | None = Field(
+        default=None, description="Margins that may be proposed; none: those of the grid."
+    )
+    seed: int = Field(default=0, description="Seed of the sampler.")
+    startup_trials: int = Field(default=10, ge=0, description="Trials before TPE replaces random draws.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.high <= self.low:
+            raise ValueError(f"high must be above low, got low {self.low:g} and high {self.high:g}")
+        return self
+
+
+class ExecutorOptions(_Section):
+    """How packs of cells are run by Ray Tune."""
+
+    pack_size: int | None = Field(
+        default=None, ge=1, description="Cells trained together in one process; none: spread over the workers, at most 96."
+    )
+    cpus_per_pack: float = Field(default=1.0, gt=0, description="CPUs (and torch threads) a pack is granted.")
+    gpus_per_pack: float = Field(default=0.0, ge=0, description="GPU share a pack is granted, e.g. 0.25.")
+    memory_gb_per_pack: float | None = Field(default=None, gt=0, description="Memory Ray reserves for a pack, in GB.")
+    max_failures: int = Field(default=2, ge=0, description="How often a pack whose worker died is started again.")
+    checkpoint_every: int = Field(
+        default=0, ge=0, description="Optimiser steps between checkpoints of a pack in training; 0: none (short trainings)."
+    )
+
+
+class TrackingOptions(_Section):
+    """The MLflow mirror."""
+
+    enabled: bool = Field(default=True, description="Mirror the sweep to MLflow.")
+    uri: str | None = Field(
+        default=None, description="Tracking URI; none: MLFLOW_TRACKING_URI, else sqlite in the sweep's folder."
+    )
+
+
+class SweepConfig(_Section):
+    """Everything a sweep is made of."""
+
+    name: str = Field(min_length=1, max_length=200, description="Name of the sweep: title of the report, MLflow run name.")
+    folder: Path | None = Field(default=None, description="Output folder; none: runs/<name>. Relative to where you are.")
+    screen: ScreenSpec | None = Field(default=None, description="The screen to read. Paths are relative to this file.")
+    simulate: SimulationSpec | None = Field(default=None, description="A simulated screen instead of `screen`.")
+    normalise: Literal["none", "batch", "plate", "plate_controls"] = Field(
+        default="none", description="Input normalisation of the screen: per batch, per plate, or by each plate's controls."
+    )
+    views: tuple[ViewSpec, ...] = Field(min_length=1, description="Evaluation views; each is scored on its own.")
+    held_out_perturbations: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of perturbations no encoder sees; profiling and retrieval use them."
+    )
+    trainer: Literal["abra"] = Field(default="abra", description="What is trained; its settings stand under its name.")
+    abra: AbraSettings = Field(default_factory=AbraSettings, description="Settings of the ABRA reconstruction.")
+    strengths: Strengths = Field(default_factory=Strengths, description="The grid of correction strengths.")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(0, 1, 2, 3, 4), min_length=1, description="Seeds; each means split + initialisation + order. A number n: 0..n-1."
+    )
+    optuna: OptunaSearch = Field(default_factory=OptunaSearch, description="Strengths proposed by Optuna, in rounds.")
+    metrics: tuple[str, ...] | None = Field(default=None, description="Metrics of the panel; none: all.")
+    panel: PanelOptions = Field(default_factory=PanelOptions, description="Options of the metrics.")
+    decision: DecisionSettings = Field(description="What decides, declared before the sweep.")
+    executor: ExecutorOptions = Field(default_factory=ExecutorOptions, description="How packs are run.")
+    tracking: TrackingOptions = Field(default_factory=TrackingOptions, description="The MLflow mirror.")
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_of_seeds(cls, value: Any) -> Any:
+        return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _deciding_view(cls, data: Any) -> Any:
+        """The first view decides unless the decision names another."""
+        if isinstance(data, Mapping) and isinstance(views := data.get("views"), Sequence) and views:
+            decision = data.get("decision") or {}
+            first = views[0].get("view") if isinstance(views[0], Mapping) else None
+            if isinstance(decision, Mapping) and "deciding_view" not in decision and first is not None:
+                return {**data, "decision": {**decision, "deciding_view": first}}
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.screen is None) == (self.simulate is None):
+            raise ValueError("give either `screen` (a file) or `simulate`, not both and not neither")
+        names = [view.view for view in self.views]
+        if len(set(names)) != len(names):
+            raise ValueError(f"views: each view once, got {', '.join(names)}")
+        if self.decision.deciding_view not in names:
+            raise ValueError(
+                f"decision.deciding_view: '{self.decision.deciding_view}' is not among the views ({', '.join(names)})"
+            )
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds: a seed is repeated")
+        return self
+
+    @property
+    def output(self) -> Path:
+        """Absolute output folder."""
+        return (self.folder if self.folder is not None else Path("runs") / self.name).absolute()
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice (plain YAML keeps the last one in silence)."""
+
+
+def _mapping_without_repeats(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)  # type: ignore[no-untyped-call]
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
+        seen.add(key)
+    return dict(loader.construct_mapping(node, deep=True))
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
+
+
+def parse_yaml(text: str, source: str) -> dict[str, Any]:
+    """Parse safe YAML whose top level is a mapping; errors name `source` and the line."""
+    try:
+        data = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        raise ConfigError(f"{source}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{source}: expected keys and values at the top level, got {type(data).__name__}")
+    return data
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{matches[0]}'?" if matches else ""
+
+
+def _known_keys(root: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Keys of the section that holds `location`, for a suggestion."""
+    model: Any = root
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
+        if field is None:
+            return []
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+    return list(model.model_fields) if hasattr(model, "model_fields") else []
+
+
+def _first_line(error: ValidationError, source: str, root: type[BaseModel] = SweepConfig) -> str:
+    """One line for the first error, with the number of further ones."""
+    first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
+    location = tuple(part for part in first["loc"] if not (isinstance(part, str) and ("[" in part or part == "LogRange")))
+    key = ".".join(str(part) for part in location) or "top level"
+    if first["type"] == "extra_forbidden":
+        text = f"unknown key '{key}'{_nearest(str(location[-1]), _known_keys(root, location))}"
+    else:
+        message = first["msg"].removeprefix("Value error, ")
+        given = "" if first["type"] in {"value_error", "missing"} else f", got {first['input']!r}"
+        text = f"{key}: {message}{given}"
+    more = len(error.errors()) - 1
+    return f"{source}: {text}" + (f" (and {more} more)" if more else "")
+
+
+def build_simulation(overrides: Sequence[str]) -> SimulationSpec:
+    """A simulation from key=value overrides of its defaults; raises `ConfigError` naming the key."""
+    try:
+        return SimulationSpec.model_validate(apply_overrides({}, overrides))
+    except ValidationError as error:
+        raise ConfigError(_first_line(error, "--set", SimulationSpec)) from None
+
+
+def build_config(data: Mapping[str, Any], source: str) -> SweepConfig:
+    """Validate plain values into a `SweepConfig`; raises `ConfigError` naming `source` and the key."""
+    try:
+        return SweepConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_first_line(error, source)) from None
+
+
+def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Set dotted keys, `abra.steps=200`; the value is YAML. Raises `ConfigError` for what is not key=value."""
+    merged: dict[str, Any] = dict(data)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {override}: expected key=value, e.g. --set abra.steps=200")
+        *path, last = key.split(".")
+        node = merged
+        for part in path:
+            child = node.get(part)
+            node[part] = dict(child) if isinstance(child, Mapping) else {}
+            node = node[part]
+        node[last] = yaml.safe_load(text)
+    return merged
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
+    """Read a sweep's YAML; paths of the screen become absolute, relative to the file. Raises `ConfigError`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError(f"{path}: cannot read the configuration: {reason}") from None
+    config = build_config(apply_overrides(parse_yaml(text, str(path)), overrides), str(path))
+    if config.screen is not None:
+        absolute = (path.parent / config.screen.path).resolve()
+        config = config.model_copy(update={"screen": config.screen.model_copy(update={"path": absolute})})
+    return config
+
+
+def documented_keys() -> Iterator[tuple[str, str, str]]:
+    """Every key with its default and its meaning: (dotted key, default, description)."""
+    yield from _document(SweepConfig, "")
+
+
+def _document(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+    for name, field in model.model_fields.items():
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        nested = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+        default = "required" if field.is_required() else "" if nested else repr(field.get_default(call_default_factory=True))
+        yield f"{prefix}{name}", default, field.description or ""
+        if nested is not None:
+            yield from _document(nested, f"{prefix}{name}.")

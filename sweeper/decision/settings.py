@@ -1,0 +1,63 @@
+"""What a user may set about the decision, and the defaults of its method."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class DecisionSettings(BaseModel):
+    """Fix these before looking at the results: δ and the composites are judgements, not parameters to tune."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    deciding_view: str = Field(min_length=1, description="The evaluation view whose curve makes the rule.")
+    delta: Share = Field(0.10, description="Loss of biology that counts: a share of its peak above the floor.")
+    deltas: tuple[Share, ...] = Field(
+        (0.05, 0.10, 0.20), description="Losses at which the bracket is also reported; `delta` is always among them."
+    )
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="One-sided level of every bound.")
+    epsilon_technical: Share = Field(
+        0.05, description="Smallest technical change that counts, on the anchored scale (0 floor, 1 ceiling)."
+    )
+    epsilon_effective: Share = Field(
+        0.10, description="A strength is effective when it has all but this share of the technical gain."
+    )
+    min_strengths: Annotated[int, Field(ge=2)] = Field(6, description="Fewest strengths λ > 0; λ = 0 is always needed.")
+    min_seeds: Annotated[int, Field(ge=2)] = Field(3, description="Fewest seeds that finished at every strength.")
+    min_degrees_of_freedom: Annotated[int, Field(ge=1)] = Field(
+        10, description="Fewest pooled residual degrees of freedom, (levels − 1) × (seeds − 1)."
+    )
+    max_collapse_rate: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.34, description="A strength that loses a greater share of its runs is unstable and left out."
+    )
+    collapse_deviations: Annotated[float, Field(gt=0)] = Field(
+        5.0, description="A run this many robust standard deviations below its level is collapsed."
+    )
+    kernel_width: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="Standard deviation, in decades of λ, of the kernel that smooths the noise variance."
+    )
+    draws: Annotated[int, Field(ge=100)] = Field(20_000, description="Monte Carlo draws behind each critical value.")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of the Monte Carlo draws.")
+    primary_biological: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Metrics of the biological composite; none named: those marked primary."
+    )
+    primary_technical: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Metrics of the technical composite; none named: those marked primary."
+    )
+
+    @model_validator(mode="after")
+    def _named_once(self) -> DecisionSettings:
+        for field in ("primary_biological", "primary_technical"):
+            names = getattr(self, field) or ()
+            if len(set(names)) != len(names):
+                raise ValueError(f"{field} names a metric twice: {', '.join(names)}")
+        return self
+
+    @property
+    def all_deltas(self) -> tuple[float, ...]:
+        """Every δ that is reported, ascending, `delta` included."""
+        return tuple(sorted({*self.deltas, self.delta}))

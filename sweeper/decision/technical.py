@@ -1,0 +1,91 @@
+"""The technical side of the curve: whether batch removal improves, from which strength on, and whether it falls again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from sweeper.decision.noise import Draws, Noise, ratio
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Technical:
+    """What strength does to batch removal; T on the anchored scale.
+
+    Attributes:
+        baseline: T at λ = 0.
+        best: highest level mean.
+        rise: median-unbiased estimate of max T − T(0): the plain maximum of noisy means is too high.
+        rise_lower: lower bound of the same.
+        has_effect: `rise` ≥ ε_T.
+        saturated: at least two levels have all but ε_E of the gain, so that a further strength would add little.
+        lambda_effective: smallest λ > 0 whose mean has all but ε_E of the gain; None without an effect.
+        lambda_effective_upper: its upper bound.
+    """
+
+    baseline: float
+    best: float
+    rise: float
+    rise_lower: float
+    has_effect: bool
+    saturated: bool
+    lambda_effective: float | None
+    lambda_effective_upper: float | None
+
+
+def assess_technical(
+    strengths: tuple[float, ...],
+    means: Array,
+    noise: Noise,
+    draws: Draws,
+    *,
+    epsilon_technical: float,
+    epsilon_effective: float,
+    confidence: float,
+) -> Technical:
+    """Rise, saturation and effective strength from level means (L,) with λ = 0 first.
+
+    The rise is max over l of (difference to λ = 0 − quantile·SE), with the median of the many-to-one max-t for the
+    estimate (half-median-unbiased, Chernozhukov, Lee & Rosen 2013) and its `confidence` quantile for the lower bound.
+    The upper bound of λ_E is the `confidence` quantile of λ_E over level means drawn anew with the fitted noise.
+    """
+    error = np.sqrt((noise.variance[1:] + noise.variance[0]) / noise.n_seeds)
+    drawn = np.sqrt((draws.variance[:, 1:] + draws.variance[:, [0]]) / noise.n_seeds)
+    highest = ratio(draws.errors[:, 1:] - draws.errors[:, [0]], drawn).max(axis=1)
+    gain = means[1:] - means[0]
+    rise, lower = (float((gain - np.quantile(highest, q) * error).max()) for q in (0.5, confidence))
+    has_effect = rise >= epsilon_technical
+    reached = means >= _threshold(means, epsilon_effective)
+    again = means + draws.errors
+    first = np.argmax(again[:, 1:] >= _threshold(again, epsilon_effective)[:, None], axis=1) + 1
+    upper = int(np.quantile(first, confidence, method="inverted_cdf"))
+    return Technical(
+        baseline=float(means[0]),
+        best=float(means.max()),
+        rise=rise,
+        rise_lower=lower,
+        has_effect=has_effect,
+        saturated=bool(has_effect and reached[1:].sum() >= 2),
+        lambda_effective=strengths[1 + int(np.argmax(reached[1:]))] if has_effect else None,
+        lambda_effective_upper=strengths[upper] if has_effect else None,
+    )
+
+
+def _threshold(means: Array, epsilon: float) -> Array:
+    """T(0) + (1 − ε_E)·(max T − T(0)) along the last axis; without any gain only the maximum itself reaches it."""
+    threshold: Array = means[..., 0] + (1 - epsilon) * (means[..., 1:].max(axis=-1) - means[..., 0])
+    return threshold
+
+
+def technical_falls(
+    means: Array, noise: Noise, *, peak: int, at: int, epsilon_technical: float, confidence: float
+) -> bool:
+    """Whether T at level `at` is shown to lie ε_T or more below T at level `peak` (one-sided t)."""
+    error = np.sqrt((noise.variance[peak] + noise.variance[at]) / noise.n_seeds)
+    quantile = student.ppf(confidence, min(noise.degrees[peak], noise.degrees[at]))
+    return bool(means[peak] - means[at] - quantile * error >= epsilon_technical)

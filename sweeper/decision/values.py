@@ -1,0 +1,161 @@
+"""What is known about one trade-off curve: plain values, ready to be drawn or written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sweeper.decision.bracket import Bracket
+from sweeper.decision.curve import LeftOut, MetricUse
+from sweeper.decision.states import State
+from sweeper.decision.technical import Technical
+
+
+@dataclass(frozen=True)
+class LevelMean:
+    """A level mean and its two-sided interval (90 % at confidence 0.95), seed effects removed; anchored scale."""
+
+    mean: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class Level:
+    """One strength of the curve.
+
+    Attributes:
+        kept: it lost at most the tolerated share of its runs and takes part in the decision.
+        recorded: runs recorded.
+        lost: runs that failed, ran out of memory or collapsed.
+        collapse_rate: lost / recorded.
+        biological, technical: over the complete seeds; None where the level is not kept or the curve not judged.
+    """
+
+    strength: float
+    kept: bool
+    recorded: int
+    lost: int
+    collapse_rate: float
+    biological: LevelMean | None = None
+    technical: LevelMean | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a strength with a seed, all folds together.
+
+    Attributes:
+        status: "ok", "collapsed", "failed", "oom", "incomplete" (a metric is missing) or "screened" (fell far below its
+            level); strength-seed pairs that were never recorded are not listed.
+        used: it takes part in the decision: ok, and its seed is ok at every kept strength.
+        biological, technical: composites, anchored scale; None where a metric is missing.
+    """
+
+    strength: float
+    seed: int
+    status: str
+    used: bool
+    biological: float | None
+    technical: float | None
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The curve judged at one δ.
+
+    Attributes:
+        delta: the loss that counts.
+        state: as it would be if this δ decided.
+        safe_up_to, unsafe_from: the drawdown bracket.
+        technical_falls: T at `unsafe_from` is shown to be ε_T or more below T at the best biology before it.
+        window: (upper bound of λ_E, safe_up_to); None when empty or when either end is missing.
+        recommended: smallest trained λ in the window.
+        detectable_drop: loss that would have been established with 80 % power, as a share of the peak; above 1: none.
+        psi: δ·√S/σ; below 2 expect INCONCLUSIVE. None without noise.
+    """
+
+    delta: float
+    state: State
+    safe_up_to: float | None
+    unsafe_from: float | None
+    technical_falls: bool
+    window: tuple[float, float] | None
+    recommended: float | None
+    detectable_drop: float
+    psi: float | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the data say about the point, at `DecisionSettings.delta`.
+
+    Attributes:
+        peak: median of the three best biological level means, anchored scale: the unit of `sigma` and of losses.
+        lambda_peak: strength of the best biological level mean; flat tops make it arbitrary, so nothing rests on it
+            but the comparison of T.
+        signal_lower: lower bound of the highest true biological level.
+        sigma: seed standard deviation of the biological composite, seed effects removed, in units of the peak.
+        safe_up_to, unsafe_from: the drawdown bracket of λ_OC.
+        lambda_ni: bracket of "no worse than uncorrected"; secondary.
+        technical: rise, saturation and effective strength of batch removal.
+        technical_falls, window, recommended: as in `Sensitivity`.
+        biology_at_effective: biological level mean at λ_E, anchored scale; compares margins.
+        detectable_drop, psi: as in `Sensitivity`.
+        metric_brackets: drawdown bracket of every primary biological metric by itself.
+        earliest_metric: the one whose loss is established at the smallest strength; None: at none.
+    """
+
+    peak: float
+    lambda_peak: float
+    signal_lower: float
+    sigma: float
+    safe_up_to: float | None
+    unsafe_from: float | None
+    lambda_ni: Bracket
+    technical: Technical
+    technical_falls: bool
+    window: tuple[float, float] | None
+    recommended: float | None
+    biology_at_effective: float | None
+    detectable_drop: float
+    psi: float | None
+    metric_brackets: Mapping[str, Bracket]
+    earliest_metric: str | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The judgement of one trade-off curve, and everything a report draws of it.
+
+    Attributes:
+        trainer: None when the table could not be read that far.
+        delta, confidence: as in the settings.
+        state: exactly one, see `STATES`.
+        reasons: why, in plain sentences; for INVALID_INPUT and INSUFFICIENT_DATA what to mend or to add.
+        levels: every recorded strength, ascending.
+        runs: every recorded run, by strength and seed.
+        seeds: the complete seeds the decision rests on.
+        metrics, left_out: what the composites are made of, and what they lack.
+        controls: untrained embedding → role → composite.
+        lambda_unstable: smallest λ that lost too many runs.
+        estimate: None when the data do not suffice to look.
+        sensitivity: one entry a δ, ascending; empty without an estimate.
+    """
+
+    view: str
+    margin: float
+    trainer: str | None
+    delta: float
+    confidence: float
+    state: State
+    reasons: tuple[str, ...]
+    levels: tuple[Level, ...] = ()
+    runs: tuple[Run, ...] = ()
+    seeds: tuple[int, ...] = ()
+    metrics: tuple[MetricUse, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    controls: Mapping[str, Mapping[str, float | None]] | None = None
+    lambda_unstable: float | None = None
+    estimate: Estimate | None = None
+    sensitivity: tuple[Sensitivity, ...] = ()

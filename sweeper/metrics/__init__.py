@@ -1,0 +1,1 @@
+"""The panel: named, oriented functions of embeddings and their table of wells."""

@@ -1,0 +1,1 @@
+"""Biological metrics: how much of the phenotype is left in the embedding."""

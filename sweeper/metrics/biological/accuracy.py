@@ -1,0 +1,107 @@
+"""Classification: does a classifier fitted on the training wells still know the perturbation on the test wells?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from sweeper.metrics.classifier import LinearClassifier, balanced_accuracy, fit
+from sweeper.metrics.evaluation import BoolArray, Evaluation, Measurement, Metric
+from trainers.base import FloatArray
+
+
+def perturbation_accuracy(evaluation: Evaluation) -> Measurement:
+    """Chance-corrected balanced accuracy on the test wells of perturbations seen in training; ≤ 1, 1 is best.
+
+    A fresh linear classifier of the C non-negative training perturbations is fitted on the training embeddings. Raw
+    is the balanced accuracy, chance 1/C, value (raw - 1/C) / (1 - 1/C), below 0 when the encoder misleads.
+    """
+    return _corrected(evaluation, evaluation.test, evaluation.test_wells, "test")
+
+
+def in_distribution_accuracy(evaluation: Evaluation) -> Measurement:
+    """As `perturbation_accuracy`, on validation wells: batches seen in training, plates unseen."""
+    return _corrected(evaluation, evaluation.validation, evaluation.validation_wells, "validation")
+
+
+def accuracy_gap(evaluation: Evaluation) -> Measurement:
+    """-(in-distribution - test balanced accuracy) over the perturbations in both; 0 means that nothing is lost.
+
+    Raw is the drop itself. The floor is the drop from perfect to chance. An embedding at chance has no gap either:
+    read it beside `perturbation_accuracy`.
+    """
+    classes = evaluation.once(_classifier)
+    if classes is None:
+        return Measurement(None, reason=_UNTRAINED)
+    names, classifier = classes
+    shared = np.intersect1d(evaluation.test_wells["perturbation"], evaluation.validation_wells["perturbation"])
+    wanted = frozenset(np.intersect1d(shared, names).tolist())
+    if not wanted:
+        return Measurement(None, reason="no training perturbation has wells both in validation and in test")
+    inside, outside = (
+        _accuracy(classifier, names, embeddings, wells, wells["perturbation"].isin(wanted).to_numpy(dtype=bool))
+        for embeddings, wells in (
+            (evaluation.validation, evaluation.validation_wells),
+            (evaluation.test, evaluation.test_wells),
+        )
+    )
+    drop = inside - outside
+    return Measurement(-drop, floor=-(1.0 - 1.0 / len(names)), ceiling=0.0, raw=drop, chance=0.0)
+
+
+_UNTRAINED = "fewer than 2 perturbations besides negative controls among the training rows"
+
+
+def _classifier(evaluation: Evaluation) -> tuple[list[str], LinearClassifier] | None:
+    """The C training perturbations, sorted, and the classifier whose classes are their numbers."""
+    wells = evaluation.train_wells
+    treated = np.asarray(wells["control_type"] != "negative", dtype=bool)
+    names, labels = np.unique(wells.loc[treated, "perturbation"].to_numpy(dtype=str), return_inverse=True)
+    if len(names) < 2:
+        return None
+    return names.tolist(), fit(evaluation.train[treated], labels.astype(np.int64))
+
+
+def _corrected(evaluation: Evaluation, embeddings: FloatArray, wells: pd.DataFrame, part: str) -> Measurement:
+    classes = evaluation.once(_classifier)
+    if classes is None:
+        return Measurement(None, reason=_UNTRAINED)
+    names, classifier = classes
+    known = wells["perturbation"].isin(names).to_numpy(dtype=bool)
+    if not known.any():
+        return Measurement(None, reason=f"no {part} row has a perturbation of the training rows")
+    raw, chance = _accuracy(classifier, names, embeddings, wells, known), 1.0 / len(names)
+    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance)
+
+
+def _accuracy(
+    classifier: LinearClassifier, names: list[str], embeddings: FloatArray, wells: pd.DataFrame, rows: BoolArray
+) -> float:
+    truth = np.searchsorted(names, wells.loc[rows, "perturbation"].to_numpy(dtype=str)).astype(np.int64)
+    return balanced_accuracy(truth, classifier.predict(embeddings[rows]))
+
+
+PERTURBATION = Metric(
+    name="perturbation_accuracy",
+    role="biological",
+    primary=True,
+    title="Perturbation accuracy",
+    direction="1: every perturbation is recognised on the test wells; 0: chance",
+    function=perturbation_accuracy,
+)
+IN_DISTRIBUTION = Metric(
+    name="in_distribution_accuracy",
+    role="biological",
+    primary=False,
+    title="Perturbation accuracy in distribution",
+    direction="1: every perturbation is recognised on unseen plates of the training batches; 0: chance",
+    function=in_distribution_accuracy,
+)
+GAP = Metric(
+    name="accuracy_gap",
+    role="biological",
+    primary=False,
+    title="Accuracy kept on the way to the test wells",
+    direction="0: as accurate on the test wells as in distribution; negative: the drop",
+    function=accuracy_gap,
+)

@@ -1,0 +1,76 @@
+"""Clustering agreement: do clusters found without labels follow the perturbations?"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
+
+from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
+from trainers.base import IntArray
+
+_STARTS = 3
+
+
+def label_nmi(evaluation: Evaluation) -> Measurement:
+    """Normalised mutual information (arithmetic mean) of k-means clusters and perturbations, in [0, 1]; 1 is best.
+
+    k-means on the unit rows of the scored wells, K = number of perturbations, 3 starts. Chance is far from 0 (0.80
+    with 4 wells a perturbation): the floor, and the chance level of raw, is the mean over permuted labels.
+    """
+    found = evaluation.once(_clusters)
+    if found is None:
+        return Measurement(None, reason=_TOO_FEW)
+    labels, clusters = found
+    rng = np.random.default_rng([evaluation.seed, 2])
+    shuffled = (rng.permutation(labels) for _ in range(evaluation.options.permutations))
+    floor = float(np.mean([normalized_mutual_info_score(labels_, clusters) for labels_ in shuffled]))
+    raw = float(normalized_mutual_info_score(labels, clusters))
+    return Measurement(raw, floor=floor, raw=raw, chance=floor)
+
+
+def label_ami(evaluation: Evaluation) -> Measurement:
+    """Adjusted mutual information of the same clusters (Vinh et al., JMLR 2010): 0 at chance, 1 at best."""
+    found = evaluation.once(_clusters)
+    if found is None:
+        return Measurement(None, reason=_TOO_FEW)
+    raw = float(adjusted_mutual_info_score(*found))
+    return Measurement(raw, raw=raw, chance=0.0)
+
+
+_TOO_FEW = "fewer than 2 scored perturbations, or no more wells than perturbations, among the test rows"
+
+
+def _clusters(evaluation: Evaluation) -> tuple[IntArray, IntArray] | None:
+    """Perturbation and cluster of every scored well."""
+    labels = evaluation.code("perturbation")[evaluation.scored]
+    count = len(np.unique(labels))
+    if count < 2 or len(labels) <= count:
+        return None
+    means = KMeans(count, n_init=_STARTS, random_state=evaluation.seed % 2**32)
+    with warnings.catch_warnings():
+        # Fewer distinct rows than clusters: fewer clusters is then the right answer.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        clusters = means.fit_predict(evaluation.unit[evaluation.scored])
+    return labels, clusters.astype(np.int64)
+
+
+NMI = Metric(
+    name="label_nmi",
+    role="biological",
+    primary=False,
+    title="Clusters follow perturbations (NMI)",
+    direction="1: clusters are the perturbations; floor: permuted labels",
+    function=label_nmi,
+)
+AMI = Metric(
+    name="label_ami",
+    role="biological",
+    primary=False,
+    title="Clusters follow perturbations (AMI)",
+    direction="1: clusters are the perturbations; 0: chance",
+    function=label_ami,
+)

@@ -1,0 +1,174 @@
+"""What a metric is given and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from trainers.base import FloatArray, IntArray
+from trainers.errors import InputError
+
+Role = Literal["technical", "biological"]
+BoolArray = NDArray[np.bool_]
+Float64Array = NDArray[np.float64]
+Value = TypeVar("Value")
+
+_COLUMNS = ("batch", "plate", "well", "perturbation", "control_type")
+
+
+class PanelOptions(BaseModel):
+    """Choices that change what the panel's numbers mean; the same at every strength of a sweep."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    probe_groups: Literal["perturbation", "plate"] = Field(
+        default="perturbation",
+        description="What the batch probe holds out as a whole: a probe that meets a perturbation (or a plate) both in"
+        " training and in test reads that instead of the batch.",
+    )
+    probe_folds: int = Field(default=5, ge=2, description="Folds of the batch probe; fewer where groups are fewer.")
+    replicates_across: Literal["batch", "plate"] = Field(
+        default="batch",
+        description="Where replicates are looked for: in another batch, or on another plate (with one test batch).",
+    )
+    different_wells: bool = Field(
+        default=True,
+        description="Replicates must also sit at another well position: a fixed layout must not pass for biology.",
+    )
+    permutations: int = Field(default=20, ge=1, description="Label permutations behind a measured floor or ceiling.")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """Everything a metric may see: embeddings of three row sets and their rows of `Screen.wells`.
+
+    Attributes:
+        test: (n_test, e) embeddings of rows the encoder never saw.
+        test_wells: the n_test rows of the table of wells.
+        train: (n_train, e) rows the encoder learnt from; fresh classifiers are fitted here. May have 0 rows.
+        train_wells: their n_train rows of the table.
+        validation: (n_val, e) rows of seen batches on unseen plates; may have 0 rows.
+        validation_wells: their n_val rows of the table.
+        held_out_perturbations: perturbations without any row in train or validation; () when none is held out.
+        view: the evaluation view the rows come from; for messages only.
+        seed: seeds every random draw of the panel (folds, permutations, k-means).
+        options: see `PanelOptions`.
+
+    Raises:
+        InputError: a shape or a column that does not fit.
+    """
+
+    test: FloatArray
+    test_wells: pd.DataFrame
+    train: FloatArray
+    train_wells: pd.DataFrame
+    validation: FloatArray
+    validation_wells: pd.DataFrame
+    held_out_perturbations: tuple[str, ...] = ()
+    view: str
+    seed: int
+    options: PanelOptions = field(default_factory=PanelOptions)
+    _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what no metric could be measured on."""
+        if self.test.ndim != 2 or 0 in self.test.shape:
+            raise InputError(f"evaluation: test embeddings have shape {self.test.shape}; expected (n ≥ 1, e ≥ 1)")
+        for name in ("test", "train", "validation"):
+            embeddings, wells = getattr(self, name), getattr(self, f"{name}_wells")
+            expected = (len(wells), self.test.shape[1])
+            if embeddings.shape != expected:
+                raise InputError(f"evaluation: {name} embeddings have shape {embeddings.shape}; expected {expected}")
+            if missing := [column for column in _COLUMNS if column not in wells.columns]:
+                raise InputError(f"evaluation: {name}_wells lacks column {missing[0]!r}; it has {list(wells.columns)}")
+
+    @cached_property
+    def unit(self) -> Float64Array:
+        """(n_test, e) test rows scaled to length 1; zero rows stay zero."""
+        return unit_rows(self.test)
+
+    @cached_property
+    def negative(self) -> BoolArray:
+        """(n_test,) whether the row is a negative control."""
+        return np.asarray(self.test_wells["control_type"] == "negative", dtype=bool)
+
+    @cached_property
+    def scored(self) -> BoolArray:
+        """(n_test,) rows whose phenotype is judged: held-out perturbations when there are any, else all non-negative.
+
+        A margin pulls the training classes apart, so label metrics on them rise without any gain of biology.
+        """
+        if self.held_out_perturbations:
+            held_out = self.test_wells["perturbation"].isin(self.held_out_perturbations)
+            return ~self.negative & held_out.to_numpy(dtype=bool)
+        return ~self.negative
+
+    def code(self, column: str) -> IntArray:
+        """(n_test,) the column's values as integers 0, 1, … in sorted order."""
+        return np.unique(self.test_wells[column].to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
+
+    def once(self, work: Callable[[Evaluation], Value]) -> Value:
+        """`work(self)`, computed at the first call and kept for the other metrics that need it."""
+        if work not in self._kept:
+            self._kept[work] = work(self)
+        kept: Value = self._kept[work]
+        return kept
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The result of one metric.
+
+    Attributes:
+        value: oriented, higher is better; None when the metric is not measurable here.
+        floor: the value at chance or at worst; anchored = (value - floor) / (ceiling - floor).
+        ceiling: the value at best on these data.
+        raw: the familiar number before orientation, e.g. the probe's balanced accuracy.
+        chance: `raw` of an embedding without information.
+        reason: why `value` is None; with a value, a caveat on how it was measured, else None.
+    """
+
+    value: float | None
+    floor: float = 0.0
+    ceiling: float = 1.0
+    raw: float | None = None
+    chance: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named, oriented function of an evaluation.
+
+    Attributes:
+        name: the key in configs and results.
+        role: which of the two groups it belongs to.
+        primary: whether it decides by default.
+        title: the name for people.
+        direction: what the ends of its value mean.
+        function: measures it.
+    """
+
+    name: str
+    role: Role
+    primary: bool
+    title: str
+    direction: str
+    function: Callable[[Evaluation], Measurement]
+
+
+def unit_rows(embeddings: NDArray[Any]) -> Float64Array:
+    """(n, e) rows scaled to length 1 in float64; zero rows stay zero."""
+    rows = np.asarray(embeddings, dtype=np.float64)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(length > 0, length, 1.0)
+
+
+__all__ = ["BoolArray", "Evaluation", "Float64Array", "Measurement", "Metric", "PanelOptions", "Role", "unit_rows"]

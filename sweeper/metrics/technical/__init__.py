@@ -1,0 +1,1 @@
+"""Technical metrics: how little of the batch is left in the embedding."""

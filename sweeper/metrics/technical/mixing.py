@@ -1,0 +1,105 @@
+"""BRAS: do the wells of one perturbation lie together, whatever their batch?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
+from trainers.base import IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Design:
+    """Wells sorted by (perturbation, batch), of the perturbations that can be judged.
+
+    Attributes:
+        order: (n,) row numbers in that order.
+        label: (n,) perturbation of each, 0, 1, …
+        cell: (n,) perturbation × batch of each, 0, 1, …
+        label_size, cell_size: (n,) wells in each row's perturbation and in its perturbation × batch.
+        label_start, cell_start: first row of each perturbation and of each perturbation × batch.
+    """
+
+    order: IntArray
+    label: IntArray
+    cell: IntArray
+    label_size: IntArray
+    cell_size: IntArray
+    label_start: IntArray
+    cell_start: IntArray
+
+
+def batch_mixing_bras(evaluation: Evaluation) -> Measurement:
+    """Batch-removal-adapted silhouette, cosine, label = perturbation, in [0, 1]; higher is better.
+
+    Per well, a is the mean distance to the other wells of its perturbation in its own batch and b that to the
+    perturbation's wells in all other batches; s = (b - a) / max(a, b); the score is the mean over perturbations of
+    the mean of 1 - |s|. Pooling the other batches keeps it from taking a partial merge for a whole one, as the
+    nearest-batch silhouette does (Rautenstrauch & Ohler, Nat Biotechnol 2025, doi:10.1038/s41587-025-02743-4).
+
+    A well without a companion in its batch has s = 0, as in every silhouette; the floor is the share of such wells.
+    The ceiling, and the chance level of raw, is the mean score with batches permuted inside each perturbation.
+    Perturbations in one batch, or with one well in each, are left out.
+    """
+    design = _design(evaluation.code("perturbation"), evaluation.code("batch"))
+    if design is None:
+        return Measurement(
+            None, reason="not identifiable: no perturbation has two wells in one batch and wells in another"
+        )
+    unit = evaluation.unit[design.order]
+    rng = np.random.default_rng([evaluation.seed, 1])
+    # Permuting batches inside a perturbation keeps every size: it only deals its wells out anew.
+    shuffles = (np.lexsort((rng.random(len(unit)), design.label)) for _ in range(evaluation.options.permutations))
+    ceiling = float(np.mean([_bras(unit[shuffle], design) for shuffle in shuffles]))
+    raw = _bras(unit, design)
+    floor = _mean_by_label(np.asarray(design.cell_size == 1, dtype=np.float64), design)
+    return Measurement(raw, floor=floor, ceiling=ceiling, raw=raw, chance=ceiling)
+
+
+def _design(label: IntArray, batch: IntArray) -> _Design | None:
+    cell = label * (batch.max() + 1) + batch
+    _, first, code, size = np.unique(cell, return_index=True, return_inverse=True, return_counts=True)
+    wells, batches = np.bincount(label), np.bincount(label[first])
+    judged = ((batches > 1) & (wells > batches))[label]
+    if not judged.any():
+        return None
+    order = np.flatnonzero(judged)
+    order = order[np.argsort(code[order], kind="stable")]
+    _, label_start, labels = np.unique(label[order], return_index=True, return_inverse=True)
+    _, cell_start, cells = np.unique(code[order], return_index=True, return_inverse=True)
+    return _Design(order, labels, cells, wells[label[order]], size[code[order]], label_start, cell_start)
+
+
+def _bras(unit: Float64Array, design: _Design) -> float:
+    """BRAS of (n, e) unit rows in the design's order.
+
+    The mean cosine distance from x to a set is 1 - x · (mean of the set), so no pair is ever formed: O(n e).
+    """
+    own = np.add.reduceat(unit, design.cell_start, axis=0)[design.cell]
+    every = np.add.reduceat(unit, design.label_start, axis=0)[design.label]
+    self_similarity = np.einsum("ne,ne->n", unit, unit)
+    with_own = np.einsum("ne,ne->n", unit, own)
+    with_every = np.einsum("ne,ne->n", unit, every)
+    a = 1.0 - (with_own - self_similarity) / np.maximum(design.cell_size - 1, 1)
+    b = 1.0 - (with_every - with_own) / (design.label_size - design.cell_size)
+    largest = np.maximum(a, b)
+    # Distances of identical rows are round-off, not geometry.
+    defined = (design.cell_size > 1) & (largest > 1e-12)
+    s = np.where(defined, (b - a) / np.where(defined, largest, 1.0), 0.0)
+    return _mean_by_label(1.0 - np.abs(np.clip(s, -1.0, 1.0)), design)
+
+
+def _mean_by_label(values: Float64Array, design: _Design) -> float:
+    return float(np.mean(np.bincount(design.label, weights=values) / np.bincount(design.label)))
+
+
+BRAS = Metric(
+    name="batch_mixing_bras",
+    role="technical",
+    primary=True,
+    title="Batch mixing (BRAS)",
+    direction="ceiling: inside a perturbation batches are mixed as if drawn at random; 0: they are apart",
+    function=batch_mixing_bras,
+)

@@ -1,0 +1,156 @@
+"""From configuration to a plan: content-addressed cells, and packs of them that train together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sweeper.config import SweepConfig
+from sweeper.metrics.controls import CONTROLS
+from sweeper.metrics.registry import REGISTRY
+
+CONTROL_PREFIX = "control:"
+MAX_PACK = 96
+
+
+def content_hash(value: Any) -> str:
+    """16 hex digits of the SHA-256 of `value` as canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """trainer × strength × seed × split; `cell_id` is its content hash within the sweep.
+
+    Controls ("control:raw", …) have no strength: adversarial_weight and margin are None.
+    """
+
+    cell_id: str
+    trainer: str
+    adversarial_weight: float | None
+    margin: float | None
+    seed: int
+    view: str
+    fold: int
+
+    @property
+    def split(self) -> str:
+        """Name of the split, "held_out_batches/2"."""
+        return f"{self.view}/{self.fold}"
+
+    @property
+    def is_control(self) -> bool:
+        """True for embeddings that are not trained."""
+        return self.trainer.startswith(CONTROL_PREFIX)
+
+    @property
+    def label(self) -> str:
+        """For people: "abra λ=3 m=0.3 seed 1 held_out_plates/0"."""
+        strength = "" if self.is_control else f" λ={self.adversarial_weight:g} m={self.margin:g}"
+        return f"{self.trainer}{strength} seed {self.seed} {self.split}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackPlan:
+    """Cells of one split family that run as one Ray Tune trial."""
+
+    pack_id: str
+    cells: tuple[Cell, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"pack_id": self.pack_id, "cells": [cell.to_json() for cell in self.cells]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PackPlan:
+        """Inverse of `to_json`."""
+        return cls(pack_id=data["pack_id"], cells=tuple(Cell(**cell) for cell in data["cells"]))
+
+
+def panel_names(config: SweepConfig) -> tuple[str, ...]:
+    """Metrics the sweep measures, in the registry's order; unknown names were refused by `sweep_identity`'s caller."""
+    wanted = config.metrics
+    return tuple(name for name in REGISTRY if wanted is None or name in wanted)
+
+
+def sweep_identity(config: SweepConfig, fingerprint: str) -> dict[str, Any]:
+    """What makes two sweeps the same sweep: data, preparation, splits, trainer and panel, but neither strengths nor seeds.
+
+    Strengths and seeds are left out, so that a finished sweep can be extended with more of them.
+    """
+    return {
+        "schema": "sweep/1",
+        "data": fingerprint,
+        "normalise": config.normalise,
+        "views": [view.model_dump(mode="json") for view in config.views],
+        "held_out_perturbations": config.held_out_perturbations,
+        "trainer": config.trainer,
+        "settings": config.abra.model_dump(mode="json"),
+        "metrics": list(panel_names(config)),
+        "panel": config.panel.model_dump(mode="json"),
+    }
+
+
+def make_cells(
+    sweep_id: str, trainer: str, strengths: Iterable[tuple[float, float]], seeds: Sequence[int], folds: Mapping[str, int]
+) -> tuple[Cell, ...]:
+    """Every strength × seed × split of the trainer; `folds` maps a view to its number of folds."""
+    return tuple(
+        _cell(sweep_id, trainer, weight, margin, seed, view, fold)
+        for view, count in folds.items()
+        for weight, margin in strengths
+        for seed in seeds
+        for fold in range(count)
+    )
+
+
+def control_cells(sweep_id: str, seeds: Sequence[int], folds: Mapping[str, int]) -> tuple[Cell, ...]:
+    """Every control × seed × split."""
+    return tuple(
+        _cell(sweep_id, f"{CONTROL_PREFIX}{name}", None, None, seed, view, fold)
+        for view, count in folds.items()
+        for name in CONTROLS
+        for seed in seeds
+        for fold in range(count)
+    )
+
+
+def _cell(
+    sweep_id: str, trainer: str, weight: float | None, margin: float | None, seed: int, view: str, fold: int
+) -> Cell:
+    content = [sweep_id, trainer, weight, margin, seed, view, fold]
+    return Cell(
+        cell_id=content_hash(content), trainer=trainer, adversarial_weight=weight, margin=margin, seed=seed, view=view, fold=fold
+    )
+
+
+def make_packs(cells: Sequence[Cell], *, workers: int, pack_size: int | None = None) -> tuple[PackPlan, ...]:
+    """Group cells that can train together (same kind, view and fold) into packs, balanced over `workers`.
+
+    Without `pack_size` a family is cut into as few packs as keep every worker busy and none above `MAX_PACK` cells.
+    Which pack a cell is in does not change its result, so the cut is free. Trained packs come first: they take longest.
+    """
+    families: dict[tuple[bool, str, int], list[Cell]] = {}
+    for cell in cells:
+        families.setdefault((cell.is_control, cell.view, cell.fold), []).append(cell)
+    trained = sum(1 for is_control, _, _ in families if not is_control)
+    packs = []
+    for (is_control, _, _), members in sorted(families.items()):
+        if pack_size is not None:
+            size = pack_size
+        else:
+            share = 1 if is_control else max(1, -(-workers // max(1, trained)))
+            parts = max(share if len(members) >= 2 * share else 1, -(-len(members) // MAX_PACK))
+            size = -(-len(members) // parts)
+        for start in range(0, len(members), size):
+            part = tuple(members[start : start + size])
+            packs.append(PackPlan(pack_id=content_hash([c.cell_id for c in part]), cells=part))
+    return tuple(packs)

@@ -1,0 +1,103 @@
+"""From a cell's embeddings to its result record: gate, panel, timing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sweeper.metrics.evaluation import Evaluation, PanelOptions
+from sweeper.metrics.gate import gate
+from sweeper.metrics.registry import measure
+from sweeper.plan import Cell
+from trainers.base import FloatArray
+from trainers.screens.splits import Split
+
+Embed = Callable[[NDArray[np.int64]], FloatArray]
+"""Rows of the screen to their (n, e) embeddings."""
+
+
+def evaluate(
+    embed: Embed, split: Split, wells: pd.DataFrame, *, seed: int, options: PanelOptions
+) -> tuple[Evaluation, FloatArray]:
+    """Embed the three row sets of a split; returns the evaluation and the (n_test, e) test embeddings."""
+
+    def rows(index: NDArray[np.int64]) -> pd.DataFrame:
+        return wells.iloc[index].reset_index(drop=True)
+
+    test = embed(split.test)
+    evaluation = Evaluation(
+        test=test,
+        test_wells=rows(split.test),
+        train=embed(split.train),
+        train_wells=rows(split.train),
+        validation=embed(split.validation),
+        validation_wells=rows(split.validation),
+        held_out_perturbations=split.held_out_perturbations,
+        view=split.view,
+        seed=seed,
+        options=options,
+    )
+    return evaluation, test
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def panel_rows(evaluation: Evaluation, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The panel as plain rows; a metric that cannot be measured is there with its reason."""
+    return [
+        {
+            "metric": metric.name,
+            "role": metric.role,
+            "primary": metric.primary,
+            "value": _number(found.value),
+            "floor": _number(found.floor),
+            "ceiling": _number(found.ceiling),
+            "raw": _number(found.raw),
+            "chance": _number(found.chance),
+            "reason": found.reason,
+        }
+        for metric, found in measure(evaluation, names)
+    ]
+
+
+def cell_record(
+    cell: Cell,
+    *,
+    status: str,
+    reason: str | None,
+    metrics: Sequence[Mapping[str, Any]],
+    seconds: Mapping[str, float],
+    pack_cells: int,
+) -> dict[str, Any]:
+    """The result record of a finished cell: plain values, ready for JSON."""
+    return {
+        "schema": "cell/1",
+        **cell.to_json(),
+        "split": cell.split,
+        "status": status,
+        "reason": reason,
+        "metrics": list(metrics),
+        "seconds": {key: round(value, 4) for key, value in seconds.items()},
+        "pack_cells": pack_cells,
+    }
+
+
+def score(
+    embed: Embed, split: Split, wells: pd.DataFrame, *, cell: Cell, names: Sequence[str], options: PanelOptions
+) -> tuple[str, str | None, list[dict[str, Any]], FloatArray]:
+    """Status, reason, panel rows and test embeddings of a trained or control embedding.
+
+    A collapsed embedding is `collapsed` and has no panel: retrieval would call a constant perfect.
+    """
+    evaluation, test = evaluate(embed, split, wells, seed=cell.seed, options=options)
+    collapse = None if cell.is_control else gate(test)
+    if collapse is not None:
+        return "collapsed", collapse, [], test
+    return "ok", None, panel_rows(evaluation, names), test

@@ -1,0 +1,1 @@
+"""Searches: functions that propose strengths. The grid is in the configuration; Optuna proposes more, in rounds."""

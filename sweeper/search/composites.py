@@ -1,0 +1,23 @@
+"""The two objectives of a search: technical and biological composite of each strength, from the tidy table."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+
+def strength_composites(results: pd.DataFrame, *, view: str) -> pd.DataFrame:
+    """Mean anchored primary metrics of every trained strength.
+
+    Each metric is anchored to (value − floor) / (ceiling − floor), averaged over splits, seeds and then the metrics of a
+    role (metrics.md §8, without clipping). Higher is better.
+
+    Returns:
+        One row a strength: adversarial_weight, margin, technical, biological; NaN where nothing could be measured
+        (failed or collapsed cells only).
+    """
+    trained = results[~results["trainer"].str.startswith("control:") & (results["view"] == view) & results["primary"]]
+    anchored = (trained["value"] - trained["floor"]) / (trained["ceiling"] - trained["floor"])
+    keys = ["adversarial_weight", "margin"]
+    by_metric = trained.assign(anchored=anchored).groupby([*keys, "role", "metric"], sort=True)["anchored"].mean()
+    by_role = by_metric.groupby([*keys, "role"], sort=True).mean().unstack("role")
+    return by_role.reindex(columns=["technical", "biological"]).reset_index()

@@ -1,0 +1,226 @@
+"""What one trial does: train a pack, score its cells, write each to the store. Plain functions, no Ray."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sweeper.config import SweepConfig, build_config
+from sweeper.plan import CONTROL_PREFIX, Cell, PackPlan, panel_names
+from sweeper.scoring import Embed, cell_record, score
+from sweeper.store import Store
+from trainers.base import FloatArray, IntArray, Pack, TrainingCell
+from trainers.screens.splits import Split, make_split
+from trainers.screens.table import Screen
+
+CHUNKS = 8
+"""A training is reported in this many chunks: progress, and the grain at which a checkpoint may be written."""
+
+
+@dataclass
+class PackRun:
+    """One pack from its file to its finished cells. `advance` until it returns False, then iterate `finish`."""
+
+    pack_file: Path
+    device: str = "cpu"
+    threads: int = 1
+    _training: Pack | None = field(default=None, init=False)
+    _seconds: float = field(default=0.0, init=False)
+
+    @cached_property
+    def _content(self) -> dict[str, Any]:
+        data: dict[str, Any] = json.loads(self.pack_file.read_text(encoding="utf-8"))
+        return data
+
+    @cached_property
+    def store(self) -> Store:
+        """The sweep's store; the pack file lies in it."""
+        return Store(self.pack_file.parent.parent)
+
+    @cached_property
+    def config(self) -> SweepConfig:
+        """The sweep's configuration."""
+        return build_config(self._content["config"], str(self.pack_file))
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Cells that are still to be done: an earlier try of this pack may have finished some."""
+        plan = PackPlan.from_json(self._content)
+        done = self.store.finished()
+        retried = frozenset(self._content["replace"])
+        return tuple(cell for cell in plan.cells if cell.cell_id not in done or cell.cell_id in retried)
+
+    @cached_property
+    def _screen(self) -> Screen:
+        return self.store.screen()
+
+    def _split(self, cell: Cell) -> Split:
+        return cell_split(self.config, self._screen.wells, cell)
+
+    @cached_property
+    def _checkpoint(self) -> Path:
+        return self.store.checkpoint_path(self._content["pack_id"])
+
+    def _start(self) -> Pack | None:
+        trained = [cell for cell in self.cells if not cell.is_control]
+        if not trained:
+            return None
+        cells = [training_cell(cell, self._split(cell)) for cell in trained]
+        pack = build_pack(self.config, self._screen, cells, device=self.device, threads=self.threads)
+        if self._checkpoint.exists():
+            import torch
+
+            state = torch.load(self._checkpoint, weights_only=True, map_location=self.device)
+            if state["cells"] == [cell.key for cell in cells]:
+                pack.load_state_dict(state["pack"])
+        return pack
+
+    def advance(self) -> bool:
+        """Train the next chunk; False when training is over (or there is nothing to train)."""
+        began = time.perf_counter()
+        if self._training is None:
+            self._training = self._start()
+            if self._training is None:
+                return False
+        pack = self._training
+        every = self.config.executor.checkpoint_every
+        pack.advance(every or -(-pack.total_steps // CHUNKS))
+        going = pack.step < pack.total_steps
+        if every and going:
+            self._write_checkpoint(pack)
+        self._seconds += time.perf_counter() - began
+        return going
+
+    def _write_checkpoint(self, pack: Pack) -> None:
+        import torch
+
+        temporary = self._checkpoint.with_suffix(".tmp")
+        keys = [cell.cell_id for cell in self.cells if not cell.is_control]
+        torch.save({"cells": keys, "pack": pack.state_dict()}, temporary)
+        temporary.replace(self._checkpoint)
+
+    @property
+    def fraction(self) -> float:
+        """Share of the training that is done, 0 to 1."""
+        return 1.0 if self._training is None else self._training.step / self._training.total_steps
+
+    def finish(self) -> Iterator[Cell]:
+        """Score and write the cells one by one; yields each when it is on disk."""
+        pack = self._training
+        trained = [cell for cell in self.cells if not cell.is_control]
+        replaced = frozenset(self._content["replace"])
+        share = self._seconds / max(1, len(trained))
+        for cell in self.cells:
+            began = time.perf_counter()
+            index = -1 if cell.is_control else trained.index(cell)
+            reason = None if cell.is_control or pack is None else pack.diverged(index)
+            split = self._split(cell)
+            embeddings: FloatArray | None = None
+            rows: list[dict[str, Any]] = []
+            if reason is not None:
+                status = "failed"
+            else:
+                status, reason, rows, embeddings = score(
+                    self._embed(cell, index, split),
+                    split,
+                    self._screen.wells,
+                    cell=cell,
+                    names=panel_names(self.config),
+                    options=self.config.panel,
+                )
+            record = cell_record(
+                cell,
+                status=status,
+                reason=reason,
+                metrics=rows,
+                seconds={"train": 0.0 if cell.is_control else share, "score": time.perf_counter() - began},
+                pack_cells=len(trained),
+            )
+            self.store.write_cell(
+                record,
+                curve=[] if cell.is_control or pack is None else pack.history(index),
+                rows=split.test if embeddings is not None else None,
+                embeddings=embeddings,
+                replace=cell.cell_id in replaced,
+            )
+            yield cell
+        self._checkpoint.unlink(missing_ok=True)
+
+    def _embed(self, cell: Cell, index: int, split: Split) -> Embed:
+        if cell.is_control:
+            from sweeper.metrics.controls import control_embedding
+
+            everything = control_embedding(
+                cell.trainer.removeprefix(CONTROL_PREFIX),
+                np.asarray(self._screen.features),
+                self._screen.wells,
+                train_rows=split.train,
+                seed=cell.seed,
+            )
+            return lambda rows: everything[rows]
+        pack = self._training
+        assert pack is not None  # noqa: S101 - for the type checker: trained cells have a pack
+        return lambda rows: pack.embed(index, rows)
+
+
+def cell_split(config: SweepConfig, wells: pd.DataFrame, cell: Cell) -> Split:
+    """The split of a cell: the same for every strength and trainer."""
+    spec = next(view for view in config.views if view.view == cell.view)
+    return make_split(
+        wells, spec, fold=cell.fold, seed=cell.seed, held_out_perturbations=config.held_out_perturbations
+    )
+
+
+def training_cell(cell: Cell, split: Split) -> TrainingCell:
+    """A planned cell as its trainer sees it."""
+    assert cell.adversarial_weight is not None  # noqa: S101 - controls are never trained
+    assert cell.margin is not None  # noqa: S101
+    return TrainingCell(
+        key=cell.cell_id,
+        adversarial_weight=cell.adversarial_weight,
+        margin=cell.margin,
+        seed=cell.seed,
+        train=split.train,
+        validation=split.validation,
+    )
+
+
+def codes(values: pd.Series) -> IntArray:
+    """(n,) integer codes 0..k-1 of a column, in sorted order of its values."""
+    return np.asarray(pd.Categorical(values, categories=sorted(values.unique())).codes, dtype=np.int64)
+
+
+def build_pack(
+    config: SweepConfig, screen: Screen, cells: list[TrainingCell], *, device: str, threads: int
+) -> Pack:
+    """The trainer named by the configuration, on the normalised screen."""
+    from trainers.abra.pack import AbraPack
+    from trainers.screens.normalise import normalise
+
+    features = normalise(np.asarray(screen.features), screen.wells, config.normalise)
+    return AbraPack(
+        features,
+        codes(screen.wells["perturbation"]),
+        codes(screen.wells["batch"]),
+        cells,
+        config.abra,
+        device=device,
+        threads=threads,
+    )
+
+
+def pack_content(pack: PackPlan, config: SweepConfig, *, replace: frozenset[str]) -> Mapping[str, Any]:
+    """What a trial reads: the pack, the configuration, and which finished cells it runs again."""
+    return {
+        **pack.to_json(),
+        "config": config.model_dump(mode="json"),
+        "replace": sorted(replace.intersection(cell.cell_id for cell in pack.cells)),
+    }

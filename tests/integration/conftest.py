@@ -1,0 +1,59 @@
+"""A sweep that is real in every room and small enough for a test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CONFIG = """\
+name: small
+simulate:
+  {batches: 4, plates_per_batch: 3, wells_per_plate: 96, features: 40, perturbations: 12, targets: 4, controls_per_plate: 8,
+   latent: 4, seed: 5}
+views:
+  - {view: held_out_plates}
+  - {view: held_out_batches, folds: 2}
+held_out_perturbations: 0.25
+strengths:
+  adversarial_weight: [1, 3, 10, 30, 100, 300]
+  margin: [0.2]
+seeds: 3
+abra: {steps: 40, hidden_widths: [32], embedding_dim: 16, groups: 4}
+metrics: [batch_probe_linear, batch_mixing_bras, activity_map, retrieval_map, perturbation_accuracy, label_nmi]
+decision: {deciding_view: held_out_plates, draws: 2000}
+"""
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    """The small sweep's configuration; runs go to tmp_path/runs."""
+    path = tmp_path / "small.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def command(*arguments: str | Path) -> list[str]:
+    """The command line of this installation."""
+    return [sys.executable, "-m", "sweeper", *(str(argument) for argument in arguments)]
+
+
+def environment() -> dict[str, str]:
+    """The environment without what would redirect a sweep."""
+    return {key: value for key, value in os.environ.items() if key not in {"RAY_ADDRESS", "MLFLOW_TRACKING_URI"}}
+
+
+@pytest.fixture
+def sweeper(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line as a user would, in tmp_path."""
+
+    def run(*arguments: str | Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(*arguments), cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    return run

@@ -1,0 +1,115 @@
+"""The main job with real Ray, Optuna and MLflow: run, read, resume, extend; kill -9 in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from integration.conftest import command, environment
+
+pytestmark = pytest.mark.integration
+
+Sweeper = Callable[..., subprocess.CompletedProcess[str]]
+STRENGTHS, SEEDS, SPLITS, CONTROLS = 7, 3, 3, 4
+CELLS = STRENGTHS * SEEDS * SPLITS + CONTROLS * SEEDS * SPLITS
+
+
+def mirrored_cells(folder: Path) -> list[str]:
+    """Cell ids of the child runs in the sweep's own MLflow store."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, max_results=5000)
+    return [run.data.tags["sweeper.cell_id"] for run in runs if "sweeper.cell_id" in run.data.tags]
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    """When each finished cell was written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in (folder / "cells").glob("*/record.json")}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_run_resume_extend_and_rebuild(config_file: Path, sweeper: Sweeper, tmp_path: Path) -> None:
+    folder = tmp_path / "runs/small"
+    planned = sweeper("plan", config_file)
+    assert planned.returncode == 0, planned.stderr
+    assert f"{CELLS}: 0 done, {CELLS} missing" in planned.stdout
+    assert "estimate:" in planned.stdout
+    assert not folder.exists(), "a dry run writes nothing"
+
+    first = sweeper("run", config_file)
+    assert first.returncode == 0, first.stderr
+    results = pd.read_parquet(folder / "results.parquet")
+    assert results["cell_id"].nunique() == CELLS
+    assert set(results["view"]) == {"held_out_plates", "held_out_batches"}
+    decision = json.loads((folder / "decision.json").read_text())
+    assert decision["sentence"] in first.stdout
+    assert "Plotly" in (folder / "report.html").read_text()
+    assert sorted(mirrored_cells(folder)) == sorted(results["cell_id"].unique())
+    written = stamps(folder)
+    report = (folder / "report.html").read_bytes()
+
+    again = sweeper("run", config_file)
+    assert again.returncode == 0, again.stderr
+    assert stamps(folder) == written, "a finished cell was run again"
+    assert len(mirrored_cells(folder)) == CELLS
+    (folder / "report.html").unlink()
+    rebuilt = sweeper("report", folder)
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert (folder / "report.html").read_bytes() == report
+
+    extended = sweeper("run", config_file, "--set", "seeds=4", "--set", "optuna.rounds=1", "--set", "optuna.strengths_per_round=2")
+    assert extended.returncode == 0, extended.stderr
+    assert written.items() <= stamps(folder).items(), "extending touched a finished cell"
+    strengths = pd.read_parquet(folder / "results.parquet").query("trainer == 'abra'")["adversarial_weight"].nunique()
+    assert STRENGTHS < strengths <= STRENGTHS + 2
+    assert len(mirrored_cells(folder)) == len(stamps(folder)) == 4 * SPLITS * (strengths + CONTROLS)
+
+    told = sweeper("status", folder)
+    assert told.returncode == 0, told.stderr
+    assert f"{len(stamps(folder))} of {len(stamps(folder))} done" in told.stdout
+
+    other = sweeper("run", config_file, "--set", "abra.steps=41")
+    assert other.returncode == 2
+    assert "holds another sweep" in other.stderr
+    assert len(other.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_kill_in_mid_sweep_then_the_same_command(config_file: Path, sweeper: Sweeper, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    small_packs = ("--set", "executor.pack_size=4")
+    assert sweeper("run", config_file, *small_packs, "--set", f"folder={whole}").returncode == 0
+
+    arguments = ("run", config_file, *small_packs, "--set", f"folder={broken}")
+    driver = subprocess.Popen(
+        command(*arguments), cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 180
+        while len(stamps(broken)) < CELLS // 4:
+            assert driver.poll() is None, "the sweep ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+    time.sleep(2)  # workers of a dead driver may still be writing their last cell
+    survived = stamps(broken)
+    assert CELLS // 4 <= len(survived) < CELLS
+    assert not (broken / "decision.json").exists()
+
+    resumed = sweeper(*arguments)
+    assert resumed.returncode == 0, resumed.stderr
+    assert survived.items() <= stamps(broken).items(), "a finished cell was trained again"
+    mirrored = mirrored_cells(broken)
+    assert len(mirrored) == len(set(mirrored)) == CELLS
+    assert json.loads((broken / "decision.json").read_text()) == json.loads((whole / "decision.json").read_text())

@@ -1,0 +1,447 @@
+"""The mirror against a real MLflow: a SQLite store, and a server process in front of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sweeper.tracking import Mirror, MirroredCell, MirrorError
+from trainers.errors import InputError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+pytestmark = [
+    pytest.mark.integration,
+    # MLflow 3.17's own mapping under SQLAlchemy 2.1
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+]
+
+
+@dataclass(frozen=True)
+class Store:
+    folder: Path
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.folder}/mlflow.db"
+
+    def mirror(self, sweep: str, *, uri: str | None = None, **settings: Any) -> Mirror:
+        settings = {"params": {}, "tags": {}, **settings}
+        return Mirror(uri=uri or self.uri, sweep_id=f"id-{sweep}", name=sweep, folder=self.folder, **settings)
+
+    def client(self) -> MlflowClient:
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri)
+
+    def runs(self, sweep: str) -> list[Run]:
+        client = self.client()
+        experiment = client.get_experiment_by_name(f"sweeper/{sweep}")
+        assert experiment is not None
+        return list(client.search_runs([experiment.experiment_id], max_results=1000))
+
+    def children(self, sweep: str) -> dict[str, Run]:
+        runs = [run for run in self.runs(sweep) if "mlflow.parentRunId" in run.data.tags]
+        found = {run.data.tags["sweeper.cell_id"]: run for run in runs}
+        assert len(found) == len(runs), "a cell has two runs"
+        return found
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """One database for the module (creating it takes seconds); every test has its own sweep in it."""
+    return Store(tmp_path_factory.mktemp("a store #1 (100%)"))
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    path = tmp_path / "record.json"
+    path.write_text('{"status": "ok"}')
+    return path
+
+
+def cell(number: int, **changes: Any) -> MirroredCell:
+    values: dict[str, Any] = {
+        "cell_id": f"cell{number}",
+        "name": f"λ={number}",
+        "status": "ok",
+        "params": {"adversarial_weight": float(number), "margin": 0.2, "split": "held_out_batches/0", "note": None},
+        "metrics": {"technical/batch_probe_linear": 0.25 * number, "biological/recall@5": 0.5, "bad": math.nan},
+        "curve": [{"step": step, "loss": 1.0 / step, "inf": math.inf} for step in (10, 20, 30)],
+        "tags": {"trainer": "abra"},
+        "started": 1_700_000_000.0,
+        "ended": 1_700_000_012.5,
+    }
+    return MirroredCell(**{**values, **changes})
+
+
+def test_parent_and_children_hold_what_they_were_given(store: Store, record: Path, tmp_path: Path) -> None:
+    mirror = store.mirror("whole", params={"deciding_view": "held_out_batches"}, tags={"trainer": "abra"})
+    assert mirror.log_cells([cell(1, artefacts=[record]), cell(2)]) == 2
+    mirror.finish(artefacts=[record], metrics={"decision/lambda": 1.5}, tags={"state": "located"}, status="FINISHED")
+
+    client = store.client()
+    parent = client.get_run(mirror.parent_run_id)
+    assert (parent.info.status, parent.info.run_name) == ("FINISHED", "whole")
+    assert parent.data.params == {"deciding_view": "held_out_batches"}
+    assert parent.data.metrics == {"decision/lambda": 1.5}
+    assert (parent.data.tags["state"], parent.data.tags["trainer"]) == ("located", "abra")
+
+    children = store.children("whole")
+    assert set(children) == {"cell1", "cell2"}
+    run = children["cell1"]
+    assert run.data.tags["mlflow.parentRunId"] == mirror.parent_run_id
+    assert (run.info.status, run.info.run_name, run.data.tags["sweeper.status"]) == ("FINISHED", "λ=1", "ok")
+    assert run.data.params == {"adversarial_weight": "1.0", "margin": "0.2", "split": "held_out_batches/0"}
+    assert run.data.metrics == {
+        "technical/batch_probe_linear": 0.25,
+        "biological/recall_at_5": 0.5,
+        "training/loss": pytest.approx(1 / 30),
+    }
+    history = client.get_metric_history(run.info.run_id, "training/loss")
+    assert [(point.step, point.value) for point in history] == [(10, 0.1), (20, 0.05), (30, 1 / 30)]
+    assert run.info.end_time - run.info.start_time == 12_500
+
+    for run_id in (run.info.run_id, mirror.parent_run_id):
+        (tmp_path / run_id).mkdir()
+        copied = client.download_artifacts(run_id, "record.json", str(tmp_path / run_id))
+        assert Path(copied).read_bytes() == record.read_bytes()
+    assert list(store.folder.glob("mlartifacts/*/artifacts/record.json"))
+    assert mirror.ui_command == f"mlflow ui --backend-store-uri '{store.uri}'"
+
+
+def test_mirroring_again_adds_nothing_and_extends_the_same_parent(store: Store) -> None:
+    first = store.mirror("again", params={"seeds": 3, "view": "a"})
+    assert first.log_cells([cell(1), cell(1), cell(2)]) == 2
+    assert first.log_cells([cell(2)]) == 0
+    first.finish(artefacts=[], metrics={}, tags={}, status="FINISHED")
+    before = {run.info.run_id: run.to_dictionary() for run in store.children("again").values()}
+
+    second = store.mirror("again", params={"seeds": 5, "view": "a", "new": 1})
+    assert second.parent_run_id == first.parent_run_id
+    assert store.client().get_run(second.parent_run_id).info.status == "RUNNING"
+    assert second.log_cells([cell(1), cell(2)]) == 0
+    assert {run.info.run_id: run.to_dictionary() for run in store.children("again").values()} == before
+    assert second.log_cells([cell(3)]) == 1
+    second.finish(artefacts=[], metrics={}, tags={}, status="FINISHED")
+
+    parent = store.client().get_run(second.parent_run_id)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params == {"seeds": "3", "view": "a", "new": "1"}  # a parameter never changes in MLflow
+    assert parent.data.tags["sweeper.param.seeds"] == "5"
+    assert "sweeper.param.view" not in parent.data.tags
+    assert len(store.runs("again")) == 4
+
+    third = store.mirror("again", params={"seeds": 3})  # back to the first value: the tag follows
+    assert store.client().get_run(third.parent_run_id).data.tags["sweeper.param.seeds"] == "3"
+
+
+def test_a_run_left_open_by_a_crash_is_completed_not_duplicated(store: Store, record: Path) -> None:
+    crashed = store.mirror("crash")
+    with pytest.raises(MirrorError, match=r"^cell λ=1: MLflow at sqlite:.*nowhere.json") as caught:
+        crashed.log_cells([cell(0), cell(1, artefacts=[record.with_name("nowhere.json")]), cell(2)])
+    assert "\n" not in str(caught.value)
+    left = store.children("crash")
+    assert {key: run.info.status for key, run in left.items()} == {"cell0": "FINISHED", "cell1": "RUNNING"}
+
+    resumed = store.mirror("crash")
+    assert resumed.log_cells([cell(0), cell(1, artefacts=[record]), cell(2)]) == 2
+    children = store.children("crash")
+    assert [run.info.status for run in children.values()] == ["FINISHED"] * 3
+    assert children["cell1"].info.run_id == left["cell1"].info.run_id
+    assert len(store.client().get_metric_history(children["cell1"].info.run_id, "training/loss")) == 3
+
+
+def test_of_duplicates_the_oldest_counts(store: Store) -> None:
+    mirror = store.mirror("twice")
+    client = store.client()
+    tags = {"sweeper.sweep_id": "id-twice", "sweeper.cell_id": "cell1", "sweeper.status": "ok"}
+    experiment = client.get_run(mirror.parent_run_id).info.experiment_id
+    newer, older = (client.create_run(experiment, start_time=at, tags=tags).info.run_id for at in (2000, 1000))
+    client.set_terminated(newer)
+
+    assert store.mirror("twice").log_cells([cell(1)]) == 1
+    assert client.get_run(older).info.status == "FINISHED"
+    assert client.get_run(older).data.params["adversarial_weight"] == "1.0"
+    assert client.get_run(newer).data.params == {}
+
+
+def test_lost_cells_are_failed_and_say_how(store: Store) -> None:
+    mirror = store.mirror("lost")
+    cells = [cell(n, status=status, metrics={}) for n, status in enumerate(["failed", "oom", "collapsed"])]
+    assert mirror.log_cells(cells) == 3
+    states = {key: (run.info.status, run.data.tags["sweeper.status"]) for key, run in store.children("lost").items()}
+    assert states == {"cell0": ("FAILED", "failed"), "cell1": ("FAILED", "oom"), "cell2": ("FAILED", "collapsed")}
+    assert store.mirror("lost").log_cells(cells) == 0
+
+
+def test_a_retry_that_succeeds_replaces_the_failed_run(store: Store) -> None:
+    store.mirror("retry").log_cells([cell(1, status="oom", metrics={}, params={"adversarial_weight": 1.0})])
+    assert store.mirror("retry").log_cells([cell(1)]) == 1
+    run = store.children("retry")["cell1"]
+    assert (run.info.status, run.data.tags["sweeper.status"], run.data.params["margin"]) == ("FINISHED", "ok", "0.2")
+
+
+def test_more_than_one_batch_of_everything(store: Store) -> None:
+    mirror = store.mirror("large")
+    mirror.log_cells(
+        [
+            cell(
+                1,
+                params={f"p{i}": i for i in range(230)} | {"long": "x" * 10_000},
+                metrics={},
+                tags={f"t{i}": str(i) for i in range(130)},
+                curve=[{"step": i, "a": i, "b": -i} for i in range(1100)],
+            )
+        ]
+    )
+    run = store.children("large")["cell1"]
+    assert len(run.data.params) == 231
+    assert len(run.data.params["long"]) == 4000
+    assert sum(key.startswith("t") and key[1:].isdigit() for key in run.data.tags) == 130
+    assert run.data.metrics == {"training/a": 1099.0, "training/b": -1099.0}
+    assert len(store.client().get_metric_history(run.info.run_id, "training/b")) == 1100
+
+
+def test_the_environment_cannot_divert_a_run(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stranger = store.mirror("stranger").parent_run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", stranger)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "elsewhere")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
+    monkeypatch.chdir(tmp_path)
+    mirror = store.mirror("home")
+    mirror.log_cells([cell(1)])
+    assert mirror.parent_run_id != stranger
+    assert store.children("home")["cell1"].data.tags["mlflow.parentRunId"] == mirror.parent_run_id
+    assert store.client().get_run(stranger).data.params == {}
+    assert list(tmp_path.iterdir()) == []  # neither another database nor ./mlruns
+
+
+def test_the_parent_is_closed_even_where_an_artefact_is_missing(store: Store, tmp_path: Path) -> None:
+    mirror = store.mirror("unattached")
+    with pytest.raises(MirrorError, match=r"report\.html"):
+        mirror.finish(artefacts=[tmp_path / "report.html"], metrics={}, tags={}, status="KILLED")
+    assert store.client().get_run(mirror.parent_run_id).info.status == "KILLED"
+
+
+def test_a_deleted_experiment_is_named(store: Store) -> None:
+    mirror = store.mirror("deleted")
+    client = store.client()
+    client.delete_experiment(client.get_run(mirror.parent_run_id).info.experiment_id)
+    with pytest.raises(InputError, match="experiment 'sweeper/deleted' is deleted; restore it"):
+        store.mirror("deleted")
+
+
+def test_a_store_mlflow_does_not_know_is_one_line(store: Store) -> None:
+    with pytest.raises(InputError, match=r"^cannot open MLflow at htp://mlflow: ") as caught:
+        store.mirror("unknown", uri="htp://mlflow")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_database_is_created_without_a_word(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from sweeper.tracking import Mirror\n"
+        "folder = Path(sys.argv[1])\n"
+        "Mirror(uri=None, sweep_id='s', name='quiet', folder=folder, params={}, tags={})"
+    )
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "new")],
+        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert done.stdout + done.stderr == ""
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["mlflow.db", "new"]
+
+
+def test_log_levels_are_put_back(store: Store) -> None:
+    logger = logging.getLogger("alembic")
+    before = logger.level
+    logger.setLevel(logging.DEBUG)
+    try:
+        store.mirror("levels")
+        assert logger.level == logging.DEBUG
+    finally:
+        logger.setLevel(before)
+
+
+@pytest.fixture(scope="module")
+def server(store: Store) -> Iterator[str]:
+    """`mlflow server` on the store's database, as the container stack starts it but on loopback."""
+    store.mirror("served").log_cells([cell(1), cell(2, status="oom")])
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        "--backend-store-uri", store.uri, "--artifacts-destination", str(store.folder / "proxied"),
+        "--allowed-hosts", "127.0.0.1:*,mlflow:5000",
+    ]  # fmt: skip
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    log = store.folder / "server.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            command, env=environment, cwd=store.folder, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while not _answers(f"http://127.0.0.1:{port}/health"):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.25)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(20)
+
+
+def _answers(url: str) -> bool:
+    try:
+        _fetch(url)
+    except OSError:
+        return False
+    return True
+
+
+def _fetch(url: str, body: Any = None, **headers: str) -> bytes:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        return bytes(answer.read())
+
+
+class Line:
+    """A TCP line to a server that can be cut, connections and all, and mended on the same port."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._open: list[socket.socket] = []
+        self._listen(0)
+
+    def _listen(self, port: int) -> None:
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                near = listener.accept()[0]
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._target))
+            self._open += [near, far]
+            for pair in ((near, far), (far, near)):
+                threading.Thread(target=self._pump, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _pump(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def cut(self) -> None:
+        for end in (self._listener, *self._open):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self._open.clear()
+
+    def mend(self) -> None:
+        self._listen(self.port)
+
+
+def test_a_server_on_the_same_database_shows_parent_and_children(store: Store, server: str) -> None:
+    client = store.client()
+    experiment = client.get_experiment_by_name("sweeper/served")
+    assert experiment is not None
+    search = f"{server}/api/2.0/mlflow/runs/search"
+    body = {"experiment_ids": [experiment.experiment_id]}
+    runs = json.loads(_fetch(search, body, Host="mlflow:5000"))["runs"]
+    tags = [{tag["key"]: tag["value"] for tag in run["data"]["tags"]} for run in runs]
+    parent = next(run["info"]["run_id"] for run, tag in zip(runs, tags, strict=True) if tag["sweeper.kind"] == "sweep")
+    assert sorted((tag["sweeper.cell_id"], tag["sweeper.status"]) for tag in tags if "sweeper.cell_id" in tag) == [
+        ("cell1", "ok"),
+        ("cell2", "oom"),
+    ]
+    assert {tag["mlflow.parentRunId"] for tag in tags if "sweeper.cell_id" in tag} == {parent}
+
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        _fetch(search, body, Host="elsewhere:5000")
+
+
+def test_the_server_shows_artefacts_written_without_it(store: Store, server: str, record: Path) -> None:
+    store.mirror("shown").log_cells([cell(1, artefacts=[record])])
+    run_id = store.children("shown")["cell1"].info.run_id
+    assert _fetch(f"{server}/get-artifact?path=record.json&run_uuid={run_id}") == record.read_bytes()
+
+
+def test_the_mirror_writes_through_a_server(
+    store: Store, server: str, record: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mirror = store.mirror("remote", uri=f"{server}/")
+    assert mirror.log_cells([cell(1, artefacts=[record]), cell(2, status="failed")]) == 2
+    mirror.finish(artefacts=[record], metrics={"x": 1.0}, tags={}, status="FINISHED")
+    assert store.mirror("remote", uri=server).log_cells([cell(1), cell(2, status="failed")]) == 0
+    assert mirror.ui_command.startswith(f"{server}/#/experiments/")
+    assert capfd.readouterr().out == ""  # MLflow would print the address of every run
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=server)
+    run = store.children("remote")["cell1"]
+    assert run.info.artifact_uri.startswith("mlflow-artifacts:/")
+    assert Path(client.download_artifacts(run.info.run_id, "record.json", str(tmp_path))).read_bytes() == (
+        record.read_bytes()
+    )
+    assert len(client.get_metric_history(run.info.run_id, "training/loss")) == 3
+
+
+def test_a_host_the_server_does_not_allow_is_one_line(store: Store, server: str) -> None:
+    with pytest.raises(InputError, match=r"cannot open MLflow at http://localhost:\d+: .*403") as caught:
+        store.mirror("unwelcome", uri=server.replace("127.0.0.1", "localhost"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_goes_away_costs_a_mirror_error_and_is_caught_up_with(
+    store: Store, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    line = Line(int(server.rsplit(":", 1)[1]))
+    mirror = store.mirror("away", uri=f"http://127.0.0.1:{line.port}")
+    assert mirror.log_cells([cell(1)]) == 1
+    line.cut()
+    with pytest.raises(MirrorError, match=r"^cell λ=2: MLflow at http://127.0.0.1:\d+: ") as caught:
+        mirror.log_cells([cell(1), cell(2)])
+    assert "\n" not in str(caught.value)
+    line.mend()
+    try:
+        assert mirror.log_cells([cell(1), cell(2), cell(3)]) == 2
+        mirror.finish(artefacts=[], metrics={}, tags={}, status="FINISHED")
+    finally:
+        line.cut()
+    assert {run.info.status for run in store.runs("away")} == {"FINISHED"}
+    assert len(store.children("away")) == 3

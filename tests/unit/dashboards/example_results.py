@@ -1,0 +1,116 @@
+"""A simulated results table with known curves, for the tests of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+COLUMNS = [
+    "cell_id", "trainer", "adversarial_weight", "margin", "seed", "split", "view", "metric", "role",
+    "value", "status", "primary", "floor", "ceiling", "raw", "chance", "reason",
+]  # fmt: skip
+# metric: role, primary, floor, height of its curve above the floor
+PANEL = {
+    "batch_probe_linear": ("technical", True, 0.0, 1.0),
+    "batch_probe_nonlinear": ("technical", False, 0.0, 0.9),
+    "batch_mixing": ("technical", True, 0.1, 0.8),
+    "activity_map": ("biological", True, 0.05, 0.7),
+    "retrieval_map": ("biological", True, 0.02, 0.4),
+    "perturbation_accuracy": ("biological", True, 0.02, 0.6),
+    "label_nmi": ("biological", False, 0.2, 0.5),
+}
+BATCHES = 6
+LAMBDAS = (0.0, *np.round(np.logspace(-2, 2, 9), 6).tolist())
+
+
+def biology(weight: float, *, drop_at: float = 1.0, drop: float = 0.45) -> float:
+    """Share of the peak signal: a gain around λ = 0.03, then a loss of `drop` around 10**`drop_at`."""
+    if weight == 0:
+        return 0.75
+    x = np.log10(weight)
+    return float(0.75 + 0.25 / (1 + np.exp(-4 * (x + 1.5))) - drop / (1 + np.exp(-5 * (x - drop_at))))
+
+
+def mixing(weight: float) -> float:
+    """Share of the batch that is gone: logistic around λ = 0.1."""
+    return 0.15 if weight == 0 else float(0.15 + 0.8 / (1 + np.exp(-3 * (np.log10(weight) + 1))))
+
+
+CONTROLS = {
+    "control:raw": (0.05, 0.7),
+    "control:batch_standardised": (0.5, 0.8),
+    "control:random": (0.98, 0.0),
+    "control:label_shuffled": (0.4, 0.05),
+}
+
+
+def simulated_results(
+    *,
+    views: Sequence[str] = ("held_out_plates", "held_out_batches"),
+    margins: Sequence[float] = (0.0, 0.3),
+    lambdas: Sequence[float] = LAMBDAS,
+    seeds: int = 5,
+    sigma: float = 0.015,
+    drop: float = 0.45,
+    drop_at: float = 1.0,
+    unmeasured: Sequence[str] = (),
+    lost: dict[tuple[float, int], str] | None = None,
+    random_state: int = 0,
+) -> pd.DataFrame:
+    """The tidy table; `lost` maps (λ, seed) to the status of those cells, `unmeasured` metrics are None with a reason."""
+    rng = np.random.default_rng(random_state)
+    lost = lost or {}
+    rows: list[dict[str, Any]] = []
+
+    def add(trainer: str, weight: float, margin: float, seed: int, split: str, t: float, b: float, status: str) -> None:
+        cell = f"{len(rows):016x}"
+        for metric, (role, primary, floor, height) in PANEL.items():
+            share = t if role == "technical" else b
+            value = floor + height * share + rng.normal(0, sigma * height)
+            reason = None
+            raw = chance = np.nan
+            if metric.startswith("batch_probe"):
+                chance = 1 / BATCHES
+                raw = chance + (1 - chance) * (1 - value)
+            if metric in unmeasured:
+                value, raw, reason = np.nan, np.nan, "needs at least two wells a label"
+            if status != "ok":
+                value, raw, reason = np.nan, np.nan, f"{status}: loss not finite at step 12"
+            rows.append(
+                dict(zip(COLUMNS, [
+                    cell, trainer, weight, margin, seed, split, split.split("/")[0], metric, role,
+                    value, status, primary, floor, floor + height, raw, chance, reason,
+                ], strict=True))
+            )  # fmt: skip
+
+    for view in views:
+        shift = 0.0 if view == "held_out_plates" else -0.5
+        for seed in range(seeds):
+            for fold in range(1 if view == "held_out_plates" else 2):
+                split = f"{view}/{fold}"
+                for margin in margins:
+                    for weight in lambdas:
+                        b = biology(weight, drop_at=drop_at + shift - margin, drop=drop)
+                        add("abra", weight, margin, seed, split, mixing(weight), b, lost.get((weight, seed), "ok"))
+                for control, (t, b) in CONTROLS.items():
+                    add(control, np.nan, np.nan, seed, split, t, b, "ok")
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def simulated_provenance() -> dict[str, Any]:
+    """What a sweep says of itself."""
+    return {
+        "sweep": "simulated screen",
+        "sweep_id": "0123456789abcdef",
+        "created": "2026-01-02T03:04:05Z",
+        "versions": {"sweeper": "0.1.0", "python": "3.11.7", "torch": "2.6.0"},
+        "dataset": "sha256:" + "0" * 64,
+        "screen": {"wells": 2304, "features": 200, "batches": BATCHES, "plates": 24, "perturbations": 60},
+        "config": "name: simulated screen\nviews:\n  - view: held_out_plates\n",
+        "commands": ["sweeper run configs/demo.yaml", "sweeper report runs/demo"],
+        "cells": {"ok": 1, "failed": 0},
+        "warnings": ["plate P07 has 2 negative controls only"],
+    }

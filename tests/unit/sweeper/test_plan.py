@@ -1,0 +1,53 @@
+from sweeper.config import SweepConfig, build_config
+from sweeper.plan import control_cells, make_cells, make_packs, sweep_identity
+from sweeper.plan import PackPlan
+
+
+def config(**changes: object) -> SweepConfig:
+    data = {"name": "a", "simulate": {}, "views": [{"view": "held_out_plates"}, {"view": "held_out_batches"}]}
+    return build_config({**data, **changes}, "test")
+
+
+FOLDS = {"held_out_plates": 1, "held_out_batches": 3}
+
+
+def test_cells_are_every_strength_seed_and_split_once() -> None:
+    cells = make_cells("s", "abra", [(0.0, 0.0), (1.0, 0.3)], [0, 1, 2], FOLDS)
+    assert len(cells) == 2 * 3 * 4
+    assert len({cell.cell_id for cell in cells}) == len(cells)
+
+
+def test_identity_ignores_strengths_and_seeds_so_that_a_sweep_can_grow() -> None:
+    small = sweep_identity(config(seeds=3), "sha256:1")
+    assert sweep_identity(config(seeds=5, strengths={"margin": [0.1]}, name="b", optuna={"rounds": 2}), "sha256:1") == small
+    assert sweep_identity(config(abra={"steps": 3}), "sha256:1") != small
+    assert sweep_identity(config(normalise="batch"), "sha256:1") != small
+    assert sweep_identity(config(seeds=3), "sha256:2") != small
+
+
+def test_cell_ids_do_not_depend_on_what_else_is_planned() -> None:
+    alone = make_cells("s", "abra", [(1.0, 0.3)], [2], {"held_out_batches": 3})
+    among = make_cells("s", "abra", [(0.0, 0.0), (1.0, 0.3)], [0, 1, 2], FOLDS)
+    assert set(alone) <= set(among)
+
+
+def test_packs_hold_every_cell_once_and_never_mix_splits_or_controls() -> None:
+    cells = (*control_cells("s", [0, 1], FOLDS), *make_cells("s", "abra", [(float(w), 0.0) for w in range(30)], range(5), FOLDS))
+    for workers in (1, 2, 7):
+        packs = make_packs(cells, workers=workers)
+        packed = [cell for pack in packs for cell in pack.cells]
+        assert sorted(c.cell_id for c in packed) == sorted(c.cell_id for c in cells)
+        for pack in packs:
+            assert len({(c.is_control, c.view, c.fold) for c in pack.cells}) == 1
+            assert len(pack.cells) <= 96
+
+
+def test_a_single_family_is_spread_over_the_workers() -> None:
+    cells = make_cells("s", "abra", [(float(w), 0.0) for w in range(10)], [0], {"held_out_plates": 1})
+    assert [len(pack.cells) for pack in make_packs(cells, workers=2)] == [5, 5]
+    assert [len(pack.cells) for pack in make_packs(cells, workers=2, pack_size=4)] == [4, 4, 2]
+
+
+def test_pack_survives_json() -> None:
+    pack = make_packs(control_cells("s", [0], FOLDS), workers=2)[0]
+    assert PackPlan.from_json(pack.to_json()) == pack

@@ -1,0 +1,94 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sweeper.errors import InputError, StoreMismatchError
+from sweeper.store import Store
+from trainers.screens.simulate import SimulationSpec, simulate
+
+SCREEN = simulate(
+    SimulationSpec(batches=2, plates_per_batch=2, wells_per_plate=96, features=8, perturbations=8, targets=4, controls_per_plate=8)
+).screen
+
+
+def make(folder: Path, sweep_id: str = "abc") -> Store:
+    store = Store(folder)
+    store.check(sweep_id)
+    store.create(sweep_id=sweep_id, description={"config": {}}, screen=SCREEN)
+    return store
+
+
+def record(cell_id: str, status: str = "ok") -> dict[str, object]:
+    return {"cell_id": cell_id, "status": status}
+
+
+def test_screen_comes_back_memory_mapped_and_equal(tmp_path: Path) -> None:
+    found = make(tmp_path / "s").screen()
+    assert isinstance(found.features, np.memmap) or isinstance(found.features.base, np.memmap)
+    assert found.fingerprint == SCREEN.fingerprint
+
+
+def test_a_cell_is_there_whole_or_not_at_all_and_keeps_its_first_result(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    rows, embeddings = np.arange(3), np.ones((3, 2), dtype=np.float32) / 3
+    assert store.write_cell({**record("c1"), "n": 1}, curve=[{"step": 1.0}], rows=rows, embeddings=embeddings)
+    assert not store.write_cell({**record("c1"), "n": 2}, curve=[])
+    assert store.record("c1")["n"] == 1
+    assert store.finished() == {"c1"}
+    assert store.curve("c1") == [{"step": 1.0}]
+    found_rows, found = store.embeddings("c1")
+    np.testing.assert_array_equal(found_rows, rows)
+    np.testing.assert_allclose(found, embeddings, rtol=1e-3)
+
+
+def test_half_written_cells_are_not_finished_and_are_swept(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    (store.cells_folder / ".c2.999.tmp").mkdir()
+    (store.cells_folder / ".c2.999.tmp" / "record.json").write_text("{")
+    assert store.finished() == frozenset()
+    store.sweep_leftovers()
+    assert list(store.cells_folder.iterdir()) == []
+
+
+def test_retry_leaves_collapsed_cells_alone(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    for status in ("ok", "failed", "oom", "collapsed"):
+        store.write_cell(record(status, status), curve=[])
+    assert store.finished(retry=True) == {"ok", "collapsed"}
+    assert store.write_cell({**record("failed"), "n": 2}, curve=[], replace=True)
+    assert store.record("failed")["n"] == 2
+
+
+def test_another_sweeps_store_is_refused_and_untouched(tmp_path: Path) -> None:
+    make(tmp_path, "abc")
+    before = (tmp_path / "sweep.json").read_bytes()
+    with pytest.raises(StoreMismatchError, match=r"holds another sweep \(id abc"):
+        Store(tmp_path).check("xyz")
+    assert (tmp_path / "sweep.json").read_bytes() == before
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("dear reader")
+    with pytest.raises(StoreMismatchError, match="not a sweep's folder"):
+        Store(tmp_path).check("abc")
+
+
+def test_no_sweep_and_broken_sweep_json(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no sweep here"):
+        Store(tmp_path).description()
+    (tmp_path / "sweep.json").write_text("{,")
+    with pytest.raises(InputError, match="line 1: not valid JSON"):
+        Store(tmp_path).description()
+    (tmp_path / "sweep.json").write_text("[]")
+    with pytest.raises(InputError, match="sweep_id"):
+        Store(tmp_path).description()
+
+
+def test_proposals_come_back_as_they_were(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    assert store.proposals(1) is None
+    store.write_proposals(1, [(0.5, 0.3)], {"sampler": "x"})
+    assert store.proposals(1) == [(0.5, 0.3)]
+    assert json.loads((tmp_path / "proposals/round-001.json").read_text())["sampler"] == "x"

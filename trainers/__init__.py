@@ -1,0 +1,1 @@
+"""Everything that learns: screens in, embeddings out. Knows nothing of sweeps, Ray or MLflow."""

@@ -1,0 +1,401 @@
+"""K cells trained together as stacked parameters: `AbraPack`, the ABRA reconstruction's trainers.base.Pack."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainers.abra import schedule
+from trainers.abra.draws import Purpose, generator
+from trainers.abra.encoder import encode, encoder_shapes, initial_values
+from trainers.abra.margin import MarginTerms, arc_loss, cosines
+from trainers.abra.objective import CLASS_VECTORS, MiniBatch, Objective, Terms
+from trainers.abra.sampler import CHUNK, GroupSampler, mini_batch_groups
+from trainers.abra.settings import AbraSettings
+from trainers.abra.stacked import StackedParameters
+from trainers.base import FloatArray, IntArray, TrainingCell
+from trainers.errors import InputError
+
+_EMBED_ROWS = 8192  # rows embedded at a time
+
+
+class AbraPack:
+    """K cells with any λ, m, seed and training rows, trained in lockstep.
+
+    Args:
+        features: (n, d) float32, finite; shared by the cells. Each cell standardises by the mean and standard deviation
+            (0 → 1) of its own training rows.
+        labels: (n,) class indices 0 … C−1.
+        batches: (n,) bio-batch indices 0 … B−1.
+        cells: the cells; all must have the same number of bio-batches in a mini-batch (`mini_batch_groups`).
+        device: where to train.
+        threads: torch threads while training and embedding; None = as they are.
+
+    Raises:
+        InputError: arrays or cells that do not fit.
+    """
+
+    def __init__(
+        self,
+        features: FloatArray,
+        labels: IntArray,
+        batches: IntArray,
+        cells: Sequence[TrainingCell],
+        settings: AbraSettings,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        _check_arrays(features, labels, batches)
+        for cell in cells:
+            _check_cell(cell, labels, batches, settings)
+        self._cells = tuple(cells)
+        self._settings = settings
+        self._device = torch.device(device)
+        self._threads = threads
+        groups = _common_groups(self._cells, batches, settings)
+        self._features = torch.from_numpy(np.ascontiguousarray(features, np.float32)).to(self._device)
+        self._labels = torch.from_numpy(np.ascontiguousarray(labels, np.int64)).to(self._device)
+        self._batches = torch.from_numpy(np.ascontiguousarray(batches, np.int64)).to(self._device)
+
+        count, classes = len(cells), int(labels.max()) + 1
+        shapes = encoder_shapes(features.shape[1], settings.hidden_widths, settings.embedding_dim)
+        shapes[CLASS_VECTORS] = (classes, settings.embedding_dim)
+        self._parameters = StackedParameters(shapes, count, self._device)
+        moments = _Standardisation(self._features, self._device)
+        samplers: dict[tuple[int, bytes], int] = {}
+        self._samplers: list[GroupSampler] = []
+        self._sampler_of = np.empty(count, np.int64)
+        for index, cell in enumerate(cells):
+            self._parameters.fill(index, _initial(shapes, cell.seed))
+            moments.add(cell.train)
+            # cells that differ in strength alone see the same mini-batches: draw them once
+            key = (cell.seed, cell.train.tobytes())
+            if key not in samplers:
+                samplers[key] = len(self._samplers)
+                self._samplers.append(
+                    GroupSampler(cell.train, batches, groups=groups, items=settings.items, seed=cell.seed)
+                )
+            self._sampler_of[index] = samplers[key]
+        self._mean, self._inverse_std = moments.stack()
+
+        class_absent = np.stack([~np.isin(np.arange(classes), labels[cell.train]) for cell in cells])
+        self._absent = torch.from_numpy(class_absent[:, None, :]).to(self._device) if class_absent.any() else None
+        present = np.stack([np.isin(np.arange(int(batches.max()) + 1), batches[cell.train]) for cell in cells])
+        self._objective = Objective(
+            settings,
+            strengths=[cell.adversarial_weight for cell in cells],
+            seeds=[cell.seed for cell in cells],
+            absent=self._absent,
+            batches_present=torch.from_numpy(present).to(self._device),
+            features=features.shape[1],
+            groups=groups,
+        )
+        self._step = 0
+        self._chunk = -1
+        self._rows = torch.empty(0, dtype=torch.int64)
+        self._training = torch.ones(count, dtype=torch.bool, device=self._device)
+        self._failed_at = torch.full((count,), -1, dtype=torch.int64, device=self._device)
+        self._best = self._parameters.values.clone()
+        self._best_loss = [math.inf] * count
+        self._waited = [0] * count
+        self._histories: list[list[dict[str, float]]] = [[] for _ in cells]
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps done so far."""
+        return self._step
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of a whole training."""
+        return self._settings.steps
+
+    def advance(self, steps: int) -> None:
+        """Train up to `steps` further optimiser steps (fewer at the end)."""
+        with _torch_threads(self._threads):
+            for _ in range(min(steps, self._settings.steps - self._step)):
+                self._train_step()
+
+    def embed(self, index: int, rows: IntArray) -> FloatArray:
+        """(len(rows), e) unit embeddings of the given screen rows by cell `index`."""
+        chosen = torch.from_numpy(np.ascontiguousarray(rows, np.int64)).to(self._device)
+        return self._embed(index, self._features[chosen])
+
+    def embed_features(self, index: int, features: FloatArray) -> FloatArray:
+        """(len(features), e) unit embeddings of new rows with the screen's d features, by cell `index`."""
+        return self._embed(index, torch.from_numpy(np.ascontiguousarray(features, np.float32)).to(self._device))
+
+    def history(self, index: int) -> list[dict[str, float]]:
+        """The training curve of cell `index`, one dict per recorded mini-batch; a term not in force has no key.
+
+        Keys: step (updates done), loss, arc, margin and strength in force; batch (ridge: adjusted R²; mlp: the critic's
+        cross-entropy, nats), perturbed (L_arc of the perturbed view), align; validation (margin-free loss).
+        """
+        return [dict(record) for record in self._histories[index]]
+
+    def diverged(self, index: int) -> str | None:
+        """Why cell `index` failed, or None. A failed cell keeps the last weights that were finite."""
+        step = int(self._failed_at[index])
+        return None if step < 0 else f"loss or gradient not finite at step {step}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a bit-exact resume on CPU needs: tensors and plain values only."""
+        return {
+            "fingerprint": self._fingerprint(),
+            "step": self._step,
+            "parameters": self._parameters.state_dict(),
+            "mean": self._mean.clone(),
+            "inverse_std": self._inverse_std.clone(),
+            "objective": self._objective.state_dict(),
+            "training": self._training.clone(),
+            "failed_at": self._failed_at.clone(),
+            "best": self._best.clone(),
+            "best_loss": list(self._best_loss),
+            "waited": list(self._waited),
+            "histories": [self.history(index) for index in range(len(self._cells))],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()` of a pack of the same cells and settings; raises InputError otherwise."""
+        if state.get("fingerprint") != self._fingerprint():
+            raise InputError(
+                "checkpoint: it belongs to a pack of other cells, settings or data dimensions; start this pack afresh"
+            )
+        self._step = state["step"]
+        self._parameters.load_state_dict(state["parameters"])
+        self._mean.copy_(state["mean"])
+        self._inverse_std.copy_(state["inverse_std"])
+        self._objective.load_state_dict(state["objective"])
+        self._training.copy_(state["training"])
+        self._failed_at.copy_(state["failed_at"])
+        self._best.copy_(state["best"])
+        self._best_loss = list(state["best_loss"])
+        self._waited = list(state["waited"])
+        self._histories = [[dict(record) for record in history] for history in state["histories"]]
+
+    def _train_step(self) -> None:
+        settings, step = self._settings, self._step
+        margin_share = schedule.margin_factor(step, settings)
+        strength_share = schedule.strength_factor(step, settings)
+        terms = self._objective(
+            self._parameters.views,
+            self._mini_batch(step),
+            margin=MarginTerms.of([cell.margin * margin_share for cell in self._cells], self._device),
+            strength_factor=strength_share,
+            step=step,
+        )
+        own = list(self._parameters.views.values())
+        gradients = torch.autograd.grad(terms.total.sum(), own + self._objective.leaves)
+        before = self._training
+        finite = self._parameters.update(
+            gradients[: len(own)],
+            count=step + 1,
+            rate=schedule.learning_rate(step, settings),
+            weight_decay=settings.weight_decay,
+            clip_norm=settings.clip_norm,
+            loss=terms.total.detach(),
+            training=before,
+        )
+        self._objective.learn(gradients[len(own) :], terms)
+        self._failed_at.masked_fill_(before & ~finite, step)
+        self._training = finite
+        self._step = step + 1
+        if step == 0 or self._due(settings.curve_every):
+            self._record(terms, margin_share, strength_share)
+        if settings.early_stopping and self._due(settings.evaluate_every):
+            self._evaluate()
+
+    def _due(self, every: int) -> bool:
+        return self._step % every == 0 or self._step == self._settings.steps
+
+    def _mini_batch(self, step: int) -> MiniBatch:
+        chunk, offset = divmod(step, CHUNK)
+        if chunk != self._chunk:
+            drawn = np.stack([sampler.chunk(chunk) for sampler in self._samplers], axis=1)  # (CHUNK, samplers, G·n)
+            self._rows = torch.from_numpy(drawn[:, self._sampler_of]).to(self._device)
+            self._chunk = chunk
+        rows = self._rows[offset]
+        x = self._features.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        return MiniBatch(
+            x.sub_(self._mean).mul_(self._inverse_std),
+            self._labels[rows],
+            self._batches[rows],
+        )
+
+    def _record(self, terms: Terms, margin_share: float, strength_share: float) -> None:
+        position = {cell: row for row, cell in enumerate(self._objective.active)}
+        total, arc = terms.total.tolist(), terms.arc.tolist()
+        adversarial = {name: values.tolist() for name, values in terms.adversarial.items()}
+        for index, trains in enumerate(self._training.tolist()):
+            if not trains:
+                continue
+            cell = self._cells[index]
+            record = {
+                "step": float(self._step),
+                "loss": total[index],
+                "arc": arc[index],
+                "margin": cell.margin * margin_share,
+                "strength": cell.adversarial_weight * strength_share,
+            }
+            if index in position:
+                record |= {name: values[position[index]] for name, values in adversarial.items()}
+            self._histories[index].append({name: value for name, value in record.items() if math.isfinite(value)})
+
+    @torch.no_grad()
+    def _evaluate(self) -> None:
+        """Keep the weights of a cell's lowest validation loss; stop it after `early_stopping` evaluations without."""
+        training = self._training.tolist()
+        for index, cell in enumerate(self._cells):
+            if not training[index]:
+                continue
+            loss = self._validation_loss(index, cell)
+            self._histories[index].append({"step": float(self._step), "validation": loss})
+            if loss < self._best_loss[index]:
+                self._best_loss[index] = loss
+                self._waited[index] = 0
+                self._best[index] = self._parameters.values[index]
+            else:
+                self._waited[index] += 1
+                training[index] = self._waited[index] < self._settings.early_stopping
+        self._training = torch.tensor(training, device=self._device)
+
+    def _validation_loss(self, index: int, cell: TrainingCell) -> float:
+        """Margin-free ArcFace loss over the validation rows of classes the cell trains on."""
+        values = {name: view[index : index + 1] for name, view in self._parameters.views.items()}
+        absent = None if self._absent is None else self._absent[index : index + 1]
+        rows = torch.from_numpy(cell.validation).to(self._device)
+        labels = self._labels[rows]
+        if absent is not None:
+            known = ~absent[0, 0, labels]
+            rows, labels = rows[known], labels[known]
+        x = (self._features[rows] - self._mean[index]) * self._inverse_std[index]
+        unit = functional.normalize(encode(values, x[None]), dim=-1)
+        cosine = cosines(unit, values[CLASS_VECTORS])
+        margin = MarginTerms.of([0.0], self._device)
+        return float(arc_loss(cosine, labels[None], margin, scale=self._settings.scale, absent=absent))
+
+    @torch.no_grad()
+    def _embed(self, index: int, features: Tensor) -> FloatArray:
+        kept = self._settings.early_stopping > 0 and math.isfinite(self._best_loss[index])
+        values = self._parameters.split((self._best if kept else self._parameters.values)[index : index + 1])
+        with _torch_threads(self._threads):
+            parts = [
+                functional.normalize(
+                    encode(values, ((part - self._mean[index]) * self._inverse_std[index])[None]), dim=-1
+                )[0]
+                for part in features.split(_EMBED_ROWS)
+            ]
+        return np.ascontiguousarray(torch.cat(parts).cpu().numpy(), np.float32)
+
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256(self._settings.model_dump_json().encode())
+        digest.update(repr((tuple(self._features.shape), self._parameters.values.shape[1])).encode())
+        for cell in self._cells:
+            digest.update(repr((cell.key, cell.adversarial_weight, cell.margin, cell.seed)).encode())
+            digest.update(np.ascontiguousarray(cell.train, np.int64).tobytes() + b"|")
+            digest.update(np.ascontiguousarray(cell.validation, np.int64).tobytes() + b"|")
+        return f"sha256:{digest.hexdigest()}"
+
+
+class _Standardisation:
+    """Mean and inverse standard deviation of each cell's training rows; the same rows are reduced once."""
+
+    def __init__(self, features: Tensor, device: torch.device) -> None:
+        self._features = features
+        self._device = device
+        self._seen: dict[bytes, tuple[Tensor, Tensor]] = {}
+        self._order: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, rows: IntArray) -> None:
+        key = rows.tobytes()
+        if key not in self._seen:
+            chosen = self._features[torch.from_numpy(rows).to(self._device)].double()
+            std, mean = torch.std_mean(chosen, dim=0, correction=0)
+            inverse = torch.where(std > 0.0, 1.0 / std, 1.0)
+            self._seen[key] = (mean.float(), inverse.float())
+        self._order.append(self._seen[key])
+
+    def stack(self) -> tuple[Tensor, Tensor]:
+        """Two (K, 1, d)."""
+        means, inverses = zip(*self._order, strict=True)
+        return torch.stack(means)[:, None], torch.stack(inverses)[:, None]
+
+
+def _initial(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, FloatArray]:
+    rng = generator(seed, Purpose.INIT)
+    values = initial_values({name: shape for name, shape in shapes.items() if name != CLASS_VECTORS}, rng)
+    values[CLASS_VECTORS] = rng.standard_normal(shapes[CLASS_VECTORS], np.float32)
+    return values
+
+
+@contextmanager
+def _torch_threads(threads: int | None) -> Iterator[None]:
+    """Torch's thread count is the process's: set it and put it back."""
+    before = torch.get_num_threads()
+    if threads is not None and threads != before:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
+
+
+def _check_arrays(features: FloatArray, labels: IntArray, batches: IntArray) -> None:
+    if features.ndim != 2 or 0 in features.shape:
+        raise InputError(f"features: shape {features.shape} has no rows or columns; it must be (n, d)")
+    if not np.isfinite(features).all():
+        row, column = np.argwhere(~np.isfinite(features))[0]
+        raise InputError(f"features: value at row {row}, column {column} is not finite; impute or drop it first")
+    for name, values in (("labels", labels), ("batches", batches)):
+        if values.shape != (len(features),):
+            raise InputError(f"{name}: shape {values.shape} does not fit {len(features)} rows of features")
+        if values.min() < 0:
+            raise InputError(f"{name}: {values.min()} at row {int(values.argmin())}; indices must be 0 or more")
+
+
+def _check_cell(cell: TrainingCell, labels: IntArray, batches: IntArray, settings: AbraSettings) -> None:
+    where = f"cell {cell.key}"
+    if not (math.isfinite(cell.adversarial_weight) and cell.adversarial_weight >= 0.0):
+        raise InputError(f"{where}: adversarial weight {cell.adversarial_weight} must be finite and at least 0")
+    if not 0.0 <= cell.margin < math.pi / 2:
+        raise InputError(f"{where}: margin {cell.margin} must be in [0, π/2) radians")
+    if cell.seed < 0:
+        raise InputError(f"{where}: seed {cell.seed} must be 0 or more")
+    for name, rows in (("train", cell.train), ("validation", cell.validation)):
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(labels):
+            raise InputError(f"{where}: {name} rows must be in 0 … {len(labels) - 1}")
+    if np.intersect1d(cell.train, cell.validation).size:
+        raise InputError(f"{where}: rows {np.intersect1d(cell.train, cell.validation)[:3]} are in train and validation")
+    if len(np.unique(labels[cell.train])) < 2:
+        raise InputError(f"{where}: its {len(cell.train)} training rows hold fewer than 2 classes")
+    adversary = settings.critic != "none" or settings.statistics != "none"
+    if adversary and cell.adversarial_weight > 0.0 and len(np.unique(batches[cell.train])) < 2:
+        raise InputError(f"{where}: one training bio-batch leaves nothing to remove; only λ = 0 can train on it")
+    if settings.early_stopping and not np.isin(labels[cell.validation], labels[cell.train]).any():
+        raise InputError(f"{where}: early stopping needs validation rows of classes in training; it has none")
+
+
+def _common_groups(cells: Sequence[TrainingCell], batches: IntArray, settings: AbraSettings) -> int:
+    if not cells:
+        raise InputError("pack: no cells; give at least one")
+    groups = [mini_batch_groups(batches[cell.train], settings.groups) for cell in cells]
+    for cell, own in zip(cells, groups, strict=True):
+        if own != groups[0]:
+            raise InputError(
+                f"cell {cell.key}: {own} bio-batches in a mini-batch but {groups[0]} in cell {cells[0].key}; "
+                "cells of a pack must have the same number (pack them by split)"
+            )
+    return groups[0]
+
+
+__all__ = ["AbraPack"]

@@ -1,0 +1,1 @@
+"""Screens: tables of well profiles with their plate design; read, normalise, split, simulate."""

@@ -1,0 +1,280 @@
+"""The two evaluation views as row splits of one screen.
+
+"Correct this screen" holds out plates (or well positions) of batches that training sees; "generalise to a new batch"
+holds out whole batches, in rotation. The seed draws which; nothing else does, so every strength gets the same splits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from trainers.base import IntArray
+from trainers.errors import InputError
+from trainers.screens.names import first_few, nearest
+from trainers.screens.table import CANONICAL
+
+View = Literal["held_out_plates", "held_out_batches"]
+VIEWS: tuple[View, ...] = get_args(View)
+
+_DEFAULT_COLUMN = {"held_out_plates": "plate", "held_out_batches": "batch"}
+_INSIDE = ("plate", "well")
+_ACROSS = ("batch", "cell_type")
+# One random stream a draw: asking for held-out perturbations leaves the plates and folds as they were.
+_TEST_STREAM, _VALIDATION_STREAM, _PERTURBATION_STREAM = range(3)
+
+Mask = NDArray[np.bool_]
+
+
+class ViewSpec(BaseModel):
+    """One evaluation view: what is held out of training, and how much of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    view: View = Field(description="held_out_plates: correct this screen; held_out_batches: generalise to new batches.")
+    column: str = Field(
+        default="",
+        description="What is held out. held_out_plates: 'plate' (default) or 'well', the same well positions in every "
+        "batch. held_out_batches: 'batch' (default), 'cell_type' or a further column such as 'Metadata_Source'.",
+    )
+    fraction: float = Field(
+        default=0.33,
+        gt=0.0,
+        lt=1.0,
+        description="held_out_plates: share held out of every batch's plates (or of the well positions).",
+    )
+    folds: int = Field(default=3, ge=2, description="held_out_batches: each unit is held out in exactly one fold.")
+    held_out: tuple[str, ...] = Field(
+        default=(), description="held_out_batches: these units make the only fold, instead of a rotation."
+    )
+    validation_fraction: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Share of the training batches' plates (positions, where those are held out) kept out of training: "
+        "in-distribution reference and early stopping. Never a test batch.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_column(cls, values: Any) -> Any:
+        """The view's default column."""
+        if isinstance(values, dict) and not values.get("column") and values.get("view") in VIEWS:
+            return {**values, "column": _DEFAULT_COLUMN[values["view"]]}
+        return values
+
+    @model_validator(mode="after")
+    def _check_column(self) -> ViewSpec:
+        """Refuse a column, or a list of units, that the view cannot hold out."""
+        if self.view == "held_out_plates":
+            if self.column not in _INSIDE:
+                raise ValueError(f"view held_out_plates holds out 'plate' or 'well', not {self.column!r}")
+            if self.held_out:
+                raise ValueError("held_out names units of view held_out_batches; held_out_plates draws them by fraction")
+        elif self.column in CANONICAL and self.column not in _ACROSS:
+            raise ValueError(f"view held_out_batches holds out 'batch', 'cell_type' or a further column, not {self.column!r}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """Row numbers of a screen: sorted, disjoint.
+
+    Attributes:
+        view: one of VIEWS.
+        fold: 0-based.
+        name: "<view>/<fold>".
+        train: rows that are learnt from.
+        validation: rows of training batches on plates kept out of training; may be empty.
+        test: every row of the held-out units, controls and held-out perturbations included.
+        held_out_perturbations: sorted; none of their rows is in train or validation.
+    """
+
+    view: View
+    fold: int
+    name: str
+    train: IntArray
+    validation: IntArray
+    test: IntArray
+    held_out_perturbations: tuple[str, ...]
+
+
+def fold_count(spec: ViewSpec, wells: pd.DataFrame) -> int:
+    """Number of folds of a view on these wells.
+
+    Raises:
+        InputError: as `make_split`, for the units held out.
+    """
+    return 1 if spec.view == "held_out_plates" else len(_unit_folds(wells, spec, seed=0))
+
+
+def make_split(
+    wells: pd.DataFrame, spec: ViewSpec, *, fold: int, seed: int, held_out_perturbations: float = 0.0
+) -> Split:
+    """Draw one split; the same arguments give the same split.
+
+    held_out_plates: in every batch `fraction` of the plates are test rows. With column "well" the same well positions
+    are held out on every plate, so that no test position was ever learnt from; a position is kept when it is the
+    last one of a perturbation.
+    held_out_batches: the units of fold `fold` are test rows. A batch that lies partly in a test unit is not learnt
+    from at all, so that no test batch is ever seen.
+
+    Args:
+        wells: `Screen.wells`.
+        spec: the view.
+        fold: 0 ≤ fold < fold_count(spec, wells).
+        seed: ≥ 0; draws plates, positions, the partition into folds, and perturbations, each from its own stream.
+        held_out_perturbations: share in [0, 1) of the perturbations (negative controls are never among them) that are
+            kept out of train and validation, the same ones in every fold. Where targets are known, a target with
+            several perturbations keeps one in training if possible.
+
+    Raises:
+        InputError: an unknown column, unit or fold; fewer units than folds; a batch with a single plate; a share out of
+            range or that leaves fewer than 2 perturbations; nothing left to learn from.
+    """
+    folds = fold_count(spec, wells)
+    if not 0 <= fold < folds:
+        raise InputError(f"split: fold {fold} does not exist, view {spec.view} has folds 0..{folds - 1}")
+    if not 0.0 <= held_out_perturbations < 1.0:
+        raise InputError(f"split: held_out_perturbations is {held_out_perturbations}, expected a share in [0, 1)")
+    if spec.view == "held_out_plates":
+        test = _inside(wells, spec.column, np.ones(len(wells), dtype=bool), spec.fraction, (seed, _TEST_STREAM), "fraction")
+        learnable = ~test
+    else:
+        units = wells[spec.column]
+        test = units.isin(_unit_folds(wells, spec, seed)[fold]).to_numpy(dtype=bool)
+        learnable = ~wells["batch"].isin(wells.loc[test, "batch"]).to_numpy(dtype=bool)
+        if not learnable.any():
+            raise InputError(f"split: every batch holds rows of the held-out {spec.column}; nothing is left to learn from")
+    validation = np.zeros(len(wells), dtype=bool)
+    if spec.validation_fraction > 0.0:
+        unit = spec.column if spec.view == "held_out_plates" else "plate"
+        stream = (seed, _VALIDATION_STREAM, fold)
+        validation = _inside(wells, unit, learnable, spec.validation_fraction, stream, "validation_fraction")
+    hidden = _held_out_perturbations(wells, held_out_perturbations, seed)
+    seen = learnable & ~wells["perturbation"].isin(hidden).to_numpy(dtype=bool)
+    train = seen & ~validation
+    learnt = wells.loc[train & (wells["control_type"] != "negative").to_numpy(), "perturbation"].nunique()
+    if learnt < 2:
+        raise InputError(f"split: {spec.view}/{fold} leaves {learnt} perturbations to learn from, at least 2 are needed")
+    return Split(
+        view=spec.view,
+        fold=fold,
+        name=f"{spec.view}/{fold}",
+        train=np.flatnonzero(train),
+        validation=np.flatnonzero(seen & validation),
+        test=np.flatnonzero(test),
+        held_out_perturbations=hidden,
+    )
+
+
+def _inside(
+    wells: pd.DataFrame, column: str, allowed: Mask, fraction: float, stream: tuple[int, ...], option: str
+) -> Mask:
+    """Rows of the plates, or positions, drawn out of every batch's `allowed` rows."""
+    rng = np.random.default_rng(stream)
+    if column == "well":
+        return _positions(wells, allowed, fraction, rng, option)
+    drawn: list[str] = []
+    for batch, plates in wells[allowed].groupby("batch", sort=True)["plate"]:
+        names = sorted(plates.unique())
+        if len(names) < 2:
+            raise InputError(
+                f"split: batch {batch!r} has a single plate to learn from, {option} {fraction} needs 2; "
+                "hold out wells (column: well) or batches"
+            )
+        count = min(max(round(fraction * len(names)), 1), len(names) - 1)
+        drawn.extend(rng.permutation(np.array(names, dtype=object))[:count])
+    return allowed & wells["plate"].isin(drawn).to_numpy(dtype=bool)
+
+
+def _positions(wells: pd.DataFrame, allowed: Mask, fraction: float, rng: np.random.Generator, option: str) -> Mask:
+    """Rows at the drawn well positions, the same positions in every batch."""
+    rows = wells[allowed]
+    names = sorted(rows["well"].unique())
+    wanted = max(round(fraction * len(names)), 1)
+    pairs = rows.loc[rows["control_type"] != "negative", ["well", "perturbation"]].drop_duplicates()
+    at = pairs.groupby("well")["perturbation"].agg(list).to_dict()
+    left = pairs["perturbation"].value_counts().to_dict()  # positions that still teach a perturbation
+    drawn: list[str] = []
+    for name in rng.permutation(np.array(names, dtype=object)):
+        if len(drawn) == wanted:
+            break
+        present = at.get(name, [])
+        if all(left[perturbation] > 1 for perturbation in present):
+            drawn.append(name)
+            for perturbation in present:
+                left[perturbation] -= 1
+    if len(drawn) < wanted:
+        raise InputError(
+            f"split: {option} {fraction} asks for {wanted} of {len(names)} well positions, but only {len(drawn)} can be "
+            "held out without losing a perturbation; lower it or hold out plates"
+        )
+    chosen: Mask = allowed & wells["well"].isin(drawn).to_numpy(dtype=bool)
+    for batch, index in wells.groupby("batch", sort=True).indices.items():
+        here = allowed[index]
+        if here.any() and not 0 < chosen[index].sum() < here.sum():
+            raise InputError(f"split: {option} {fraction} takes all or none of batch {batch!r}; hold out plates instead")
+    return chosen
+
+
+def _unit_folds(wells: pd.DataFrame, spec: ViewSpec, seed: int) -> list[list[str]]:
+    """The units of each fold of view held_out_batches."""
+    if spec.column not in wells.columns:
+        raise InputError(f"split: column {spec.column!r} does not exist; {nearest(spec.column, list(wells.columns))}")
+    values = wells[spec.column]
+    if values.isna().any():
+        raise InputError(
+            f"split: column {spec.column!r} is empty in {int(values.isna().sum())} rows "
+            f"(first: row {int(values.isna().to_numpy().argmax())}); every row needs a value to be held out by"
+        )
+    units = sorted(values.unique())
+    if len(units) < 2:
+        raise InputError(f"split: column {spec.column!r} has a single value {units[0]!r}; holding it out leaves nothing")
+    for name in spec.held_out:
+        if name not in units:
+            raise InputError(f"split: held_out {name!r} does not exist in column {spec.column!r}; {nearest(name, units)}")
+    if spec.held_out:
+        if set(units) == set(spec.held_out):
+            raise InputError(f"split: held_out names every value of column {spec.column!r}; nothing is left to learn from")
+        return [list(spec.held_out)]
+    if spec.folds > len(units):
+        raise InputError(f"split: {spec.folds} folds of {len(units)} values of column {spec.column!r}; lower folds")
+    shuffled = np.random.default_rng((seed, _TEST_STREAM)).permutation(np.array(units, dtype=object))
+    return [list(part) for part in np.array_split(shuffled, spec.folds)]
+
+
+def _held_out_perturbations(wells: pd.DataFrame, share: float, seed: int) -> tuple[str, ...]:
+    """Draw the perturbations kept out of training, those first whose target stays represented."""
+    if share == 0.0:
+        return ()
+    negative = set(wells.loc[wells["control_type"] == "negative", "perturbation"])
+    candidates = wells.loc[~wells["perturbation"].isin(negative), ["perturbation", "target"]]
+    targets = candidates.groupby("perturbation", sort=True)["target"].first()
+    count = max(round(share * len(targets)), 1)
+    if len(targets) - count < 2:
+        raise InputError(
+            f"split: held_out_perturbations {share} takes {count} of {len(targets)} perturbations "
+            f"({first_few(targets.index)}); at least 2 must be left to learn from"
+        )
+    members = targets.value_counts().to_dict()
+    left = dict(members)
+    drawn: list[str] = []
+    deferred: list[str] = []
+    for name in np.random.default_rng((seed, _PERTURBATION_STREAM)).permutation(targets.index.to_numpy(dtype=object)):
+        target = targets[name]
+        if not pd.isna(target):
+            if members[target] > 1 and left[target] == 1:
+                deferred.append(name)
+                continue
+            left[target] -= 1
+        drawn.append(name)
+    return tuple(sorted((drawn + deferred)[:count]))
+
+
+__all__ = ["VIEWS", "Split", "View", "ViewSpec", "fold_count", "make_split"]

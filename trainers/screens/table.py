@@ -1,0 +1,201 @@
+"""A screen: one row a well (or a site of a well), its features and where on which plate it was."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from trainers.base import FloatArray
+from trainers.errors import InputError
+from trainers.screens.names import first_few
+from trainers.screens.positions import parse_well, well_name
+
+CONTROL_TYPES = ("treatment", "negative", "positive")
+REQUIRED = ("batch", "plate", "well", "perturbation", "control_type")
+NUMBERED = ("row", "column", "site")
+DESCRIBED = ("target", "cell_type")
+CANONICAL = REQUIRED + NUMBERED + DESCRIBED
+
+
+@dataclass(frozen=True, eq=False)
+class Screen:
+    """A validated screen. Build one with `make_screen`, which brings a table of wells into this form.
+
+    Attributes:
+        features: (n, d) float32, C-contiguous, finite.
+        feature_names: d distinct names.
+        wells: n rows with a RangeIndex. `batch, plate, well, perturbation, control_type` are str and never null
+            (control_type one of CONTROL_TYPES; a plate lies in one batch); `row, column` (Int64, counted from 1; null
+            where the well's name is of another kind) and `site` (Int64, nullable); `target` (MoA or gene) and
+            `cell_type` (string, nullable); every further column of the file as nullable string under its own name.
+
+    Raises:
+        InputError: features and wells disagree, a value is missing or not finite, or a plate lies in two batches.
+    """
+
+    features: FloatArray
+    feature_names: tuple[str, ...]
+    wells: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        """Check the invariants above."""
+        shape, rows, names = self.features.shape, len(self.wells), len(self.feature_names)
+        if shape != (rows, names):
+            raise InputError(f"screen: features have shape {shape}, expected ({rows} wells, {names} feature names)")
+        if self.features.dtype != np.float32 or not self.features.flags.c_contiguous:
+            raise InputError(f"screen: features must be C-contiguous float32, got {self.features.dtype}")
+        if len(set(self.feature_names)) != names:
+            raise InputError("screen: feature names are not distinct")
+        if not np.isfinite(self.features).all():
+            raise InputError("screen: features hold NaN or infinite values; impute or drop them first")
+        missing = [name for name in CANONICAL if name not in self.wells.columns]
+        if missing:
+            raise InputError(f"screen: wells lack the columns {first_few(missing)}")
+        if not self.wells.index.equals(pd.RangeIndex(rows)):
+            raise InputError("screen: wells must be numbered 0..n-1 (RangeIndex)")
+        for name in REQUIRED:
+            if self.wells[name].isna().any():
+                raise InputError(f"screen: column {name!r} holds nulls")
+        unknown = sorted(set(self.wells["control_type"]) - set(CONTROL_TYPES))
+        if unknown:
+            raise InputError(f"screen: control_type {unknown[0]!r} is none of {', '.join(CONTROL_TYPES)}")
+        batches = self.wells.groupby("plate")["batch"].nunique()
+        if (batches > 1).any():
+            raise InputError(f"screen: plate {batches.idxmax()!r} lies in {batches.max()} batches")
+
+    def __len__(self) -> int:
+        """Number of rows n."""
+        return len(self.wells)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """"sha256:<hex>" over feature names, feature values and wells: equal content, equal fingerprint."""
+        digest = hashlib.sha256()
+        _update(digest, "features", *self.feature_names)
+        digest.update(np.ascontiguousarray(self.features, dtype="<f4").data)
+        for name in sorted(self.wells.columns):
+            column = self.wells[name]
+            # A null is told from every string by the mark in front of each value.
+            _update(digest, name, *("-" if null else f"+{value}" for value, null in zip(column, column.isna(), strict=True)))
+        return f"sha256:{digest.hexdigest()}"
+
+    def subset(self, rows: ArrayLike) -> Screen:
+        """The screen of the given row numbers, in their order."""
+        index = np.asarray(rows, dtype=np.int64)
+        wells = self.wells.iloc[index].reset_index(drop=True)
+        return Screen(np.ascontiguousarray(self.features[index]), self.feature_names, wells)
+
+
+def make_screen(features: NDArray[np.floating], feature_names: tuple[str, ...], wells: pd.DataFrame) -> Screen:
+    """Bring a table of wells into a screen's form.
+
+    Names are stripped of surrounding blanks; well names become canonical ("b1" → "B01") and give `row` and `column`
+    where those are absent or null; a plate name used in several batches becomes "<batch>/<plate>"; an absent
+    control_type is "treatment"; further columns become nullable strings.
+
+    Args:
+        features: (n, d), any floating type.
+        feature_names: d names.
+        wells: n rows with at least batch, plate, well and perturbation.
+
+    Raises:
+        InputError: as `Screen`; a required column is absent.
+    """
+    absent = [name for name in REQUIRED if name not in wells.columns and name != "control_type"]
+    if absent:
+        raise InputError(f"screen: wells lack the columns {first_few(absent)}")
+    table: dict[str, pd.Series[str]] = {}
+    count = len(wells)
+    for name in REQUIRED:
+        table[name] = as_text(wells[name]) if name in wells.columns else pd.Series(["treatment"] * count, dtype="string")
+    parsed = {name: parse_well(name) for name in table["well"].dropna().unique()}
+    canonical = {name: well_name(*position) for name, position in parsed.items() if position is not None}
+    table["well"] = table["well"].replace(canonical)
+    table["plate"] = _paired_plates(table["batch"], table["plate"])
+    frame = pd.DataFrame({name: column.astype(object) for name, column in table.items()})
+    positions = {well_name(*position): position for position in parsed.values() if position is not None}
+    for axis, name in enumerate(("row", "column")):
+        named = pd.Series([positions[well][axis] if well in positions else pd.NA for well in frame["well"]], dtype="Int64")
+        given = wells[name].reset_index(drop=True).astype("Int64") if name in wells.columns else named
+        frame[name] = given.fillna(named)
+    frame["site"] = (
+        wells["site"].reset_index(drop=True).astype("Int64")
+        if "site" in wells.columns
+        else pd.Series([pd.NA] * count, dtype="Int64")
+    )
+    for name in DESCRIBED:
+        frame[name] = as_text(wells[name]) if name in wells.columns else pd.Series([pd.NA] * count, dtype="string")
+    further = {str(name): as_text(wells[name]) for name in wells.columns if name not in CANONICAL}
+    frame = pd.concat([frame, pd.DataFrame(further, index=frame.index)], axis=1)
+    return Screen(np.ascontiguousarray(features, dtype=np.float32), tuple(feature_names), frame)
+
+
+def as_text(column: pd.Series) -> pd.Series[str]:
+    """A column as nullable string with a fresh index: blanks stripped, empty → null, whole numbers without ".0"."""
+    plain = column.reset_index(drop=True)
+    if isinstance(plain.dtype, pd.CategoricalDtype):
+        plain = plain.astype(plain.cat.categories.dtype)
+    if pd.api.types.is_float_dtype(plain.dtype):
+        values = plain.dropna()
+        if (values == values.round()).all():  # an integer column with nulls arrives as float
+            plain = plain.astype("Int64")
+    text = plain.astype("string").str.strip()
+    return text.mask(text == "", pd.NA)
+
+
+def screen_warnings(screen: Screen) -> tuple[str, ...]:
+    """What is legal in a screen but limits what a sweep can tell, one line each.
+
+    Labels seen in one batch only (batch and phenotype cannot be told apart), no negative controls, perturbations with
+    fewer than 2 wells, well names of no plate layout, and rows or columns that contradict the well's name.
+    """
+    wells = screen.wells
+    lines: list[str] = []
+    treated = wells[wells["control_type"] != "negative"]
+    batches = treated.groupby("perturbation")["batch"].nunique()
+    single = sorted(batches.index[batches == 1])
+    if single:
+        lines.append(
+            f"{len(single)} of {len(batches)} perturbations occur in one batch only ({first_few(single)}): "
+            "there batch and phenotype cannot be told apart"
+        )
+    if not (wells["control_type"] == "negative").any():
+        lines.append("no negative controls: phenotypic activity and normalisation by controls are not measurable")
+    counts = treated.drop_duplicates(["plate", "well"]).groupby("perturbation").size()
+    rare = sorted(counts.index[counts < 2])
+    if rare:
+        lines.append(f"{len(rare)} perturbations have fewer than 2 wells ({first_few(rare)}): no replicate to compare with")
+    unplaced = wells.loc[wells["row"].isna() | wells["column"].isna(), "well"].unique()
+    if len(unplaced):
+        lines.append(f"{len(unplaced)} well names give no row and column ({first_few(unplaced)}): position is unknown there")
+    named = [parse_well(name) for name in wells["well"]]
+    wrong = [
+        well
+        for well, position, row, column in zip(wells["well"], named, wells["row"], wells["column"], strict=True)
+        if position is not None and position != (row, column)
+    ]
+    if wrong:
+        lines.append(f"{len(wrong)} rows contradict their well's name (first: well {wrong[0]!r}): rows and columns count from 1")
+    return tuple(lines)
+
+
+def _paired_plates(batch: pd.Series[str], plate: pd.Series[str]) -> pd.Series[str]:
+    """Plate names, "<batch>/<plate>" where the same name occurs in several batches."""
+    batches = pd.DataFrame({"batch": batch, "plate": plate}).groupby("plate")["batch"].nunique()
+    shared = plate.isin(batches.index[batches > 1])
+    return plate.mask(shared, batch + "/" + plate)
+
+
+def _update(digest: hashlib._Hash, *parts: str) -> None:
+    """Feed parts with their lengths, so that no two lists of parts read the same."""
+    for part in parts:
+        data = part.encode()
+        digest.update(f"{len(data)}:".encode() + data)
+
+
+__all__ = ["CANONICAL", "CONTROL_TYPES", "Screen", "as_text", "make_screen", "screen_warnings"]
