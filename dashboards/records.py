@@ -6,12 +6,9 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from sweeper.results import COLUMNS
 from trainers.errors import InputError
 
-COLUMNS = (
-    "cell_id", "trainer", "adversarial_weight", "margin", "seed", "split", "view", "metric", "role",
-    "value", "status", "primary", "floor", "ceiling", "raw", "chance", "reason",
-)  # fmt: skip
 CONTROL = "control:"
 _NUMBERS = ("adversarial_weight", "margin", "value", "floor", "ceiling", "raw", "chance")
 _ORDER = ["view", "trainer", "margin", "adversarial_weight", "seed", "split", "role", "metric", "cell_id"]
@@ -77,8 +74,11 @@ def metric_names(frame: pd.DataFrame, role: str) -> list[str]:
 
 
 def missing_reason(frame: pd.DataFrame, metric: str) -> str:
-    """Why `metric` has no value where it has none: the distinct reasons, in one line."""
-    return _joined(frame.loc[(frame["metric"] == metric) & frame["value"].isna(), "reason"])
+    """Why finished cells have no value of `metric`: the distinct reasons, in one line; "" when they all have one."""
+    rows = frame[frame["metric"] == metric]
+    if len(rows) and not (rows["status"] == "ok").any():
+        return "no cell finished"
+    return _joined(rows.loc[(rows["status"] == "ok") & rows["value"].isna(), "reason"])
 
 
 def _joined(reasons: Iterable[object]) -> str:

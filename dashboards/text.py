@@ -7,10 +7,10 @@ import math
 
 MISSING = "–"
 _NAMES = {
-    "control:raw": "raw features (uncorrected)",
-    "control:batch_standardised": "standardised per batch",
-    "control:random": "random embedding",
-    "control:label_shuffled": "trained on shuffled labels",
+    "raw": "raw features",
+    "batch_standardised": "batch-standardised",
+    "random": "random",
+    "label_shuffled": "label-shuffled",
     "held_out_plates": "held-out plates",
     "held_out_batches": "held-out batches",
 }
@@ -53,7 +53,8 @@ def percent(value: float | None) -> str:
 
 def name(key: str) -> str:
     """The reader's word for a control, view or metric; an unknown key with its underscores opened."""
-    return _NAMES.get(key, key.removeprefix("control:").replace("_", " "))
+    bare = key.removeprefix("control:")
+    return _NAMES.get(bare, bare.replace("_", " "))
 
 
 def question(view: str) -> str:

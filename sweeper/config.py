@@ -95,14 +95,18 @@ class ExecutorOptions(_Section):
     """How packs of cells are run by Ray Tune."""
 
     pack_size: int | None = Field(
-        default=None, ge=1, description="Cells trained together in one process; none: spread over the workers, at most 96."
+        default=None,
+        ge=1,
+        description="Cells trained together in one process; none: spread over the workers, at most 96.",
     )
     cpus_per_pack: float = Field(default=1.0, gt=0, description="CPUs (and torch threads) a pack is granted.")
     gpus_per_pack: float = Field(default=0.0, ge=0, description="GPU share a pack is granted, e.g. 0.25.")
     memory_gb_per_pack: float | None = Field(default=None, gt=0, description="Memory Ray reserves for a pack, in GB.")
     max_failures: int = Field(default=2, ge=0, description="How often a pack whose worker died is started again.")
     checkpoint_every: int = Field(
-        default=0, ge=0, description="Optimiser steps between checkpoints of a pack in training; 0: none (short trainings)."
+        default=0,
+        ge=0,
+        description="Optimiser steps between checkpoints of a pack in training; 0: none (short trainings).",
     )
 
 
@@ -118,12 +122,17 @@ class TrackingOptions(_Section):
 class SweepConfig(_Section):
     """Everything a sweep is made of."""
 
-    name: str = Field(min_length=1, max_length=200, description="Name of the sweep: title of the report, MLflow run name.")
-    folder: Path | None = Field(default=None, description="Output folder; none: runs/<name>. Relative to where you are.")
+    name: str = Field(
+        min_length=1, max_length=200, description="Name of the sweep: title of the report, MLflow run name."
+    )
+    folder: Path | None = Field(
+        default=None, description="Output folder; none: runs/<name>. Relative to where you are."
+    )
     screen: ScreenSpec | None = Field(default=None, description="The screen to read. Paths are relative to this file.")
     simulate: SimulationSpec | None = Field(default=None, description="A simulated screen instead of `screen`.")
     normalise: Literal["none", "batch", "plate", "plate_controls"] = Field(
-        default="none", description="Input normalisation of the screen: per batch, per plate, or by each plate's controls."
+        default="none",
+        description="Input normalisation of the screen: per batch, per plate, or by each plate's controls.",
     )
     views: tuple[ViewSpec, ...] = Field(min_length=1, description="Evaluation views; each is scored on its own.")
     held_out_perturbations: float = Field(
@@ -133,7 +142,9 @@ class SweepConfig(_Section):
     abra: AbraSettings = Field(default_factory=AbraSettings, description="Settings of the ABRA reconstruction.")
     strengths: Strengths = Field(default_factory=Strengths, description="The grid of correction strengths.")
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        default=(0, 1, 2, 3, 4), min_length=1, description="Seeds; each means split + initialisation + order. A number n: 0..n-1."
+        default=(0, 1, 2, 3, 4),
+        min_length=1,
+        description="Seeds; each means split + initialisation + order. A number n: 0..n-1.",
     )
     optuna: OptunaSearch = Field(default_factory=OptunaSearch, description="Strengths proposed by Optuna, in rounds.")
     metrics: tuple[str, ...] | None = Field(default=None, description="Metrics of the panel; none: all.")
@@ -186,7 +197,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 def _mapping_without_repeats(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node)  # type: ignore[no-untyped-call]
+        key = loader.construct_object(key_node)
         if key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
         seen.add(key)
@@ -229,9 +240,13 @@ def _known_keys(root: type[BaseModel], location: tuple[int | str, ...]) -> list[
 
 
 def _first_line(error: ValidationError, source: str, root: type[BaseModel] = SweepConfig) -> str:
-    """One line for the first error, with the number of further ones."""
-    first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
-    location = tuple(part for part in first["loc"] if not (isinstance(part, str) and ("[" in part or part == "LogRange")))
+    """One line for the error that says most."""
+    # Of a union the branch that got deepest is the one that was meant.
+    first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), None)
+    first = first or max(error.errors(), key=lambda e: len(e["loc"]))
+    location = tuple(
+        part for part in first["loc"] if not (isinstance(part, str) and ("[" in part or part == "LogRange"))
+    )
     key = ".".join(str(part) for part in location) or "top level"
     if first["type"] == "extra_forbidden":
         text = f"unknown key '{key}'{_nearest(str(location[-1]), _known_keys(root, location))}"
@@ -239,8 +254,7 @@ def _first_line(error: ValidationError, source: str, root: type[BaseModel] = Swe
         message = first["msg"].removeprefix("Value error, ")
         given = "" if first["type"] in {"value_error", "missing"} else f", got {first['input']!r}"
         text = f"{key}: {message}{given}"
-    more = len(error.errors()) - 1
-    return f"{source}: {text}" + (f" (and {more} more)" if more else "")
+    return f"{source}: {text}"
 
 
 def build_simulation(overrides: Sequence[str]) -> SimulationSpec:
@@ -299,7 +313,9 @@ def _document(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, s
     for name, field in model.model_fields.items():
         candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
         nested = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        default = "required" if field.is_required() else "" if nested else repr(field.get_default(call_default_factory=True))
+        default = (
+            "required" if field.is_required() else "" if nested else repr(field.get_default(call_default_factory=True))
+        )
         yield f"{prefix}{name}", default, field.description or ""
         if nested is not None:
             yield from _document(nested, f"{prefix}{name}.")

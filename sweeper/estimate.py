@@ -23,7 +23,7 @@ def local_workers(options: ExecutorOptions) -> int:
 
 def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> float:
     store = prepared.store
-    finished = [store.record(cell_id)["seconds"] for cell_id in store.finished()]
+    finished: list[dict[str, float]] = [store.record(cell_id)["seconds"] for cell_id in store.finished()]
     trained = [seconds for seconds in finished if seconds.get("train")]
     if trained:
         return sum(seconds["train"] + seconds["score"] for seconds in trained) / len(trained)
@@ -59,5 +59,5 @@ def estimate_seconds(prepared: Prepared, missing: Sequence[Cell], *, workers: in
     trained = [cell for cell in missing if not cell.is_control]
     if not trained:
         return START_SECONDS
-    packs = [p for p in make_packs(trained, workers=workers, pack_size=prepared.config.executor.pack_size)]
+    packs = make_packs(trained, workers=workers, pack_size=prepared.config.executor.pack_size)
     return START_SECONDS + _seconds_a_cell(prepared, packs[0].cells) * len(trained) / workers

@@ -1,7 +1,7 @@
 """The one place that knows Ray: packs of cells as Ray Tune trials, on a local or an existing cluster.
 
-Tune is a restartable executor of a plan. Identity, resume and results live in the store, so a trial that is lost costs at
-most the cells in flight, and `Tuner.restore` (which unpickles, and cannot grow a sweep) is never needed.
+Tune is a restartable executor of a plan. Identity, resume and results live in the store, so a trial that is lost costs
+at most the cells in flight, and `Tuner.restore` (which unpickles, and cannot grow a sweep) is never needed.
 """
 
 from __future__ import annotations
@@ -107,11 +107,12 @@ class Executor:
             )
         temporary = os.environ.get("RAY_TMPDIR", "")
         if len(temporary) > MAX_TEMP_DIR:
-            raise InputError(f"RAY_TMPDIR={temporary}: longer than {MAX_TEMP_DIR} characters, Ray's sockets would fail there")
+            raise InputError(
+                f"RAY_TMPDIR={temporary}: longer than {MAX_TEMP_DIR} characters, Ray's sockets would fail there"
+            )
         if not ray.is_initialized():
-            local = {} if address else {"include_dashboard": False}
             try:
-                ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=None if address else False)
             except (ConnectionError, OSError, RuntimeError, ValueError) as error:
                 first = str(error).strip().splitlines()[0]
                 raise InputError(f"RAY_ADDRESS={address or '(local)'}: cannot connect to Ray: {first}") from None
@@ -206,24 +207,21 @@ def make_trainable(gpu: bool, cpus: float) -> type:
 
     from sweeper.worker import PackRun
 
-    class PackTrainable(tune.Trainable):  # type: ignore[misc]
+    class PackTrainable(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
             import torch
 
             torch.set_num_threads(max(1, int(cpus)))
-            self._run = PackRun(
-                Path(config["pack_file"]), device="cuda" if gpu else "cpu", threads=max(1, int(cpus))
-            )
+            self._run = PackRun(Path(config["pack_file"]), device="cuda" if gpu else "cpu", threads=max(1, int(cpus)))
             self._scoring: Any = None
             self._cells_done = 0
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.setup(new_config)
             if gpu:
                 import torch
 
-                self._run, self._scoring = None, None
-                torch.cuda.empty_cache()
-            self.setup(new_config)
+                torch.cuda.empty_cache()  # of the pack before: its last reference went with setup
             return True
 
         def step(self) -> dict[str, Any]:
@@ -252,22 +250,26 @@ def _make_callback(
 ) -> Any:
     from ray import tune
 
-    class Follow(tune.Callback):  # type: ignore[misc]
+    class Follow(tune.Callback):
         def __init__(self) -> None:
             self.training: dict[str, float] = {}
             self.done: set[str] = set()
 
+        def __reduce__(self) -> tuple[Any, tuple[()]]:
+            """Tune pickles its callbacks for a restore that never happens; ours holds the driver's threads."""
+            return tune.Callback, ()
+
         def _tell(self) -> None:
             on_progress(Progress(packs_done=len(self.done), packs=len(by_file), training=dict(self.training)))
 
-        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: Any) -> None:
             self.training[by_file[trial.config["pack_file"]].pack_id] = result["fraction"]
             self._tell()
 
-        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        def on_trial_complete(self, *, trial: Any, **_: Any) -> None:
             self._end(trial)
 
-        def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        def on_trial_error(self, *, trial: Any, **_: Any) -> None:
             self._end(trial)
 
         def _end(self, trial: Any) -> None:

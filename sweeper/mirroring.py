@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from sweeper.plan import Cell
 from sweeper.store import Store
@@ -93,7 +93,7 @@ class SweepMirror:
     def _log(self, cell_ids: Iterable[str]) -> None:
         self.mirror.log_cells(mirrored_cell(self._store, cell_id, self._tags) for cell_id in cell_ids)
 
-    def finish(self, decision: Mapping[str, Any] | None, *, status: str) -> None:
+    def finish(self, decision: Mapping[str, Any] | None, *, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
         """Mirror whatever is not mirrored yet, then close the parent with the sweep's outputs."""
         self._queue.put(None)
         self._thread.join()
@@ -101,7 +101,10 @@ class SweepMirror:
         outputs = (store.report_path, store.decision_path, store.results_path)
         tags = {}
         if decision is not None:
-            tags = {"sweeper.state": str(decision["rule"]["state"]), "sweeper.sentence": str(decision["sentence"])[:4000]}
+            tags = {
+                "sweeper.state": str(decision["rule"]["state"]),
+                "sweeper.sentence": str(decision["sentence"])[:4000],
+            }
         try:
             self._log(sorted(store.finished()))
             self.mirror.finish(

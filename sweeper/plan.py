@@ -82,7 +82,7 @@ def panel_names(config: SweepConfig) -> tuple[str, ...]:
 
 
 def sweep_identity(config: SweepConfig, fingerprint: str) -> dict[str, Any]:
-    """What makes two sweeps the same sweep: data, preparation, splits, trainer and panel, but neither strengths nor seeds.
+    """What makes two sweeps the same sweep: data, preparation, splits, trainer settings and panel.
 
     Strengths and seeds are left out, so that a finished sweep can be extended with more of them.
     """
@@ -100,7 +100,11 @@ def sweep_identity(config: SweepConfig, fingerprint: str) -> dict[str, Any]:
 
 
 def make_cells(
-    sweep_id: str, trainer: str, strengths: Iterable[tuple[float, float]], seeds: Sequence[int], folds: Mapping[str, int]
+    sweep_id: str,
+    trainer: str,
+    strengths: Iterable[tuple[float, float]],
+    seeds: Sequence[int],
+    folds: Mapping[str, int],
 ) -> tuple[Cell, ...]:
     """Every strength × seed × split of the trainer; `folds` maps a view to its number of folds."""
     return tuple(
@@ -128,7 +132,13 @@ def _cell(
 ) -> Cell:
     content = [sweep_id, trainer, weight, margin, seed, view, fold]
     return Cell(
-        cell_id=content_hash(content), trainer=trainer, adversarial_weight=weight, margin=margin, seed=seed, view=view, fold=fold
+        cell_id=content_hash(content),
+        trainer=trainer,
+        adversarial_weight=weight,
+        margin=margin,
+        seed=seed,
+        view=view,
+        fold=fold,
     )
 
 

@@ -27,7 +27,7 @@ COLUMNS = (
     "chance",
     "reason",
 )
-"""Columns of results.parquet. `value` is oriented: higher is better; NaN where it could not be measured (see `reason`)."""
+"""Columns of results.parquet. `value`: higher is better; NaN where it could not be measured (see `reason`)."""
 
 _FLOATS = ("adversarial_weight", "margin", "value", "floor", "ceiling", "raw", "chance")
 
@@ -44,15 +44,15 @@ def tidy(records: Iterable[Mapping[str, Any]], panel: Sequence[Mapping[str, Any]
     for record in records:
         shared = {key: record[key] for key in COLUMNS if key in record and key not in {"reason"}}
         measured = record["metrics"] or [dict(metric) for metric in panel]
-        for metric in measured:
-            rows.append({**shared, **metric, "reason": metric.get("reason") or record["reason"]})
+        rows.extend({**shared, **metric, "reason": metric.get("reason") or record["reason"]} for metric in measured)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     for column in _FLOATS:
         frame[column] = pd.to_numeric(frame[column]).astype("float64")
     frame["seed"] = frame["seed"].astype("int64")
     frame["primary"] = frame["primary"].astype("bool")
     for column in ("cell_id", "trainer", "split", "view", "metric", "role", "status", "reason"):
-        frame[column] = frame[column].astype("object").where(frame[column].notna(), None)
+        frame[column] = frame[column].astype("object")
+        frame.loc[frame[column].isna(), column] = None
     keys = ["view", "trainer", "adversarial_weight", "margin", "seed", "split", "metric"]
     return frame.sort_values(keys, kind="stable", ignore_index=True)
 

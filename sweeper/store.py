@@ -117,7 +117,9 @@ class Store:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise InputError(f"{self.folder}: no sweep here (sweep.json is missing); give the folder of a sweep") from None
+            raise InputError(
+                f"{self.folder}: no sweep here (sweep.json is missing); give the folder of a sweep"
+            ) from None
         except json.JSONDecodeError as error:
             raise InputError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}") from None
         if not isinstance(data, dict) or "sweep_id" not in data:

@@ -1,4 +1,7 @@
-"""A sweep from configuration to decision: plan, execute, propose, tabulate, decide. Everything after the store is redone from it."""
+"""A sweep from configuration to decision: plan, execute, propose, tabulate, decide.
+
+Everything after the store can be redone from the store.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -32,9 +36,9 @@ from sweeper.scoring import cell_record
 from sweeper.search.composites import strength_composites
 from sweeper.search.optuna_rounds import propose
 from sweeper.store import Store, dump_json, write_atomically
-from trainers.screens.readers import read_screen, screen_warnings
+from trainers.screens.readers import read_screen
 from trainers.screens.splits import fold_count, make_split
-from trainers.screens.table import Screen
+from trainers.screens.table import Screen, screen_warnings
 
 VERSIONED = ("sweeper", "torch", "ray", "optuna", "mlflow", "scikit-learn", "copairs", "numpy", "pandas", "plotly")
 
@@ -78,7 +82,7 @@ class Prepared:
 def load_screen(config: SweepConfig) -> Screen:
     """The screen that the configuration names: read or simulated."""
     if config.screen is not None:
-        return read_screen(config.screen)
+        return read_screen(config.screen, Path())
     from trainers.screens.simulate import simulate
 
     assert config.simulate is not None  # noqa: S101 - the configuration has one of the two
@@ -89,7 +93,7 @@ def prepare(config: SweepConfig) -> Prepared:
     """Read the screen and try every split: whatever is wrong with the input is said before anything is written."""
     resolve(config.metrics if config.metrics is not None else tuple(REGISTRY))
     screen = load_screen(config)
-    folds = {spec.view: fold_count(spec, screen.wells) for spec in config.views}
+    folds: dict[str, int] = {spec.view: fold_count(spec, screen.wells) for spec in config.views}
     for spec in config.views:
         for seed in config.seeds:
             for fold in range(folds[spec.view]):
@@ -163,7 +167,7 @@ def run_sweep(
 
 
 class _Rounds:
-    """The grid, then the rounds of proposals, through one connection to Ray that is made only when something is missing."""
+    """The grid, then the rounds of proposals; Ray is only started when something is missing."""
 
     def __init__(self, prepared: Prepared, store: Store, retry_failed: bool, tell: Callable[[Event], None]) -> None:
         self._prepared = prepared
@@ -198,7 +202,11 @@ class _Rounds:
         )
         self._store.write_proposals(number, strengths, {"options": config.optuna.model_dump(mode="json")})
         listed = ", ".join(f"λ={weight:g} m={margin:g}" for weight, margin in strengths)
-        self._tell(Event(kind="round", cells_done=0, cells=0, note=f"round {number}: Optuna proposes {listed or 'nothing new'}"))
+        self._tell(
+            Event(
+                kind="round", cells_done=0, cells=0, note=f"round {number}: Optuna proposes {listed or 'nothing new'}"
+            )
+        )
         return strengths
 
     def _execute(self, cells: Sequence[Cell]) -> None:
@@ -233,7 +241,9 @@ class _Rounds:
         done = self._store.finished()
         for cell in pack.cells:
             if cell.cell_id not in done:
-                record = cell_record(cell, status=status, reason=reason, metrics=[], seconds={}, pack_cells=len(pack.cells))
+                record = cell_record(
+                    cell, status=status, reason=reason, metrics=[], seconds={}, pack_cells=len(pack.cells)
+                )
                 self._store.write_cell(record, curve=[])
 
 
@@ -272,15 +282,13 @@ def stored_config(store: Store) -> SweepConfig:
 
 def planned_cells(store: Store) -> tuple[Cell, ...]:
     """Every cell of a stored sweep, finished or not, from its stored configuration and screen."""
-    description = store.description()
-    config = stored_config(store)
-    wells = store.screen().wells
+    description, config, screen = store.description(), stored_config(store), store.screen()
     prepared = Prepared(
         config=config.model_copy(update={"folder": store.folder}),
-        screen=store.screen(),
+        screen=screen,
         sweep_id=description["sweep_id"],
         identity=description["identity"],
-        folds={spec.view: fold_count(spec, wells) for spec in config.views},
+        folds={spec.view: fold_count(spec, screen.wells) for spec in config.views},
         warnings=(),
     )
     return prepared.known_cells()
@@ -330,12 +338,13 @@ def decision_provenance(description: Mapping[str, Any]) -> dict[str, Any]:
         "settings_hash": content_hash(identity["settings"]),
         "normalise": identity["normalise"],
         "held_out_perturbations": identity["held_out_perturbations"],
+        "adaptive": description["config"]["optuna"]["rounds"] > 0,
         "versions": description["versions"],
     }
 
 
 def report_provenance(store: Store) -> dict[str, Any]:
-    """What the report says of where its numbers come from; only stored values, so that it can be rebuilt byte for byte."""
+    """What the report says of where its numbers come from: stored values only, so that it is rebuilt byte for byte."""
     import yaml
 
     description = store.description()

@@ -174,9 +174,7 @@ class PackRun:
 def cell_split(config: SweepConfig, wells: pd.DataFrame, cell: Cell) -> Split:
     """The split of a cell: the same for every strength and trainer."""
     spec = next(view for view in config.views if view.view == cell.view)
-    return make_split(
-        wells, spec, fold=cell.fold, seed=cell.seed, held_out_perturbations=config.held_out_perturbations
-    )
+    return make_split(wells, spec, fold=cell.fold, seed=cell.seed, held_out_perturbations=config.held_out_perturbations)
 
 
 def training_cell(cell: Cell, split: Split) -> TrainingCell:
@@ -198,9 +196,7 @@ def codes(values: pd.Series) -> IntArray:
     return np.asarray(pd.Categorical(values, categories=sorted(values.unique())).codes, dtype=np.int64)
 
 
-def build_pack(
-    config: SweepConfig, screen: Screen, cells: list[TrainingCell], *, device: str, threads: int
-) -> Pack:
+def build_pack(config: SweepConfig, screen: Screen, cells: list[TrainingCell], *, device: str, threads: int) -> Pack:
     """The trainer named by the configuration, on the normalised screen."""
     from trainers.abra.pack import AbraPack
     from trainers.screens.normalise import normalise

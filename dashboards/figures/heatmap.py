@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pandas as pd
 import plotly.graph_objects as go
 
 from dashboards.figures.style import INK, MUTED, finish
+from dashboards.figures.tradeoff import TradeOff
 from dashboards.text import drawn, fixed, number
-from sweeper.search.composites import strength_composites
 
 # Light to dark in one hue each, so that the order survives in grey and for every colour vision.
 _SCALES = {
@@ -21,9 +21,9 @@ _TITLES = {"biological": "Biological composite B", "technical": "Technical compo
 
 @dataclass(frozen=True)
 class Grid:
-    """A composite at every trained strength of one view; anchored: 0 = chance, 1 = best possible, higher is better.
+    """Level means of a composite at every trained strength of one view; anchored (0 floor, 1 ceiling), higher is better.
 
-    `values[i][j]` belongs to `margins[i]` and `strengths[j]`; None where no cell of that strength was measured or planned.
+    `values[i][j]` belongs to `margins[i]` and `strengths[j]`; None where training failed or nothing was measured.
     """
 
     view: str
@@ -34,21 +34,21 @@ class Grid:
     marked: tuple[float, float] | None
 
 
-def composite_grid(frame: pd.DataFrame, *, view: str, role: str, marked: tuple[float, float] | None = None) -> Grid:
-    """Numbers of one heat map; `marked` is the (λ, margin) to outline, where it was trained."""
-    composites = strength_composites(frame, view=view)
-    strengths = tuple(sorted(composites["adversarial_weight"].unique().tolist()))
-    margins = tuple(sorted(composites["margin"].unique().tolist()))
+def composite_grid(curves: Sequence[TradeOff], *, role: str, marked: tuple[float, float] | None = None) -> Grid:
+    """Level means of one view's curves; `marked` is the (λ, margin) to outline, where it was trained."""
+    strengths = tuple(sorted({strength for curve in curves for strength in curve.strengths}))
+    ordered = sorted(curves, key=lambda curve: curve.margin)
     found = {
-        (weight, margin): value
-        for weight, margin, value in zip(
-            composites["adversarial_weight"], composites["margin"], composites[role], strict=True
-        )
-        if pd.notna(value)
+        (mean.strength, curve.margin): mean.mean
+        for curve in curves
+        for panel in curve.panels
+        if panel.role == role
+        for mean in panel.means
     }
-    values = tuple(tuple(found.get((weight, margin)) for weight in strengths) for margin in margins)
+    margins = tuple(curve.margin for curve in ordered)
+    values = tuple(tuple(found.get((strength, margin)) for strength in strengths) for margin in margins)
     inside = marked is not None and marked[0] in strengths and marked[1] in margins
-    return Grid(view, role, strengths, margins, values, marked if inside else None)
+    return Grid(curves[0].view, role, strengths, margins, values, marked if inside else None)
 
 
 def draw_grid(grid: Grid) -> go.Figure:

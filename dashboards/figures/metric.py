@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from dashboards.figures.axis import StrengthAxis, draw_axis
 from dashboards.figures.style import COLOURS, GRID, INK, MUTED, SYMBOLS, finish, tint
@@ -89,7 +90,7 @@ def _finite(value: float) -> float | None:
 
 def draw_metric(curve: MetricCurve, axis: StrengthAxis) -> go.Figure:
     """Means with seed dots; the leading margin solid, the others broken and lighter; raw features dotted grey."""
-    figure = go.Figure()
+    figure = make_subplots(rows=1, cols=1)
     colour, symbol = COLOURS[curve.role], SYMBOLS[curve.role]
     for i, (margin, levels) in reversed(list(enumerate(curve.lines))):
         shade = colour if i == 0 else tint(colour, 0.55)

@@ -47,7 +47,7 @@ def warn(text: str) -> None:
 
 
 def duration(seconds: float) -> str:
-    """"42 s", "3 min 20 s", "2 h 05 min"."""
+    """Seconds for people: 42 s, 3 min 20 s, 2 h 05 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -75,10 +75,12 @@ class ProgressLine:
         elif event.kind == "cells" or self._terminal or time.monotonic() - self._last > QUIET_SECONDS:
             self._last = time.monotonic()
             elapsed = self._last - self._began
-            worked = event.cells_done - self._at_start + 0.7 * event.training  # scoring comes after training
-            left = "" if worked <= 0 else f", about {duration(elapsed / worked * max(0.0, event.cells - self._at_start - worked))} left"
             done = event.cells_done == event.cells
-            text = f"{event.cells_done}/{event.cells} cells, {event.training:.0f} in training, {duration(elapsed)}{'' if done else left}"
+            worked = event.cells_done - self._at_start + 0.7 * event.training  # scoring comes after training
+            text = f"{event.cells_done}/{event.cells} cells, {event.training:.0f} in training, {duration(elapsed)}"
+            if worked > 0 and not done:
+                left = max(0.0, event.cells - self._at_start - worked)
+                text += f", about {duration(elapsed / worked * left)} left"
             if self._terminal:
                 print(f"\r\033[K{text}", end="\n" if done else "", file=sys.stderr, flush=True)
             else:

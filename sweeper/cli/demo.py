@@ -1,4 +1,4 @@
-"""Try it: a simulated screen, a real sweep on it, MLflow store, report and recommendation. No data, no GPU, no server."""
+"""Try it without data, GPU or server: simulated screen, real sweep, MLflow store, report, recommendation."""
 
 from __future__ import annotations
 

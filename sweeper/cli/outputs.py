@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 def write_outputs(store: Store) -> Mapping[str, Any]:
     """Write results.parquet, decision.json and report.html from the store alone; returns the decision."""
     from dashboards.report import write_report
+
     from sweeper.sweep import report_provenance, tabulate_and_decide
 
     results, decision = tabulate_and_decide(store)

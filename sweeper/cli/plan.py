@@ -31,11 +31,14 @@ def run(options: argparse.Namespace) -> int:
     print(f"sweep:     {config.name} ({prepared.sweep_id}) in {prepared.store.folder}")
     grid = config.strengths.grid()
     weights = sorted({weight for weight, _ in grid})
-    print(f"strengths: {len(weights)} adversarial weights × {len(grid) // len(weights)} margins × {len(config.seeds)} seeds")
+    shape = f"{len(weights)} adversarial weights × {len(grid) // len(weights)} margins × {len(config.seeds)} seeds"
+    print(f"strengths: {shape}")
     print(f"           λ = {', '.join(f'{weight:g}' for weight in weights)}")
     for view, folds in prepared.folds.items():
         print(f"view:      {view}, {folds} split{'s' if folds > 1 else ''} a seed")
-    print(f"cells:     {len(cells)}: {len(cells) - len(missing)} done, {len(missing)} missing ({len(trained)} to train)")
+    print(
+        f"cells:     {len(cells)}: {len(cells) - len(missing)} done, {len(missing)} missing ({len(trained)} to train)"
+    )
     search = config.optuna
     if search.rounds:
         views = sum(prepared.folds.values())

@@ -1,10 +1,9 @@
-"""Run what is missing of a sweep, mirror it to MLflow, decide, and write the report. The same command resumes and extends."""
+"""Run what is missing of a sweep, mirror it to MLflow, decide and report. The same command resumes and extends."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sweeper.cli.common import ProgressLine, add_config, read_config, warn
 
@@ -47,7 +46,8 @@ def sweep(config: SweepConfig, *, retry_failed: bool = False) -> int:
         if mirror is not None and event.new:
             mirror.tell(event.new)
 
-    status, decision = "KILLED", None
+    status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
+    decision = None
     try:
         run_sweep(prepared, command=command_line(), retry_failed=retry_failed, tell=tell)
         decision = write_outputs(prepared.store)

@@ -36,11 +36,13 @@ def run(options: argparse.Namespace) -> int:
         warn(warning)
     wells = prepared.screen.wells
     cells = prepared.known_cells()
-    print(f"screen:    {len(wells)} rows × {prepared.screen.features.shape[1]} features, {prepared.screen.fingerprint[:19]}…")
+    rows, features = prepared.screen.features.shape
+    print(f"screen:    {rows} rows × {features} features, {prepared.screen.fingerprint[:19]}…")
     for column in ("batch", "plate", "perturbation", "target", "cell_type"):
         if wells[column].notna().any():
             print(f"           {wells[column].nunique()} {column}")
-    print(f"controls:  {(wells['control_type'] == 'negative').sum()} negative, {(wells['control_type'] == 'positive').sum()} positive")
+    kinds = wells["control_type"].value_counts()
+    print(f"controls:  {kinds.get('negative', 0)} negative, {kinds.get('positive', 0)} positive")
     for view, folds in prepared.folds.items():
         print(f"view:      {view}, {folds} split{'s' if folds > 1 else ''} a seed")
     grid = prepared.config.strengths.grid()

@@ -40,13 +40,13 @@ def decide(results: pd.DataFrame, *, view: str, margin: float, settings: Decisio
     Returns:
         A decision; a table that cannot be judged gives the state INVALID_INPUT with a reason, never an exception.
     """
-    blank = Decision(view, canonical(margin), None, settings.delta, settings.confidence, State.INVALID_INPUT, ())
+    blank = refusal(view, canonical(margin), "", settings)
     try:
         selection = select(prepare(results), view=view, margin=margin)
         blank = replace(blank, trainer=selection.trainer)
         curve = build_curve(selection, settings)
-    except InvalidTableError as refusal:
-        return replace(blank, reasons=(str(refusal),))
+    except InvalidTableError as refused:
+        return replace(blank, reasons=(str(refused),))
     screened = screen(curve, settings)
     complete = screened.complete()
     known = replace(
@@ -63,6 +63,11 @@ def decide(results: pd.DataFrame, *, view: str, margin: float, settings: Decisio
     if shortage is not None:
         return replace(known, state=shortage[0], reasons=(shortage[1],))
     return _judge(known, curve, screened, settings)
+
+
+def refusal(view: str, margin: float | None, reason: str, settings: DecisionSettings) -> Decision:
+    """INVALID_INPUT: nothing about the curve could be read."""
+    return Decision(view, margin, None, settings.delta, settings.confidence, State.INVALID_INPUT, (reason,))
 
 
 def _shortage(curve: Curve, screened: Screen, settings: DecisionSettings) -> tuple[State, str] | None:

@@ -129,7 +129,7 @@ class Decision:
     """The judgement of one trade-off curve, and everything a report draws of it.
 
     Attributes:
-        trainer: None when the table could not be read that far.
+        margin, trainer: None when the table could not be read that far.
         delta, confidence: as in the settings.
         state: exactly one, see `STATES`.
         reasons: why, in plain sentences; for INVALID_INPUT and INSUFFICIENT_DATA what to mend or to add.
@@ -144,7 +144,7 @@ class Decision:
     """
 
     view: str
-    margin: float
+    margin: float | None
     trainer: str | None
     delta: float
     confidence: float

@@ -27,8 +27,8 @@ def control_embedding(
 
     Args:
         name: one of CONTROLS. "raw": z-scored by the training rows. "random": independent standard normal.
-            "label_shuffled": the rows of "raw" permuted inside each batch. "batch_standardised": each batch to mean 0 and
-            std 1 by its own rows, test batches too, without labels; then z-scored by the training rows.
+            "label_shuffled": the rows of "raw" permuted inside each batch. "batch_standardised": each batch to mean 0
+            and std 1 by its own rows, test batches too, without labels; then z-scored by the training rows.
         features: (n, d) float32.
         wells: n rows of `Screen.wells`.
         train_rows: row numbers the z-score is taken from.

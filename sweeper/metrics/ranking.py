@@ -18,10 +18,8 @@ from trainers.base import IntArray
 
 Select = Callable[[IntArray], tuple[BoolArray, BoolArray]]
 
-_CHUNK = 1 << 22  # similarities held at a time: 32 MB in float64
-_RESOLUTION = float(
-    1 << 40
-)  # similarities closer than 2**-40 are ties: above float64 round-off, below any real difference
+_CHUNK = 1 << 20  # similarities held at a time: 8 MB in float64
+_RESOLUTION = float(1 << 40)  # closer than 2**-40 is a tie: above float64 round-off, below any real difference
 _EXCLUDED = np.iinfo(np.int64).max - 1  # even: sorts last and is flagged as no positive
 
 
@@ -72,7 +70,7 @@ def rank(unit: Float64Array, queries: IntArray, select: Select) -> Ranking:
 
 
 def expected_average_precision(positives: IntArray, candidates: IntArray) -> Float64Array:
-    """E[AP] of M positives among L ≥ 2 randomly ranked candidates: ((M-1)/(L-1) · (L - H_L) + H_L) / L, H_L harmonic."""
+    """E[AP] of M positives among L ≥ 2 in random order: ((M-1)/(L-1) · (L - H_L) + H_L) / L, H_L harmonic number."""
     harmonic = np.cumsum(1.0 / np.arange(1, candidates.max(initial=1) + 1))[candidates - 1]
     share = (positives - 1) / (candidates - 1)
     return np.asarray((share * (candidates - harmonic) + harmonic) / candidates, dtype=np.float64)

@@ -8,8 +8,8 @@ import pandas as pd
 def strength_composites(results: pd.DataFrame, *, view: str) -> pd.DataFrame:
     """Mean anchored primary metrics of every trained strength.
 
-    Each metric is anchored to (value − floor) / (ceiling − floor), averaged over splits, seeds and then the metrics of a
-    role (metrics.md §8, without clipping). Higher is better.
+    Each metric is anchored to (value − floor) / (ceiling − floor), averaged over splits, seeds and then the metrics of
+    a role (metrics.md §8, without clipping). Higher is better.
 
     Returns:
         One row a strength: adversarial_weight, margin, technical, biological; NaN where nothing could be measured
@@ -19,5 +19,6 @@ def strength_composites(results: pd.DataFrame, *, view: str) -> pd.DataFrame:
     anchored = (trained["value"] - trained["floor"]) / (trained["ceiling"] - trained["floor"])
     keys = ["adversarial_weight", "margin"]
     by_metric = trained.assign(anchored=anchored).groupby([*keys, "role", "metric"], sort=True)["anchored"].mean()
-    by_role = by_metric.groupby([*keys, "role"], sort=True).mean().unstack("role")
-    return by_role.reindex(columns=["technical", "biological"]).reset_index()
+    by_role = by_metric.groupby([*keys, "role"], sort=True).mean().reset_index()
+    table = by_role.pivot_table(index=keys, columns="role", values="anchored", dropna=False)
+    return table.reindex(columns=["technical", "biological"]).reset_index()

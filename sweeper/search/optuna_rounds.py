@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -18,7 +19,7 @@ def propose(
     """Propose strengths that are not in `composites` yet.
 
     A pure function of its arguments: the study is filled with the known strengths as finished trials (a strength whose
-    cells all failed or collapsed is told as FAIL, for a NaN objective would leave its trial running for ever), then asked.
+    cells all failed or collapsed is told as FAIL: a NaN objective would leave its trial running for ever), then asked.
 
     Args:
         composites: as `strength_composites` returns them.
@@ -50,16 +51,17 @@ def propose(
     )
     study = optuna.create_study(study_name=study_name, directions=["maximize", "maximize"], sampler=sampler)
     known: set[Strength] = set()
-    for row in composites.itertuples(index=False):
-        known.add((round_strength(row.adversarial_weight), round_strength(row.margin)))
-        if not options.low <= row.adversarial_weight <= options.high or row.margin not in margins:
+    columns = ("adversarial_weight", "margin", "technical", "biological")
+    for weight, margin, technical, biological in zip(*(composites[c].tolist() for c in columns), strict=True):
+        known.add((round_strength(weight), round_strength(margin)))
+        if not options.low <= weight <= options.high or margin not in margins:
             continue  # λ = 0 and strengths outside the search's box are known, but not in its space
-        measured = pd.notna(row.technical) and pd.notna(row.biological)
+        measured = math.isfinite(technical) and math.isfinite(biological)
         study.add_trial(
             create_trial(
-                params={"adversarial_weight": row.adversarial_weight, "margin": row.margin},
+                params={"adversarial_weight": weight, "margin": margin},
                 distributions=space,
-                values=[row.technical, row.biological] if measured else None,
+                values=[technical, biological] if measured else None,
                 state=TrialState.COMPLETE if measured else TrialState.FAIL,
             )
         )

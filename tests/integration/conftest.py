@@ -13,8 +13,8 @@ import pytest
 CONFIG = """\
 name: small
 simulate:
-  {batches: 4, plates_per_batch: 3, wells_per_plate: 96, features: 40, perturbations: 12, targets: 4, controls_per_plate: 8,
-   latent: 4, seed: 5}
+  {batches: 4, plates_per_batch: 3, wells_per_plate: 96, features: 40, perturbations: 12, targets: 4,
+   controls_per_plate: 8, latent: 4, seed: 5}
 views:
   - {view: held_out_plates}
   - {view: held_out_batches, folds: 2}
@@ -53,7 +53,13 @@ def sweeper(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(*arguments: str | Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command(*arguments), cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
+            command(*arguments),
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
 
     return run

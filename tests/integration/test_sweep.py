@@ -66,7 +66,9 @@ def test_run_resume_extend_and_rebuild(config_file: Path, sweeper: Sweeper, tmp_
     assert rebuilt.returncode == 0, rebuilt.stderr
     assert (folder / "report.html").read_bytes() == report
 
-    extended = sweeper("run", config_file, "--set", "seeds=4", "--set", "optuna.rounds=1", "--set", "optuna.strengths_per_round=2")
+    extended = sweeper(
+        "run", config_file, "--set", "seeds=4", "--set", "optuna.rounds=1", "--set", "optuna.strengths_per_round=2"
+    )
     assert extended.returncode == 0, extended.stderr
     assert written.items() <= stamps(folder).items(), "extending touched a finished cell"
     strengths = pd.read_parquet(folder / "results.parquet").query("trainer == 'abra'")["adversarial_weight"].nunique()

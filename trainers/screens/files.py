@@ -6,6 +6,7 @@ import csv
 import gzip
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,18 @@ from trainers.screens.names import first_few
 
 FORMATS = (".parquet", ".csv", ".csv.gz", ".h5ad")
 METADATA_PREFIX = "Metadata_"
+
+_MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "None"]
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_CSV_ERRORS = (
+    OSError,
+    EOFError,
+    zlib.error,
+    UnicodeDecodeError,
+    csv.Error,
+    pd.errors.ParserError,
+    pd.errors.ParserWarning,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +82,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         with pq.ParquetFile(path) as file:
             _refuse_repeated(path, file.schema_arrow.names)
-            frame = file.read().to_pandas()
+            frame: pd.DataFrame = file.read().to_pandas()
     except (ArrowException, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({_first_line(error)})") from error
     named = [name for name in frame.index.names if name is not None]
@@ -80,35 +93,42 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 def _read_csv(path: Path, described: Collection[str]) -> pd.DataFrame:
     """A CSV file; metadata are read as text, so that "01" stays "01" and a gene named NA is no null."""
+    opened = gzip.open if path.name.lower().endswith(".gz") else open
     try:
-        opened = gzip.open(path, "rt", newline="") if path.name.lower().endswith(".gz") else path.open(newline="")
-        with opened as file:
+        with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
             header = next(csv.reader(file), [])
         if not header:
             raise InputError(f"{path}: the file is empty")
         _refuse_repeated(path, header)
         text = [name for name in header if name.startswith(METADATA_PREFIX) or name in described]
-        nulls = {name: [""] if name in text else ["", "NA", "N/A", "NaN", "nan", "null", "None"] for name in header}
-        return pd.read_csv(
-            path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=nulls, index_col=False, low_memory=False
-        )
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error, pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+            return pd.read_csv(
+                path,
+                dtype=dict.fromkeys(text, str),
+                keep_default_na=False,
+                na_values={name: [""] if name in text else _MISSING for name in header},
+                index_col=False,
+                low_memory=False,
+                encoding="utf-8-sig",
+            )
+    except _CSV_ERRORS as error:
         raise InputError(f"{path}: not a readable CSV file ({_first_line(error)})") from error
 
 
 def _read_h5ad(path: Path) -> RawTable:
     """An AnnData file: obs describes the rows, X is measured."""
     import anndata
-    import h5py
 
-    if not h5py.is_hdf5(path):
-        raise InputError(f"{path}: not an .h5ad file (no HDF5 signature)")
+    with path.open("rb") as file:
+        if file.read(len(_HDF5_SIGNATURE)) != _HDF5_SIGNATURE:
+            raise InputError(f"{path}: not an .h5ad file (no HDF5 signature)")
     try:
         with warnings.catch_warnings():
             # Repeated names are our own error below; obs names are not used.
             warnings.filterwarnings("ignore", message=r".*names are not unique", category=UserWarning)
             data = anndata.read_h5ad(path)
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, anndata.io.IORegistryError) as error:
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a readable .h5ad file ({_first_line(error)})") from error
     if data.X is None:
         raise InputError(f"{path}: the .h5ad file has no X; features are read from there")
@@ -122,8 +142,7 @@ def _read_h5ad(path: Path) -> RawTable:
 
 def _refuse_repeated(path: Path, names: Collection[str]) -> None:
     """A column name that occurs twice is ambiguous."""
-    seen: set[str] = set()
-    repeated = sorted({name for name in names if name in seen or seen.add(name)})
+    repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
         raise InputError(f"{path}: repeated columns {first_few(repeated)}; names must be distinct")
 

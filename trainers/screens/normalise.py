@@ -36,16 +36,17 @@ def normalise(features: FloatArray, wells: pd.DataFrame, mode: Normalisation) ->
         raise InputError(f"normalise: {mode!r} is none of {', '.join(NORMALISATIONS)}")
     if mode == "none":
         return features
-    group = "batch" if mode == "batch" else "plate"
-    reference = (
-        (wells["control_type"] == "negative").to_numpy() if mode == "plate_controls" else np.ones(len(wells), dtype=bool)
-    )
+    names, group = np.unique(wells["batch" if mode == "batch" else "plate"].to_numpy(dtype=str), return_inverse=True)
+    reference = np.ones(len(wells), dtype=bool)
+    if mode == "plate_controls":
+        reference = wells["control_type"].to_numpy() == "negative"
     result = np.empty_like(features)
-    for name, rows in wells.groupby(group, sort=True).indices.items():
+    for number, name in enumerate(names):
+        rows = np.flatnonzero(group == number)
         chosen = rows[reference[rows]]
         if mode == "plate_controls" and len(chosen) < 2:
             raise InputError(
-                f"normalise: plate {name!r} has {len(chosen)} negative controls, plate_controls needs 2; "
+                f"normalise: plate {str(name)!r} has {len(chosen)} negative controls, plate_controls needs 2; "
                 "name them in negative_controls or normalise by plate"
             )
         values = features[chosen].astype(np.float64)

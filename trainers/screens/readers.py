@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from trainers.errors import InputError
 from trainers.screens.files import METADATA_PREFIX, RawTable, read_table
-from trainers.screens.names import first_few, nearest
+from trainers.screens.names import nearest
 from trainers.screens.normalise import Normalisation, normalise
 from trainers.screens.positions import parse_index
 from trainers.screens.table import CANONICAL, CONTROL_TYPES, Screen, as_text, make_screen
@@ -207,8 +207,8 @@ def _control_types(path: Path, spec: ScreenSpec, chosen: dict[str, str], wells: 
             raise InputError(f"{path}: negative control {name!r} does not exist; {nearest(name, existing)}")
     if "control_type" in wells:
         given = wells["control_type"].fillna("treatment")
-        known = {value: _CONTROL_NAMES.get(value.lower()) or ("positive" if value.lower().startswith("poscon") else "") for value in given.unique()}
-        unknown = sorted(value for value, meaning in known.items() if not meaning)
+        known = {value: _control_type(value) for value in given.unique()}
+        unknown = sorted(value for value, meaning in known.items() if meaning is None)
         if unknown:
             row = int(given.eq(unknown[0]).to_numpy(dtype=bool).argmax()) + 1
             raise InputError(
@@ -219,6 +219,12 @@ def _control_types(path: Path, spec: ScreenSpec, chosen: dict[str, str], wells: 
     else:
         types = pd.Series("treatment", index=wells.index, dtype="string")
     return types.mask(wells["perturbation"].isin(spec.negative_controls), "negative")
+
+
+def _control_type(value: str) -> str | None:
+    """The canonical control type of a file's word for it, or None."""
+    word = value.lower()
+    return "positive" if word.startswith("poscon") else _CONTROL_NAMES.get(word)
 
 
 def _numbers(path: Path, column: str, text: pd.Series[str], floor: int) -> pd.Series:
@@ -244,7 +250,9 @@ def _refuse_nulls(path: Path, column: str, values: pd.Series[str]) -> None:
     empty = values.isna()
     if empty.any():
         row = int(empty.to_numpy(dtype=bool).argmax()) + 1
-        raise InputError(f"{path}: column {column!r} is empty in {int(empty.sum())} rows (first: row {row}); every row needs a value")
+        raise InputError(
+            f"{path}: column {column!r} is empty in {int(empty.sum())} rows (first: row {row}); every row needs a value"
+        )
 
 
 def _refuse_single_batch(path: Path, column: str, batches: pd.Series[str]) -> None:
@@ -259,11 +267,10 @@ def _refuse_duplicates(path: Path, wells: pd.DataFrame) -> None:
     again = wells.duplicated(key).to_numpy(dtype=bool)
     if again.any():
         row = int(again.argmax())
-        place = wells.loc[row, key]
-        site = "" if pd.isna(place["site"]) else f", site {place['site']}"
+        place = ", ".join(f"{name} {wells[name].iloc[row]}" for name in key if not pd.isna(wells[name].iloc[row]))
         raise InputError(
-            f"{path}: {int(again.sum())} rows repeat a well (first: row {row + 1}, batch {place['batch']!r}, "
-            f"plate {place['plate']!r}, well {place['well']!r}{site}); expected one row a well or site"
+            f"{path}: {int(again.sum())} rows repeat a well (first: row {row + 1}, {place}); "
+            "expected one row a well, or a site of a well"
         )
 
 

@@ -73,11 +73,13 @@ class ViewSpec(BaseModel):
         """Refuse a column, or a list of units, that the view cannot hold out."""
         if self.view == "held_out_plates":
             if self.column not in _INSIDE:
-                raise ValueError(f"view held_out_plates holds out 'plate' or 'well', not {self.column!r}")
+                raise ValueError(f"held_out_plates holds out 'plate' or 'well', not {self.column!r}")
             if self.held_out:
-                raise ValueError("held_out names units of view held_out_batches; held_out_plates draws them by fraction")
+                raise ValueError("held_out belongs to view held_out_batches; held_out_plates draws by fraction")
         elif self.column in CANONICAL and self.column not in _ACROSS:
-            raise ValueError(f"view held_out_batches holds out 'batch', 'cell_type' or a further column, not {self.column!r}")
+            raise ValueError(
+                f"held_out_batches holds out 'batch', 'cell_type' or a further column, not {self.column!r}"
+            )
         return self
 
 
@@ -143,14 +145,15 @@ def make_split(
     if not 0.0 <= held_out_perturbations < 1.0:
         raise InputError(f"split: held_out_perturbations is {held_out_perturbations}, expected a share in [0, 1)")
     if spec.view == "held_out_plates":
-        test = _inside(wells, spec.column, np.ones(len(wells), dtype=bool), spec.fraction, (seed, _TEST_STREAM), "fraction")
+        everything = np.ones(len(wells), dtype=bool)
+        test = _inside(wells, spec.column, everything, spec.fraction, (seed, _TEST_STREAM), "fraction")
         learnable = ~test
     else:
         units = wells[spec.column]
         test = units.isin(_unit_folds(wells, spec, seed)[fold]).to_numpy(dtype=bool)
         learnable = ~wells["batch"].isin(wells.loc[test, "batch"]).to_numpy(dtype=bool)
         if not learnable.any():
-            raise InputError(f"split: every batch holds rows of the held-out {spec.column}; nothing is left to learn from")
+            raise InputError(f"split: every batch holds rows of the held-out {spec.column}; nothing is left to learn")
     validation = np.zeros(len(wells), dtype=bool)
     if spec.validation_fraction > 0.0:
         unit = spec.column if spec.view == "held_out_plates" else "plate"
@@ -161,7 +164,7 @@ def make_split(
     train = seen & ~validation
     learnt = wells.loc[train & (wells["control_type"] != "negative").to_numpy(), "perturbation"].nunique()
     if learnt < 2:
-        raise InputError(f"split: {spec.view}/{fold} leaves {learnt} perturbations to learn from, at least 2 are needed")
+        raise InputError(f"split: {spec.view}/{fold} leaves {learnt} perturbations to learn, at least 2 are needed")
     return Split(
         view=spec.view,
         fold=fold,
@@ -185,8 +188,8 @@ def _inside(
         names = sorted(plates.unique())
         if len(names) < 2:
             raise InputError(
-                f"split: batch {batch!r} has a single plate to learn from, {option} {fraction} needs 2; "
-                "hold out wells (column: well) or batches"
+                f"split: batch {batch!r} has a single plate to draw from, {option} {fraction} needs 2; "
+                + ("set it to 0" if option == "validation_fraction" else "hold out wells (column: well) or batches")
             )
         count = min(max(round(fraction * len(names)), 1), len(names) - 1)
         drawn.extend(rng.permutation(np.array(names, dtype=object))[:count])
@@ -212,14 +215,14 @@ def _positions(wells: pd.DataFrame, allowed: Mask, fraction: float, rng: np.rand
                 left[perturbation] -= 1
     if len(drawn) < wanted:
         raise InputError(
-            f"split: {option} {fraction} asks for {wanted} of {len(names)} well positions, but only {len(drawn)} can be "
-            "held out without losing a perturbation; lower it or hold out plates"
+            f"split: {option} {fraction} asks for {wanted} of {len(names)} well positions, but without losing a "
+            f"perturbation only {len(drawn)} can be held out; lower it or hold out plates"
         )
     chosen: Mask = allowed & wells["well"].isin(drawn).to_numpy(dtype=bool)
-    for batch, index in wells.groupby("batch", sort=True).indices.items():
-        here = allowed[index]
-        if here.any() and not 0 < chosen[index].sum() < here.sum():
-            raise InputError(f"split: {option} {fraction} takes all or none of batch {batch!r}; hold out plates instead")
+    shares = pd.Series(chosen[allowed]).groupby(rows["batch"].to_numpy(), sort=True).mean()
+    for batch, share in shares.items():
+        if share in (0.0, 1.0):
+            raise InputError(f"split: {option} {fraction} takes all or none of batch {batch!r}; hold out plates")
     return chosen
 
 
@@ -235,13 +238,13 @@ def _unit_folds(wells: pd.DataFrame, spec: ViewSpec, seed: int) -> list[list[str
         )
     units = sorted(values.unique())
     if len(units) < 2:
-        raise InputError(f"split: column {spec.column!r} has a single value {units[0]!r}; holding it out leaves nothing")
+        raise InputError(f"split: column {spec.column!r} has a single value {units[0]!r}; nothing is left to learn")
     for name in spec.held_out:
         if name not in units:
-            raise InputError(f"split: held_out {name!r} does not exist in column {spec.column!r}; {nearest(name, units)}")
+            raise InputError(f"split: held_out {name!r} is not in column {spec.column!r}; {nearest(name, units)}")
     if spec.held_out:
         if set(units) == set(spec.held_out):
-            raise InputError(f"split: held_out names every value of column {spec.column!r}; nothing is left to learn from")
+            raise InputError(f"split: held_out names every value of column {spec.column!r}; nothing is left to learn")
         return [list(spec.held_out)]
     if spec.folds > len(units):
         raise InputError(f"split: {spec.folds} folds of {len(units)} values of column {spec.column!r}; lower folds")

@@ -74,14 +74,15 @@ class Screen:
 
     @cached_property
     def fingerprint(self) -> str:
-        """"sha256:<hex>" over feature names, feature values and wells: equal content, equal fingerprint."""
+        """The digest "sha256:<hex>" over feature names, feature values and wells: equal content, equal fingerprint."""
         digest = hashlib.sha256()
         _update(digest, "features", *self.feature_names)
         digest.update(np.ascontiguousarray(self.features, dtype="<f4").data)
         for name in sorted(self.wells.columns):
             column = self.wells[name]
             # A null is told from every string by the mark in front of each value.
-            _update(digest, name, *("-" if null else f"+{value}" for value, null in zip(column, column.isna(), strict=True)))
+            marked = ("-" if null else f"+{value}" for value, null in zip(column, column.isna(), strict=True))
+            _update(digest, name, *marked)
         return f"sha256:{digest.hexdigest()}"
 
     def subset(self, rows: ArrayLike) -> Screen:
@@ -112,7 +113,8 @@ def make_screen(features: NDArray[np.floating], feature_names: tuple[str, ...], 
     table: dict[str, pd.Series[str]] = {}
     count = len(wells)
     for name in REQUIRED:
-        table[name] = as_text(wells[name]) if name in wells.columns else pd.Series(["treatment"] * count, dtype="string")
+        given = wells[name] if name in wells.columns else pd.Series(["treatment"] * count)
+        table[name] = as_text(given)
     parsed = {name: parse_well(name) for name in table["well"].dropna().unique()}
     canonical = {name: well_name(*position) for name, position in parsed.items() if position is not None}
     table["well"] = table["well"].replace(canonical)
@@ -120,12 +122,11 @@ def make_screen(features: NDArray[np.floating], feature_names: tuple[str, ...], 
     frame = pd.DataFrame({name: column.astype(object) for name, column in table.items()})
     positions = {well_name(*position): position for position in parsed.values() if position is not None}
     for axis, name in enumerate(("row", "column")):
-        named = pd.Series([positions[well][axis] if well in positions else pd.NA for well in frame["well"]], dtype="Int64")
-        given = wells[name].reset_index(drop=True).astype("Int64") if name in wells.columns else named
-        frame[name] = given.fillna(named)
+        named = frame["well"].map({well: position[axis] for well, position in positions.items()}).astype("Int64")
+        frame[name] = wells[name].reset_index(drop=True).astype("Int64").fillna(named) if name in wells else named
     frame["site"] = (
         wells["site"].reset_index(drop=True).astype("Int64")
-        if "site" in wells.columns
+        if "site" in wells
         else pd.Series([pd.NA] * count, dtype="Int64")
     )
     for name in DESCRIBED:
@@ -169,10 +170,10 @@ def screen_warnings(screen: Screen) -> tuple[str, ...]:
     counts = treated.drop_duplicates(["plate", "well"]).groupby("perturbation").size()
     rare = sorted(counts.index[counts < 2])
     if rare:
-        lines.append(f"{len(rare)} perturbations have fewer than 2 wells ({first_few(rare)}): no replicate to compare with")
+        lines.append(f"{len(rare)} perturbations have fewer than 2 wells ({first_few(rare)}): they have no replicate")
     unplaced = wells.loc[wells["row"].isna() | wells["column"].isna(), "well"].unique()
     if len(unplaced):
-        lines.append(f"{len(unplaced)} well names give no row and column ({first_few(unplaced)}): position is unknown there")
+        lines.append(f"{len(unplaced)} well names give no row and column ({first_few(unplaced)}): position unknown")
     named = [parse_well(name) for name in wells["well"]]
     wrong = [
         well
@@ -180,7 +181,10 @@ def screen_warnings(screen: Screen) -> tuple[str, ...]:
         if position is not None and position != (row, column)
     ]
     if wrong:
-        lines.append(f"{len(wrong)} rows contradict their well's name (first: well {wrong[0]!r}): rows and columns count from 1")
+        lines.append(
+            f"in {len(wrong)} table rows row and column contradict the well's name (first: well {wrong[0]!r}): "
+            "both count from 1; leave them out under columns to take them from the name"
+        )
     return tuple(lines)
 
 

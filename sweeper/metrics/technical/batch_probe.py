@@ -49,7 +49,7 @@ def batch_probe_linear(evaluation: Evaluation) -> Measurement:
 
 
 def _folds(batch: IntArray, groups: IntArray, evaluation: Evaluation) -> IntArray | None:
-    """(n,) fold of each row: whole groups, batches balanced, every batch in every training set; None where impossible."""
+    """(n,) fold of each row: whole groups, batches balanced, each batch in every training set; else None."""
     count = min(evaluation.options.probe_folds, int(groups.max()) + 1, int(np.bincount(batch).min()))
     if count < 2:
         return None

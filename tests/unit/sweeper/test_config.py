@@ -62,7 +62,10 @@ def test_overrides_reach_nested_keys() -> None:
     [
         ("trainr: abra", ["trainr", "unknown key", "trainer"]),
         ("abra: {stepps: 3}", ["abra.stepps", "unknown key", "'steps'"]),
-        ("strengths: {adversarial_weight: [-1.0]}", ["strengths.adversarial_weight", "-1.0", "greater than or equal to 0"]),
+        (
+            "strengths: {adversarial_weight: [-1.0]}",
+            ["strengths.adversarial_weight", "-1.0", "greater than or equal to 0"],
+        ),
         (f"strengths: {{margin: [{math.pi / 2}]}}", ["strengths.margin", "less than"]),
         ("strengths: {adversarial_weight: {low: 3, high: 1, count: 4}}", ["high must be above low"]),
         ("seeds: []", ["seeds"]),

@@ -1,6 +1,5 @@
 from sweeper.config import SweepConfig, build_config
-from sweeper.plan import control_cells, make_cells, make_packs, sweep_identity
-from sweeper.plan import PackPlan
+from sweeper.plan import PackPlan, control_cells, make_cells, make_packs, sweep_identity
 
 
 def config(**changes: object) -> SweepConfig:
@@ -19,7 +18,10 @@ def test_cells_are_every_strength_seed_and_split_once() -> None:
 
 def test_identity_ignores_strengths_and_seeds_so_that_a_sweep_can_grow() -> None:
     small = sweep_identity(config(seeds=3), "sha256:1")
-    assert sweep_identity(config(seeds=5, strengths={"margin": [0.1]}, name="b", optuna={"rounds": 2}), "sha256:1") == small
+    assert (
+        sweep_identity(config(seeds=5, strengths={"margin": [0.1]}, name="b", optuna={"rounds": 2}), "sha256:1")
+        == small
+    )
     assert sweep_identity(config(abra={"steps": 3}), "sha256:1") != small
     assert sweep_identity(config(normalise="batch"), "sha256:1") != small
     assert sweep_identity(config(seeds=3), "sha256:2") != small
@@ -32,7 +34,10 @@ def test_cell_ids_do_not_depend_on_what_else_is_planned() -> None:
 
 
 def test_packs_hold_every_cell_once_and_never_mix_splits_or_controls() -> None:
-    cells = (*control_cells("s", [0, 1], FOLDS), *make_cells("s", "abra", [(float(w), 0.0) for w in range(30)], range(5), FOLDS))
+    cells = (
+        *control_cells("s", [0, 1], FOLDS),
+        *make_cells("s", "abra", [(float(w), 0.0) for w in range(30)], range(5), FOLDS),
+    )
     for workers in (1, 2, 7):
         packs = make_packs(cells, workers=workers)
         packed = [cell for pack in packs for cell in pack.cells]

@@ -1,16 +1,18 @@
-import random
-
 import numpy as np
 import pandas as pd
 
 from sweeper.results import COLUMNS, tidy, to_parquet_bytes
 
-PANEL = [{"metric": "m1", "role": "technical", "primary": True}, {"metric": "m2", "role": "biological", "primary": False}]
+PANEL = [
+    {"metric": "m1", "role": "technical", "primary": True},
+    {"metric": "m2", "role": "biological", "primary": False},
+]
 
 
 def record(weight: float | None, seed: int, status: str = "ok") -> dict[str, object]:
     metrics = [
-        {**metric, "value": 0.5, "floor": 0.0, "ceiling": 1.0, "raw": 0.1, "chance": 0.1, "reason": None} for metric in PANEL
+        {**metric, "value": 0.5, "floor": 0.0, "ceiling": 1.0, "raw": 0.1, "chance": 0.1, "reason": None}
+        for metric in PANEL
     ]
     return {
         "cell_id": f"{weight}-{seed}",
@@ -37,8 +39,7 @@ def test_failed_cells_have_a_row_for_every_metric_with_their_reason() -> None:
 
 def test_order_of_records_does_not_matter_to_the_byte() -> None:
     records = [record(w, s) for w in (None, 0.0, 0.3, 10.0) for s in range(3)]
-    shuffled = records.copy()
-    random.Random(0).shuffle(shuffled)
+    shuffled = [records[i] for i in np.random.default_rng(0).permutation(len(records))]
     assert to_parquet_bytes(tidy(records, PANEL)) == to_parquet_bytes(tidy(shuffled, PANEL))
 
 

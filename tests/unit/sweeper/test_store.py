@@ -9,7 +9,16 @@ from sweeper.store import Store
 from trainers.screens.simulate import SimulationSpec, simulate
 
 SCREEN = simulate(
-    SimulationSpec(batches=2, plates_per_batch=2, wells_per_plate=96, features=8, perturbations=8, targets=4, controls_per_plate=8)
+    SimulationSpec(
+        batches=2,
+        plates_per_batch=2,
+        wells_per_plate=96,
+        features=16,
+        perturbations=8,
+        targets=4,
+        controls_per_plate=8,
+        latent=4,
+    )
 ).screen
 
 

@@ -1,0 +1,282 @@
+"""The trade-off curve: biology above, batch removal below it, lost runs at the foot, one strength axis for all three."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from dashboards.figures.axis import StrengthAxis, draw_axis, strength_axis
+from dashboards.figures.style import (
+    COLOURS,
+    EFFECTIVE,
+    INK,
+    MUTED,
+    SAFE,
+    SYMBOLS,
+    UNSAFE,
+    finish,
+    spread,
+    tint,
+)
+from dashboards.rule import CurveRule, Interval
+from dashboards.text import drawn, fixed, name, number, percent
+
+ROLES = ("biological", "technical")
+_LETTERS = {"biological": "B", "technical": "T"}
+_AXES = {"biological": "biology B<br>(0 floor, 1 ceiling)", "technical": "batch removal T<br>(0 floor, 1 ceiling)"}
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A level mean; `lower` and `upper` are None where the decision gives no interval."""
+
+    strength: float
+    mean: float
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True)
+class Dot:
+    """The composite of one seed; `used` tells whether the decision rests on it."""
+
+    strength: float
+    seed: int
+    value: float
+    used: bool
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One composite against λ, anchored (0 floor, 1 ceiling), higher is better; `controls` are (name, value)."""
+
+    role: str
+    means: tuple[Mean, ...]
+    dots: tuple[Dot, ...]
+    controls: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class TradeOff:
+    """Everything the trade-off chart of one view and margin shows.
+
+    Attributes:
+        strengths: every recorded λ, ascending.
+        panels: biological, technical.
+        loss_line: (δ, B at a loss of δ from the peak), or None without an estimate.
+        safe_up_to, unsafe_from, effective, recommended, unstable: λ, or None where there is none.
+        lost: (λ, lost runs, recorded runs).
+    """
+
+    view: str
+    margin: float
+    strengths: tuple[float, ...]
+    panels: tuple[Panel, ...]
+    loss_line: tuple[float, float] | None
+    safe_up_to: float | None
+    unsafe_from: float | None
+    effective: float | None
+    recommended: float | None
+    unstable: float | None
+    lost: tuple[tuple[float, int, int], ...]
+
+
+def trade_off(rule: CurveRule) -> TradeOff:
+    """Numbers of the chart from one judged curve; level means are plain seed means where the curve was not judged."""
+    panels = []
+    for role in ROLES:
+        dots = tuple(
+            Dot(run.strength, run.seed, value, run.used)
+            for run in rule.runs
+            if (value := getattr(run, role)) is not None
+        )
+        means = tuple(
+            mean
+            for level in rule.levels
+            if (mean := _mean(rule, level.strength, getattr(level, role), dots))
+        )
+        controls = tuple((control, value) for control, of in rule.controls if (value := of.get(role)) is not None)
+        panels.append(Panel(role, means, dots, controls))
+    return TradeOff(
+        view=rule.view,
+        margin=rule.margin,
+        strengths=tuple(level.strength for level in rule.levels),
+        panels=tuple(panels),
+        loss_line=None if rule.peak is None else (rule.delta, (1 - rule.delta) * rule.peak),
+        safe_up_to=rule.safe_up_to,
+        unsafe_from=rule.unsafe_from,
+        effective=rule.effective,
+        recommended=rule.recommended,
+        unstable=rule.unstable,
+        lost=tuple((level.strength, level.lost, level.recorded) for level in rule.levels),
+    )
+
+
+def _mean(rule: CurveRule, strength: float, level: Interval | None, dots: Sequence[Dot]) -> Mean | None:
+    """None for a level that a judged curve leaves out: the survivors of a failing strength have no meaningful mean."""
+    if level is not None:
+        return Mean(strength, level.mean, level.lower, level.upper)
+    values = [dot.value for dot in dots if dot.strength == strength]
+    return Mean(strength, sum(values) / len(values), None, None) if values and rule.peak is None else None
+
+
+def draw_trade_off(numbers: TradeOff) -> go.Figure:
+    """B, T and lost runs over one λ axis, with the bounds of the rule as shaded regions and labelled lines."""
+    axis = strength_axis(numbers.strengths)
+    figure = make_subplots(rows=3, cols=1, shared_xaxes=True, row_heights=[0.5, 0.37, 0.13], vertical_spacing=0.075)
+    finish(figure, height=660, margin=(82, 150, 40, 56))
+    for row in (1, 2, 3):
+        _draw_regions(figure, numbers, axis, row)
+        draw_axis(figure, axis, row=row, col=1, labels=row == 3, title="adversarial weight λ (log scale)" if row == 3 else None)
+    for row, panel in enumerate(numbers.panels, start=1):
+        _draw_panel(figure, panel, axis, row)
+    if numbers.loss_line is not None:
+        delta, value = numbers.loss_line
+        figure.add_hline(y=value, line={"color": UNSAFE, "width": 1.5, "dash": "dash"}, row=1, col=1)
+        figure.add_annotation(
+            x=axis.zero, y=value, text=f"δ: {percent(delta)} below the peak", showarrow=False, xanchor="left", yanchor="top",
+            font={"size": 11, "color": UNSAFE}, row=1, col=1,
+        )  # fmt: skip
+    _draw_lost(figure, numbers, axis)
+    _draw_marks(figure, numbers, axis)
+    return figure
+
+
+def _draw_regions(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis, row: int) -> None:
+    low, high = axis.limits
+    end = axis.highest + 0.25 * (high - axis.highest)
+    regions = [(end, high, "#BDBDBD", 0.45)]
+    if numbers.safe_up_to is not None:
+        regions.append((low, axis.place(numbers.safe_up_to), SAFE, 0.10))
+    if numbers.unsafe_from is not None:
+        regions.append((axis.place(numbers.unsafe_from), end, UNSAFE, 0.09))
+    for left, right, colour, alpha in regions:
+        figure.add_vrect(x0=left, x1=right, fillcolor=tint(colour, alpha), line_width=0, layer="below", row=row, col=1)
+
+
+def _draw_panel(figure: go.Figure, panel: Panel, axis: StrengthAxis, row: int) -> None:
+    colour, symbol = COLOURS[panel.role], SYMBOLS[panel.role]
+    for used in (False, True):
+        dots = [dot for dot in panel.dots if dot.used is used]
+        figure.add_scatter(
+            x=[axis.place(dot.strength) for dot in dots], y=[dot.value for dot in dots], mode="markers",
+            marker={"color": tint(colour, 0.4) if used else "white", "size": 5, "line": {"color": tint(colour, 0.5), "width": 1}},
+            hoverinfo="text",
+            hovertext=[
+                f"seed {dot.seed}, λ = {number(dot.strength)}: {fixed(dot.value, 3)}{'' if used else ' (not used)'}"
+                for dot in dots
+            ],
+            row=row, col=1,
+        )  # fmt: skip
+    positive = [mean for mean in panel.means if mean.strength > 0]
+    figure.add_scatter(
+        x=[axis.place(mean.strength) for mean in positive], y=[mean.mean for mean in positive], mode="lines",
+        line={"color": colour, "width": 2}, hoverinfo="skip", row=row, col=1,
+    )  # fmt: skip
+    figure.add_scatter(
+        x=[axis.place(mean.strength) for mean in panel.means], y=[mean.mean for mean in panel.means], mode="markers",
+        marker={"color": colour, "size": 9, "symbol": symbol, "line": {"color": "white", "width": 1}},
+        error_y={
+            "type": "data", "symmetric": False, "color": colour, "thickness": 1.5, "width": 4,
+            "array": [0.0 if mean.upper is None else mean.upper - mean.mean for mean in panel.means],
+            "arrayminus": [0.0 if mean.lower is None else mean.mean - mean.lower for mean in panel.means],
+        },
+        hoverinfo="text", hovertext=[_hover(panel.role, mean) for mean in panel.means], row=row, col=1,
+    )  # fmt: skip
+    shown = [dot.value for dot in panel.dots] + [value for _, value in panel.controls]
+    shown += [end for mean in panel.means for end in (mean.lower, mean.upper) if end is not None]
+    low, high = min([0.0, *shown]), max([0.2, *shown])
+    low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
+    figure.update_yaxes(range=[low, high], title_text=_AXES[panel.role], title_standoff=6, nticks=6, row=row, col=1)
+    _draw_controls(figure, panel, row, (low, high))
+
+
+def _draw_controls(figure: go.Figure, panel: Panel, row: int, limits: tuple[float, float]) -> None:
+    """Reference lines, each labelled at its right end; labels that would touch are moved apart."""
+    low, high = limits
+    pixels = {1: 240, 2: 178}[row]
+    places = spread([value for _, value in panel.controls], 15 * (high - low) / pixels, low, high)
+    for (control, value), place in zip(panel.controls, places, strict=True):
+        figure.add_hline(y=value, line={"color": MUTED, "width": 1, "dash": "dot"}, row=row, col=1)
+        figure.add_annotation(
+            x=1, xref="x domain", y=place, text=drawn(f"{name(control)} {fixed(value)}"), showarrow=False, xanchor="left",
+            xshift=6, font={"size": 11, "color": MUTED}, row=row, col=1,
+        )  # fmt: skip
+
+
+def _draw_lost(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> None:
+    rates = [lost / recorded if recorded else 0.0 for _, lost, recorded in numbers.lost]
+    places = [axis.place(strength) for strength, _, _ in numbers.lost]
+    gaps = [right - left for left, right in zip(places, places[1:], strict=False)]
+    figure.add_bar(
+        x=places, y=rates, width=0.6 * min(gaps, default=0.5), marker={"color": INK}, hoverinfo="text",
+        hovertext=[f"λ = {number(strength)}: {lost} of {recorded} runs lost" for strength, lost, recorded in numbers.lost],
+        row=3, col=1,
+    )  # fmt: skip
+    figure.update_yaxes(
+        range=[0, 1.05], tickvals=[0, 1], ticktext=["0", "100 %"], title_text="runs<br>lost", title_standoff=6, row=3, col=1
+    )  # fmt: skip
+    if not any(rates):
+        figure.add_annotation(
+            x=0.5, xref="x domain", y=0.5, text="no run lost", showarrow=False, font={"size": 11, "color": MUTED}, row=3, col=1
+        )  # fmt: skip
+
+
+def _draw_marks(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> None:
+    """Labels stand in three gutters (above B, between B and T, below T) so that marks at one λ do not collide."""
+    above, between, below = ("y domain", 1.0), ("y2 domain", 1.0), ("y3 domain", 1.0)
+    marks = [
+        (numbers.safe_up_to, "safe up to {}", SAFE, "right", above, "solid"),
+        (numbers.unsafe_from, "unsafe from {}", UNSAFE, "left", above, "solid"),
+        (numbers.recommended, "recommended λ = {}", INK, "center", between, "dot"),
+        (numbers.effective, "effective from λ_E = {}", EFFECTIVE, "center", below, "dash"),
+    ]
+    for strength, text, colour, anchor, (yref, y), dash in marks:
+        if strength is None:
+            continue
+        place = axis.place(strength)
+        rows = (2,) if colour == EFFECTIVE else (1, 2)
+        for row in rows:
+            figure.add_vline(x=place, line={"color": colour, "width": 1.5, "dash": dash}, row=row, col=1)
+        figure.add_annotation(
+            x=place, xref="x", y=y, yref=yref, text=text.format(number(strength)), showarrow=False, xanchor=anchor,
+            yanchor="bottom", font={"size": 12, "color": colour},
+        )  # fmt: skip
+    if numbers.unstable is not None:
+        figure.add_annotation(
+            x=axis.place(numbers.unstable), xref="x3", y=1, yref="y3 domain", text="training unstable", showarrow=False,
+            xanchor="right", yanchor="top", xshift=-12, font={"size": 11, "color": INK},
+        )  # fmt: skip
+    figure.add_annotation(
+        x=axis.limits[1], xref="x", y=0.5, yref="y domain", text="not swept", textangle=-90, showarrow=False, xanchor="right",
+        font={"size": 10, "color": MUTED},
+    )  # fmt: skip
+
+
+def _hover(role: str, mean: Mean) -> str:
+    interval = "" if mean.lower is None else f" [{fixed(mean.lower, 3)}, {fixed(mean.upper, 3)}]"
+    return f"λ = {number(mean.strength)}: {_LETTERS[role]} = {fixed(mean.mean, 3)}{interval}"
+
+
+def describe_trade_off(numbers: TradeOff) -> str:
+    """The chart in words: both composites at λ = 0, at the ends and at the marks."""
+    parts = []
+    for panel in numbers.panels:
+        if panel.means:
+            ends = (panel.means[0], max(panel.means, key=lambda mean: mean.mean), panel.means[-1])
+            words = [f"{fixed(mean.mean)} at λ = {number(mean.strength)}" for mean in ends]
+            parts.append(f"{name(panel.role)} composite: {words[0]}, best {words[1]}, {words[2]}.")
+        else:
+            parts.append(f"{name(panel.role)} composite: nothing measured.")
+    for strength, text in (
+        (numbers.safe_up_to, "Safe up to λ = {}."),
+        (numbers.unsafe_from, "Unsafe from λ = {}."),
+        (numbers.effective, "Effective from λ = {}."),
+        (numbers.recommended, "Recommended λ = {}."),
+    ):
+        if strength is not None:
+            parts.append(text.format(number(strength)))
+    return " ".join(parts)

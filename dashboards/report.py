@@ -1,0 +1,249 @@
+"""One sweep as one HTML file: self-contained, offline, and the same bytes for the same inputs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from dashboards import text
+from dashboards.figures.axis import strength_axis
+from dashboards.figures.heatmap import composite_grid, describe_grid, draw_grid
+from dashboards.figures.metric import MetricCurve, describe_metric, draw_metric, metric_curve
+from dashboards.figures.probe import ProbeComparison, describe_probe, draw_probe, probe_comparison
+from dashboards.figures.tradeoff import describe_trade_off, draw_trade_off, trade_off
+from dashboards.records import checked, metric_names, trained
+from dashboards.rule import CurveRule, Rule, ViewRule, read_rule
+from dashboards.stages import Stage, stages
+from dashboards.tables import (
+    CellRow,
+    ControlRow,
+    StrengthRow,
+    cell_rows,
+    control_rows,
+    status_counts,
+    strength_rows,
+)
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_KEYWORDS = re.compile(r"\b(No rule|Not identified|If|if|then|Unless|Certainty|Caution)\b")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure ready for the page: a fixed id, its JSON made safe inside a script tag, and its text alternative."""
+
+    id: str
+    json: str
+    alternative: str
+    height: int
+
+
+@dataclass(frozen=True)
+class MetricFigure:
+    """One metric: its numbers and its chart, None when nothing was measured."""
+
+    numbers: MetricCurve
+    chart: Chart | None
+
+
+@dataclass(frozen=True)
+class ViewSection:
+    """Everything the page shows of one evaluation view; `curve` is None when the decision could not read it."""
+
+    view: str
+    deciding: bool
+    curve: CurveRule | None
+    stages: tuple[Stage, ...]
+    main: Chart | None
+    others: tuple[tuple[CurveRule, Chart], ...]
+    metrics: tuple[tuple[str, tuple[MetricFigure, ...]], ...]
+    margins: tuple[float, ...]
+    heat: tuple[Chart, ...]
+    probes: ProbeComparison
+    probe: Chart | None
+    primary: tuple[str, ...]
+    strengths: tuple[StrengthRow, ...]
+    controls: tuple[ControlRow, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole report before it becomes HTML."""
+
+    rule: Rule
+    sections: tuple[ViewSection, ...]
+    cells: tuple[CellRow, ...]
+    statuses: tuple[tuple[str, int], ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def charts(self) -> tuple[Chart, ...]:
+        """Every chart, in the order of the page."""
+        return tuple(self._charts())
+
+    def _charts(self) -> Iterator[Chart]:
+        for section in self.sections:
+            yield from ((section.main,) if section.main else ())
+            yield from (chart for _, chart in section.others)
+        for section in self.sections:
+            yield from (figure.chart for _, figures in section.metrics for figure in figures if figure.chart)
+        for section in self.sections:
+            yield from section.heat
+        yield from (section.probe for section in self.sections if section.probe)
+
+
+def write_report(
+    results: pd.DataFrame, decision: Mapping[str, Any], provenance: Mapping[str, Any], path: Path
+) -> None:
+    """Write the report to `path`, whole or not at all.
+
+    Args:
+        results: tidy table, one row a metric of a cell (`sweeper.results.COLUMNS`), any row order.
+        decision: document of `sweeper.decision.decide_sweep`.
+        provenance: JSON values, each optional: name, sweep_id, created, fingerprint, versions, screen, config (YAML text),
+            commands, cells, warnings. Nothing else of where and when the report is written gets into it.
+        path: the HTML file; an older one is replaced.
+
+    Raises:
+        InputError: a column is missing, or the decision has another schema.
+    """
+    content = render_report(build_page(results, decision, provenance)).encode()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def build_page(results: pd.DataFrame, decision: Mapping[str, Any], provenance: Mapping[str, Any]) -> Page:
+    """Numbers, figures and tables of the report; raises as `write_report`."""
+    frame, rule = checked(results), read_rule(decision)
+    judged = {view.view: view for view in rule.views}
+    unread = sorted(set(frame["view"].dropna()) - set(judged))
+    return Page(
+        rule=rule,
+        sections=tuple(
+            _section(frame, rule, view, judged.get(view), prefix=f"view{place}")
+            for place, view in enumerate([*judged, *unread])
+        ),
+        cells=cell_rows(frame),
+        statuses=status_counts(frame),
+        provenance=provenance,
+    )
+
+
+def _section(frame: pd.DataFrame, rule: Rule, view: str, judged: ViewRule | None, *, prefix: str) -> ViewSection:
+    rows = frame[frame["view"] == view]
+    curves = judged.curves if judged else ()
+    numbers = [trade_off(curve) for curve in curves]
+    charts = [
+        _chart(f"{prefix}-tradeoff{place}", draw_trade_off(item), describe_trade_off(item))
+        for place, item in enumerate(numbers)
+    ]
+    chosen = curves[0] if curves else None
+    compared = stages(chosen, numbers[0]) if chosen else ()
+    margins = tuple(curve.margin for curve in curves) or tuple(sorted(trained(rows)["margin"].dropna().unique().tolist()))
+    marked = (chosen.recommended, chosen.margin) if chosen and chosen.recommended is not None else None
+    grids = [composite_grid(numbers, role=role, marked=marked) for role in ("biological", "technical") if len(numbers) > 1]
+    probes = probe_comparison(
+        rows, view=view, margin=margins[0] if margins else 0.0,
+        stages=[(stage.label, stage.strength) for stage in compared],
+    )  # fmt: skip
+    primary = tuple(
+        metric
+        for role in ("biological", "technical")
+        for metric in metric_names(rows, role)
+        if bool(rows.loc[rows["metric"] == metric, "primary"].any())
+    )
+    return ViewSection(
+        view=view,
+        deciding=view == rule.deciding_view,
+        curve=chosen,
+        stages=compared,
+        main=charts[0] if charts else None,
+        others=tuple(zip(curves[1:], charts[1:], strict=True)),
+        metrics=tuple((role, _metrics(rows, view, role, margins, prefix)) for role in ("technical", "biological")),
+        margins=margins,
+        heat=tuple(_chart(f"{prefix}-heat-{grid.role}", draw_grid(grid), describe_grid(grid)) for grid in grids),
+        probes=probes,
+        probe=_chart(f"{prefix}-probe", draw_probe(probes), describe_probe(probes)) if probes.stages else None,
+        primary=primary,
+        strengths=strength_rows(rows, view=view, metrics=primary),
+        controls=control_rows(rows, view=view, metrics=primary),
+    )
+
+
+def _metrics(
+    rows: pd.DataFrame, view: str, role: str, margins: tuple[float, ...], prefix: str
+) -> tuple[MetricFigure, ...]:
+    axis = strength_axis(trained(rows)["adversarial_weight"].dropna().unique().tolist())
+    found = []
+    for place, metric in enumerate(metric_names(rows, role)):
+        numbers = metric_curve(rows, view=view, metric=metric, margins=margins)
+        identity = f"{prefix}-{role}{place}"
+        chart = _chart(identity, draw_metric(numbers, axis), describe_metric(numbers)) if numbers.measured else None
+        found.append(MetricFigure(numbers, chart))
+    return tuple(found)
+
+
+def _chart(identity: str, figure: go.Figure, alternative: str) -> Chart:
+    return Chart(identity, script_safe(figure.to_json(engine="json")), alternative, int(figure.layout.height))
+
+
+def script_safe(json_text: str) -> str:
+    """JSON that cannot end the script element it stands in, nor open a comment in it; it parses to the same value."""
+    return json_text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def emphasised(sentence: str) -> Sequence[tuple[str, bool]]:
+    """The sentence in pieces, each with whether it is one of the rule's own words (If, then, Unless, …)."""
+    return [(piece, place % 2 == 1) for place, piece in enumerate(_KEYWORDS.split(sentence)) if piece]
+
+
+def render_report(page: Page) -> str:
+    """The HTML document.
+
+    Scripts run only where their hash is declared in the document's content security policy, and nothing may be loaded, so
+    neither a name in the data nor plotly.js itself can reach the network.
+    """
+    library, loader = get_plotlyjs().replace("\r", ""), (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    hashes = " ".join(f"'sha256-{_hash(script)}'" for script in (library, loader))
+    return _environment().get_template("report.html").render(
+        page=page,
+        rule=page.rule,
+        sections=page.sections,
+        provenance=page.provenance,
+        style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        library=library,
+        loader=loader,
+        policy=f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:",
+    )  # fmt: skip
+
+
+def _hash(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters.update(
+        number=text.number, fixed=text.fixed, percent=text.percent, name=text.name, question=text.question, emphasised=emphasised
+    )
+    return environment

@@ -1,0 +1,10 @@
+"""The decision: a pure function from the records of a sweep to the strength that may be used, or why none can be named."""
+
+from sweeper.decision.decision import decide
+from sweeper.decision.settings import DecisionSettings
+from sweeper.decision.states import STATES
+from sweeper.decision.sweep import decide_sweep
+from sweeper.decision.text import sentence
+from sweeper.decision.values import Decision
+
+__all__ = ["STATES", "Decision", "DecisionSettings", "decide", "decide_sweep", "sentence"]

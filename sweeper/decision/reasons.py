@@ -1,0 +1,93 @@
+"""Why a curve is in its state, in plain sentences."""
+
+from __future__ import annotations
+
+from sweeper.decision.states import State
+from sweeper.decision.values import Decision, Estimate
+
+
+def strength_text(value: float) -> str:
+    """λ as people write it: 3 significant digits."""
+    return f"λ = {value:.3g}"
+
+
+def share_text(value: float) -> str:
+    """A share as a percentage: 0.1 → "10 %"."""
+    return f"{100 * value:.3g} %"
+
+
+def reasons(decision: Decision) -> tuple[str, ...]:
+    """What put the curve in its state, then what limits the answer.
+
+    Args:
+        decision: a decision with an estimate.
+    """
+    estimate = decision.estimate
+    if estimate is None:
+        raise ValueError("a decision without an estimate carries its own reason")
+    return (*_state_reasons(decision, estimate), *_limits(decision, estimate))
+
+
+def _state_reasons(decision: Decision, estimate: Estimate) -> list[str]:
+    level, loss = share_text(decision.confidence), share_text(decision.delta)
+    technical = estimate.technical
+    match decision.state:
+        case State.NO_BASELINE_SIGNAL:
+            bound = f"its best level is at least {estimate.signal_lower:.3g} above it on the anchored scale ({level})"
+            return [f"Biology is not shown to lie above its floor at any strength: {bound}."]
+        case State.NO_TECHNICAL_EFFECT:
+            found = [f"Batch removal rises by an estimated {max(technical.rise, 0):.2g} of its scale, too little to count."]
+            if estimate.unsafe_from is not None:
+                where = strength_text(estimate.unsafe_from)
+                found.append(f"Biology nevertheless loses at least {loss} of its peak at {where} ({level}).")
+            return found
+        case State.UNSTABLE:
+            where = next(item for item in decision.levels if item.strength == decision.lambda_unstable)
+            return [f"Training fails at {strength_text(where.strength)}: {where.lost} of {where.recorded} runs were lost."]
+        case State.NOT_OVERCORRECTION:
+            return ["Batch removal falls where biology falls: the training is damaged, nothing is over-corrected."]
+        case State.BELOW_RANGE:
+            return [f"The loss of {loss} is established at the smallest strength above 0."]
+        case State.NOT_REACHED:
+            return [f"A loss of {loss} is excluded at every strength, and batch removal has saturated ({level})."]
+        case State.INCONCLUSIVE:
+            return [f"A loss of {loss} is established nowhere, and not excluded even at the smallest strength ({level})."]
+        case _:
+            found = ["The tests bound the over-correction point; they do not locate it."]
+            if estimate.safe_up_to == decision.levels[-1].strength:
+                found.append("Batch removal has not saturated at the largest strength: extend the range upwards.")
+            return found
+
+
+def _limits(decision: Decision, estimate: Estimate) -> list[str]:
+    found = []
+    upper = estimate.technical.lambda_effective_upper
+    if estimate.safe_up_to is not None and upper is not None and upper > estimate.safe_up_to:
+        ends = f"{strength_text(upper)} on, and biology is safe only up to {strength_text(estimate.safe_up_to)}"
+        found.append(f"The window is empty: batch removal is effective only from {ends}.")
+    for name in early_metrics(decision):
+        where = estimate.metric_brackets[name].unsafe_from
+        if where is not None:
+            found.append(f"{name} by itself loses {share_text(decision.delta)} at {strength_text(where)} already.")
+    if estimate.psi is not None and estimate.psi < 2:
+        found.append(f"Seed noise is large for a loss of {share_text(decision.delta)} (ψ = {estimate.psi:.2g}, below 2).")
+    dropped = [item.strength for item in decision.levels if not item.kept]
+    if dropped:
+        found.append(f"Left out because training fails there: {', '.join(map(strength_text, dropped))}.")
+    incomplete = sorted({run.seed for run in decision.runs} - set(decision.seeds))
+    if incomplete:
+        found.append(f"Left out because incomplete at some strength: seed {', '.join(map(str, incomplete))}.")
+    found += [f"Left out of the {item.role} composite: {item.name} ({item.reason})." for item in decision.left_out]
+    return found
+
+
+def early_metrics(decision: Decision) -> tuple[str, ...]:
+    """Biological metrics that by themselves prove the loss at a strength the composite calls safe."""
+    estimate = decision.estimate
+    if estimate is None or estimate.safe_up_to is None:
+        return ()
+    return tuple(
+        name
+        for name, item in sorted(estimate.metric_brackets.items())
+        if item.unsafe_from is not None and item.unsafe_from <= estimate.safe_up_to
+    )

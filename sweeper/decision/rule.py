@@ -1,0 +1,213 @@
+"""A decision as an If/Then rule: one JSON-ready object, graded, from which the text is rendered.
+
+Certainty and strength are kept apart, as in GRADE: certainty says how far the bounds can be trusted, strength what to do
+about them. Certainty starts high and drops one step for each entry of `DOWNGRADES` that applies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from math import isfinite, log10
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from sweeper.decision.decision import USABLE
+from sweeper.decision.reasons import early_metrics
+from sweeper.decision.states import State
+from sweeper.decision.values import Decision, Estimate
+
+SCHEMA = "overcorrection-rule/1"
+METHOD = {"name": "drawdown-bracket", "version": "1"}
+CERTAINTIES = ("high", "moderate", "low", "very low")
+DOWNGRADES: Mapping[str, str] = MappingProxyType(
+    {
+        "risk_of_bias:no_sham_arm": "no sham arm, so training damage is not told apart from over-correction",
+        "risk_of_bias:adaptive_points": "strengths chosen adaptively",
+        "inconsistency:primary_metrics": "the biological metrics disagree about where loss begins",
+        "indirectness:one_screen": "one screen",
+        "imprecision:wide_bracket": "the bounds are more than a decade apart or one is missing",
+        "imprecision:seed_noise": "seed noise is large",
+        "instability:collapse": "runs are lost near the safe bound",
+        "confounding:design": "perturbations and batches are confounded by design",
+    }
+)
+UNLESS = (
+    "you add plates or batches",
+    "change the set of perturbations",
+    "change the encoder or the length of training",
+)
+ASSUMPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "A1": "the same seed means the same splits at every strength",
+        "A2": "biological metrics are measured on held-out perturbations, above a measured floor",
+        "A3": "seed noise is roughly symmetric after the collapse screen",
+        "A5": "a strength means the same training schedule at every level",
+        "A6": "strengths were chosen without looking at these seeds' results",
+        "A7": "δ and the composites were fixed before looking",
+        "A9": "the rule holds for this screen, encoder and length of training",
+    }
+)
+CLAIMS = (*USABLE, State.BELOW_RANGE)  # states that claim a bound, and so have a certainty
+
+
+def rule(decision: Decision, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """The rule of one curve; the numbers are those of `decision`.
+
+    Args:
+        provenance: `dataset_hash` and `trainer` become conditions of the rule; `adaptive` (bool) and `design_djs` (the
+            label × batch confounding index, 0 to 1) are graded. All optional; other keys are not used here.
+    """
+    estimate = decision.estimate
+    lowered = downgrades(decision, provenance)
+    certainty = CERTAINTIES[min(len(lowered), len(CERTAINTIES) - 1)] if decision.state in CLAIMS else None
+    conditions = {
+        "dataset_hash": provenance.get("dataset_hash"),
+        "trainer": decision.trainer or provenance.get("trainer"),
+        "view": decision.view,
+        "margin": decision.margin,
+    }
+    made: dict[str, Any] = {
+        "schema": SCHEMA,
+        "state": decision.state,
+        "strength": _strength(decision, certainty),
+        "certainty": certainty,
+        "downgrades": lowered if certainty else [],
+        "if": [{"var": name, "op": "==", "value": value} for name, value in conditions.items() if value is not None],
+        "then": {
+            "lambda_recommended": estimate.recommended if estimate else None,
+            "lambda_max": estimate.safe_up_to if estimate and decision.state in USABLE else None,
+        },
+        "unless": UNLESS,
+        "estimate": _estimate(decision, estimate),
+        "sensitivity": {
+            f"{entry.delta:g}": {
+                "state": entry.state,
+                "safe_up_to": entry.safe_up_to,
+                "unsafe_from": entry.unsafe_from,
+                "lambda_recommended": entry.recommended,
+                "detectable_drop80": entry.detectable_drop,
+            }
+            for entry in decision.sensitivity
+        },
+        "metrics": {
+            "biological": [use.name for use in decision.metrics if use.role == "biological"],
+            "technical": [use.name for use in decision.metrics if use.role == "technical"],
+            "left_out": [{"name": item.name, "role": item.role, "reason": item.reason} for item in decision.left_out],
+            "earliest": estimate.earliest_metric if estimate else None,
+            "lost_while_safe": early_metrics(decision),
+        },
+        "mechanism": {
+            "label": "C_optimiser" if decision.state is State.NOT_OVERCORRECTION else None,
+            "sham_drawdown": None,
+            "design_djs": provenance.get("design_djs"),
+        },
+        "design": _design(decision, estimate, provenance),
+        "method": METHOD,
+        "assumptions": list(ASSUMPTIONS),
+        "reasons": decision.reasons,
+    }
+    return dict(plain(made))
+
+
+def downgrades(decision: Decision, provenance: Mapping[str, Any]) -> list[str]:
+    """Keys of `DOWNGRADES` that apply and can be known: always no sham arm and one screen, which this form never has."""
+    estimate = decision.estimate
+    found = ["risk_of_bias:no_sham_arm"]
+    if provenance.get("adaptive"):
+        found.append("risk_of_bias:adaptive_points")
+    if estimate is not None and (early_metrics(decision) or _apart(estimate)):
+        found.append("inconsistency:primary_metrics")
+    found.append("indirectness:one_screen")
+    if estimate is not None:
+        safe, unsafe = estimate.safe_up_to, estimate.unsafe_from
+        if decision.state is State.BRACKET_ONLY and (safe is None or unsafe is None or unsafe > 10 * safe):
+            found.append("imprecision:wide_bracket")
+        if estimate.psi is not None and estimate.psi < 2:
+            found.append("imprecision:seed_noise")
+        near = [item for item in decision.levels if safe is not None and safe / 10 <= item.strength <= safe * 10]
+        if any(item.collapse_rate > 0.10 for item in near):
+            found.append("instability:collapse")
+    if (provenance.get("design_djs") or 0.0) > 0.2:
+        found.append("confounding:design")
+    return found
+
+
+def _apart(estimate: Estimate) -> bool:
+    """One metric's loss is established more than half a decade below a strength at which another's is excluded."""
+    unsafe = [item.unsafe_from for item in estimate.metric_brackets.values() if item.unsafe_from is not None]
+    safe = [item.safe_up_to for item in estimate.metric_brackets.values() if item.safe_up_to is not None]
+    return bool(unsafe and safe and log10(max(safe)) - log10(min(unsafe)) > 0.5)
+
+
+def _strength(decision: Decision, certainty: str | None) -> str:
+    """recommend: a located or excluded point, at least moderate certainty, and a window at every δ; suggest: a window.
+
+    Without a sham arm the bracket's certainty is low at best, so this form only suggests.
+    """
+    if decision.estimate is None or decision.estimate.recommended is None:
+        return "none"
+    firm = decision.state in (State.IDENTIFIED, State.NOT_REACHED) and certainty in ("high", "moderate")
+    return "recommend" if firm and all(entry.recommended is not None for entry in decision.sensitivity) else "suggest"
+
+
+def _estimate(decision: Decision, estimate: Estimate | None) -> dict[str, Any]:
+    """The bounds; `lambda_oc`, `ci90` and `p_detect` are the point's, which a bracket does not give."""
+    empty = estimate is None
+    return {
+        "lambda_oc": None,
+        "ci90": None,
+        "p_detect": None,
+        "delta": decision.delta,
+        "confidence": decision.confidence,
+        "safe_up_to": None if empty else estimate.safe_up_to,
+        "unsafe_from": None if empty else estimate.unsafe_from,
+        "lambda_peak": None if empty else estimate.lambda_peak,
+        "lambda_effective": None if empty else estimate.technical.lambda_effective,
+        "lambda_effective_upper": None if empty else estimate.technical.lambda_effective_upper,
+        "window": None if empty else estimate.window,
+        "lambda_ni": None
+        if empty
+        else {"safe_up_to": estimate.lambda_ni.safe_up_to, "unsafe_from": estimate.lambda_ni.unsafe_from},
+        "lambda_unstable": decision.lambda_unstable,
+    }
+
+
+def _design(decision: Decision, estimate: Estimate | None, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What was run; losses and sigma in units of biology's peak."""
+    positive = [item.strength for item in decision.levels if item.strength > 0]
+    unstable = next((item for item in decision.levels if item.strength == decision.lambda_unstable), None)
+    return {
+        "n_lambda": len(positive),
+        "n_seeds": len(decision.seeds),
+        "range": [positive[0], positive[-1]] if positive else None,
+        "lambdas": [item.strength for item in decision.levels],
+        "runs": sum(item.recorded for item in decision.levels),
+        "runs_lost": sum(item.lost for item in decision.levels),
+        "runs_lost_at_unstable": None if unstable is None else [unstable.lost, unstable.recorded],
+        "sigma": estimate.sigma if estimate else None,
+        "psi": estimate.psi if estimate else None,
+        "detectable_drop80": estimate.detectable_drop if estimate else None,
+        "technical_saturated": estimate.technical.saturated if estimate else None,
+        "adaptive": bool(provenance["adaptive"]) if provenance.get("adaptive") is not None else None,
+    }
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON types: null for NaN and infinities, 12 significant digits, text for anything unknown."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return float(f"{value:.12g}") if isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

@@ -1,0 +1,135 @@
+"""`decide_sweep`: every trade-off curve of a sweep, the one that decides, and the rule, as one JSON-ready document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from sweeper.decision.decision import decide, refusal
+from sweeper.decision.reasons import strength_text
+from sweeper.decision.rule import SCHEMA, plain, rule
+from sweeper.decision.settings import DecisionSettings
+from sweeper.decision.states import State
+from sweeper.decision.table import CONTROL_PREFIX, InvalidTableError, curves, prepare
+from sweeper.decision.text import sentence
+from sweeper.decision.values import Decision
+
+# For curves without a recommendation: how much they still say, most first.
+INFORMATIVE = (
+    State.NOT_REACHED,
+    State.BRACKET_ONLY,
+    State.UNSTABLE,
+    State.NOT_OVERCORRECTION,
+    State.BELOW_RANGE,
+    State.INCONCLUSIVE,
+    State.NO_TECHNICAL_EFFECT,
+    State.NO_BASELINE_SIGNAL,
+    State.INSUFFICIENT_DATA,
+    State.INVALID_INPUT,
+)
+STRENGTHS = ("recommend", "suggest", "none")
+
+
+def decide_sweep(
+    results: pd.DataFrame, *, settings: DecisionSettings, provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Judge every view × margin and state the rule of the deciding view.
+
+    Views are never mixed. A view's margin is chosen by the strength of its rule (recommend, suggest, none); among curves
+    with a recommendation by the highest biology at λ_E, since the margin comes first and λ second; among curves without,
+    by how much their state says; then the smallest margin.
+
+    Args:
+        results: tidy table of the whole sweep, any row order.
+        provenance: copied into the document; `dataset_hash`, `trainer`, `adaptive` and `design_djs` are read (see
+            `rule`). With `trainer` given, other trainers' rows are set aside.
+
+    Returns:
+        The document described by `rule.schema.json`: finite numbers, null where there is none, equal for equal records.
+    """
+    decided: dict[str, list[Decision]] = {}
+    reason = f"the table has no trained cells in the deciding view {settings.deciding_view!r}"
+    try:
+        table = _of_trainer(prepare(results), provenance.get("trainer"))
+        for view, margins in curves(table).items():
+            decided[view] = [decide(table, view=view, margin=margin, settings=settings) for margin in margins]
+        if decided and settings.deciding_view not in decided:
+            reason += f"; it has {', '.join(decided)}"
+    except InvalidTableError as refused:
+        reason = str(refused)
+    chosen = {view: min(items, key=lambda item: _preference(item, provenance)) for view, items in decided.items()}
+    deciding = chosen.get(settings.deciding_view) or refusal(settings.deciding_view, None, reason, settings)
+    final = rule(deciding, provenance)
+    document = {
+        "schema": SCHEMA,
+        "provenance": provenance,
+        "settings": settings.model_dump(mode="json"),
+        "deciding_view": settings.deciding_view,
+        "views": {
+            view: {
+                "chosen_margin": chosen[view].margin,
+                "margins": [_curve(item, provenance) for item in items],
+            }
+            for view, items in decided.items()
+        },
+        "rule": final,
+        "sentence": sentence(final),
+        "notes": _disagreements(deciding, decided),
+    }
+    return dict(plain(document))
+
+
+def _of_trainer(table: pd.DataFrame, trainer: Any) -> pd.DataFrame:
+    if trainer is None:
+        return table
+    return table[(table["trainer"] == str(trainer)) | table["trainer"].str.startswith(CONTROL_PREFIX)]
+
+
+def _curve(decision: Decision, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    own = rule(decision, provenance)
+    return {**plain(decision), "rule": own, "sentence": sentence(own)}
+
+
+def _preference(decision: Decision, provenance: Mapping[str, Any]) -> tuple[int, int, float, float]:
+    """Sort key of a view's margins, best first."""
+    strength = STRENGTHS.index(rule(decision, provenance)["strength"])
+    says = INFORMATIVE.index(decision.state) if strength == STRENGTHS.index("none") else 0
+    biology = decision.estimate.biology_at_effective if decision.estimate else None
+    return strength, says, -(biology or 0.0), decision.margin or 0.0
+
+
+def _disagreements(deciding: Decision, decided: Mapping[str, list[Decision]]) -> list[str]:
+    """Where another view, at the deciding margin, contradicts the deciding curve; silence of a view is no contradiction."""
+    mine = deciding.estimate
+    notes: list[str] = []
+    for view, items in decided.items():
+        other = next((item for item in items if item.margin == deciding.margin and view != deciding.view), None)
+        if other is None or other.estimate is None or mine is None:
+            continue
+        for first, second in ((deciding, other), (other, deciding)):
+            clash = _clash(first, second)
+            if clash:
+                notes.append(f"the two views disagree: {clash}")
+    return notes
+
+
+def _clash(safe: Decision, other: Decision) -> str | None:
+    """How `safe`'s advice fails in the `other` view: a loss is established within it, or it is beyond that view's bound."""
+    ours, theirs = safe.estimate, other.estimate
+    if ours is None or theirs is None or ours.safe_up_to is None:
+        return None
+    if theirs.unsafe_from is not None and theirs.unsafe_from <= ours.safe_up_to:
+        return (
+            f"{safe.view} is safe up to {strength_text(ours.safe_up_to)}, but in {other.view} a loss is established at "
+            f"{strength_text(theirs.unsafe_from)}"
+        )
+    if ours.recommended is None:
+        return None
+    if theirs.safe_up_to is None or theirs.safe_up_to < ours.recommended:
+        bound = "nowhere" if theirs.safe_up_to is None else f"only up to {strength_text(theirs.safe_up_to)}"
+        return f"{safe.view} suggests {strength_text(ours.recommended)}, but {other.view} is shown safe {bound}"
+    if theirs.recommended is None or theirs.recommended > ours.safe_up_to:
+        return f"{safe.view} suggests {strength_text(ours.recommended)}, but that is not enough strength in {other.view}"
+    return None

@@ -1,0 +1,177 @@
+"""The rule in words, rendered from the rule's JSON object alone, so that text and numbers cannot disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sweeper.decision.reasons import share_text, strength_text
+from sweeper.decision.rule import DOWNGRADES
+from sweeper.decision.states import State
+
+PURPOSES = {
+    "held_out_plates": "to correct the screen itself (held-out plates)",
+    "held_out_batches": "to correct batches it has never seen (held-out batches)",
+}
+TIMES = {1: "once", 2: "twice"}
+
+
+def sentence(rule: Mapping[str, Any]) -> str:
+    """If / then / unless, certainty, and what was not tested: one short paragraph."""
+    state = State(rule["state"])
+    if state in (State.INVALID_INPUT, State.INSUFFICIENT_DATA):
+        return f"No rule: {'; '.join(rule['reasons'])}."
+    if state is State.UNSTABLE and rule["estimate"]["lambda_peak"] is None:
+        return f"No rule: {'; '.join(rule['reasons'])}. Mend the training, then sweep again."
+    body = {
+        State.NO_BASELINE_SIGNAL: _no_signal,
+        State.NO_TECHNICAL_EFFECT: _no_effect,
+        State.INCONCLUSIVE: _inconclusive,
+        State.BELOW_RANGE: _below_range,
+    }.get(state, _bounds)(rule)
+    return " ".join(part for part in (*body, *_closing(rule)) if part)
+
+
+def _subject(rule: Mapping[str, Any]) -> str:
+    """ "abra on this screen with margin 0.3 to correct …": what the rule is about."""
+    given = {clause["var"]: clause["value"] for clause in rule["if"]}
+    margin = f" with margin {given['margin']:.3g}" if "margin" in given else ""
+    purpose = PURPOSES.get(given["view"], f"and judge it in the view {given['view']}")
+    return f"{given.get('trainer', 'this model')} on this screen{margin} {purpose}"
+
+
+def _loss(rule: Mapping[str, Any]) -> str:
+    return share_text(rule["estimate"]["delta"])
+
+
+def _level(rule: Mapping[str, Any]) -> str:
+    return share_text(rule["estimate"]["confidence"])
+
+
+def _power(rule: Mapping[str, Any]) -> str:
+    drop = rule["design"]["detectable_drop80"]
+    if drop is None or drop > 1:
+        return "the sweep had less than 80 % power to establish even the loss of everything"
+    return f"the sweep could have established a loss of {share_text(drop)} with 80 % power"
+
+
+def _no_signal(rule: Mapping[str, Any]) -> list[str]:
+    return [
+        f"No rule: if you train {_subject(rule)}, biology is not shown to lie above its floor at any strength "
+        f"({_level(rule)}), so there is nothing measurable to lose.",
+    ]
+
+
+def _no_effect(rule: Mapping[str, Any]) -> list[str]:
+    return [
+        f"No rule: if you train {_subject(rule)}, no strength in the swept range improves batch removal by an amount "
+        "that counts.",
+        *rule["reasons"][1:2] * (rule["estimate"]["unsafe_from"] is not None),
+    ]
+
+
+def _inconclusive(rule: Mapping[str, Any]) -> list[str]:
+    low, high = rule["design"]["range"]
+    return [
+        "Not identified in the swept range.",
+        f"If you train {_subject(rule)}, up to {strength_text(high)} no loss of {_loss(rule)} of biology's peak was "
+        f"established and, even at {strength_text(low)}, none could be excluded; {_power(rule)}.",
+        "Add seeds at the same strengths.",
+    ]
+
+
+def _below_range(rule: Mapping[str, Any]) -> list[str]:
+    return [
+        f"If you train {_subject(rule)}, then any tested strength may already cost biology: at "
+        f"{strength_text(rule['estimate']['unsafe_from'])}, the smallest above 0, a loss of at least {_loss(rule)} of "
+        f"its peak is established ({_level(rule)}).",
+        "Test smaller strengths.",
+    ]
+
+
+def _bounds(rule: Mapping[str, Any]) -> list[str]:
+    """BRACKET_ONLY, NOT_REACHED, UNSTABLE and NOT_OVERCORRECTION: what to do, what is excluded, what is established."""
+    return [_advice(rule), _excluded(rule), _state_remark(rule)]
+
+
+def _advice(rule: Mapping[str, Any]) -> str:
+    best, most = rule["then"]["lambda_recommended"], rule["then"]["lambda_max"]
+    if best is not None:
+        limit = "" if most == best else f", and not above {most:.3g}"
+        return f"If you train {_subject(rule)}, then we {rule['strength']} {strength_text(best)}{limit}."
+    start = f"If you train {_subject(rule)}, then no strength can be suggested:"
+    if most is None:
+        return f"{start} none was shown to be safe."
+    upper = strength_text(rule["estimate"]["lambda_effective_upper"])
+    return (
+        f"{start} batch removal is effective for certain only from {upper} on, and biology is safe for certain only up "
+        f"to {strength_text(most)} ({_level(rule)} each)."
+    )
+
+
+def _excluded(rule: Mapping[str, Any]) -> str:
+    safe, unsafe = rule["estimate"]["safe_up_to"], rule["estimate"]["unsafe_from"]
+    what = f"a loss of {_loss(rule)} of biology's peak"
+    if safe is None and unsafe is None:
+        return f"{what[0].upper()}{what[1:]} is neither excluded nor established anywhere ({_level(rule)})."
+    if safe is None:
+        return f"At {strength_text(unsafe)} {what} or more is established ({_level(rule)}); below it nothing is proven."
+    start = f"Up to {strength_text(safe)} {what} is excluded at every trained strength ({_level(rule)})"
+    if unsafe is not None:
+        lambdas = rule["design"]["lambdas"]
+        next_one = lambdas.index(unsafe) == lambdas.index(safe) + 1
+        between = "nothing was trained" if next_one else "nothing is proven"
+        return f"{start}; at {strength_text(unsafe)} a loss of at least that is established; between the two {between}."
+    if safe == lambdas_end(rule):
+        return f"{start}, and that is the largest."
+    return f"{start}; above it nothing is proven, and {_power(rule)}."
+
+
+def _state_remark(rule: Mapping[str, Any]) -> str:
+    match State(rule["state"]):
+        case State.NOT_REACHED:
+            return f"Batch removal no longer improves there: over-correction was not reached; {_power(rule)}."
+        case State.UNSTABLE:
+            lost, recorded = rule["design"]["runs_lost_at_unstable"]
+            where = strength_text(rule["estimate"]["lambda_unstable"])
+            return f"At {where} training fails ({lost} of {recorded} runs lost), which is not over-correction."
+        case State.NOT_OVERCORRECTION:
+            return (
+                "Batch removal is lost together with biology: this is damage to the training, not over-correction; mend "
+                "the schedule, the warm-up or the gradient clipping, then sweep again."
+            )
+        case _ if rule["estimate"]["safe_up_to"] == lambdas_end(rule):
+            return "Batch removal was still improving there: extend the sweep upwards."
+        case _:
+            return ""
+
+
+def lambdas_end(rule: Mapping[str, Any]) -> float | None:
+    """The largest strength that was trained."""
+    swept = rule["design"]["range"]
+    return None if swept is None else float(swept[1])
+
+
+def _closing(rule: Mapping[str, Any]) -> list[str]:
+    """What could change the rule, how certain it is, and where it ends."""
+    closing = []
+    metrics = rule["metrics"]
+    if metrics["lost_while_safe"]:
+        names = " and ".join(metrics["lost_while_safe"])
+        closing.append(f"Caution: {names} taken alone loses {_loss(rule)} inside the bound that the composite calls safe.")
+    if metrics["left_out"]:
+        names = ", ".join(item["name"] for item in metrics["left_out"])
+        closing.append(f"Not measurable here, and so in no composite: {names}.")
+    lost, runs = rule["design"]["runs_lost"], rule["design"]["runs"]
+    if lost and rule["state"] != State.UNSTABLE:
+        closing.append(f"Training failed in {lost} of {runs} runs.")
+    if rule["certainty"] is not None:
+        unless = rule["unless"]
+        closing.append(f"Unless {', '.join(unless[:-1])} or {unless[-1]}: then sweep again.")
+        times = len(rule["downgrades"])
+        why = "; ".join(DOWNGRADES[code] for code in rule["downgrades"])
+        lowered = f" (lowered {TIMES.get(times, f'{times} times')}: {why})" if times else ""
+        closing.append(f"Certainty: {rule['certainty']}{lowered}.")
+    end = lambdas_end(rule)
+    closing.append("" if end is None else f"Not tested above {strength_text(end)}.")
+    return closing
