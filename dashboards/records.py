@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from sweeper.decision.table import canonical
 from sweeper.results import COLUMNS
 from trainers.errors import InputError
 
@@ -28,6 +29,8 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
     frame = results.loc[:, list(COLUMNS)].copy()
     for column in _NUMBERS:
         frame[column] = pd.to_numeric(frame[column]).astype("float64")
+    for column in ("adversarial_weight", "margin"):  # spelled as in the decision, so that its strengths are found here
+        frame[column] = frame[column].map(canonical, na_action="ignore")
     frame["primary"] = frame["primary"].astype("boolean").fillna(value=False).astype(bool)
     return frame.sort_values(_ORDER, kind="stable", na_position="first", ignore_index=True)
 
@@ -43,7 +46,7 @@ def controls(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def seed_means(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a (view, trainer, strength, metric, seed): plain means over the folds, of measured values in `ok` cells only."""
+    """One row a (view, trainer, strength, metric, seed): plain means over folds, of measured values in `ok` cells."""
     usable = frame[(frame["status"] == "ok") & frame["value"].notna()]
     return usable.groupby(_SEED_KEYS, dropna=False, sort=True, as_index=False)[
         ["value", "floor", "ceiling", "raw", "chance"]
@@ -51,11 +54,20 @@ def seed_means(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def level_means(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a (view, trainer, strength, metric): mean, sample s.d. over seeds (NaN for one seed), number of seeds n."""
-    return seed_means(frame).groupby(_LEVEL_KEYS, dropna=False, sort=True, as_index=False).agg(
-        mean=("value", "mean"), sd=("value", "std"), n=("value", "size"),
-        floor=("floor", "mean"), ceiling=("ceiling", "mean"), raw=("raw", "mean"), chance=("chance", "mean"),
-    )  # fmt: skip
+    """One row a (view, trainer, strength, metric): mean, sample s.d. over seeds (NaN for one), number of seeds n."""
+    return (
+        seed_means(frame)
+        .groupby(_LEVEL_KEYS, dropna=False, sort=True, as_index=False)
+        .agg(
+            mean=("value", "mean"),
+            sd=("value", "std"),
+            n=("value", "size"),
+            floor=("floor", "mean"),
+            ceiling=("ceiling", "mean"),
+            raw=("raw", "mean"),
+            chance=("chance", "mean"),
+        )
+    )
 
 
 def cells(frame: pd.DataFrame) -> pd.DataFrame:

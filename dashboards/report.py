@@ -22,7 +22,7 @@ from dashboards.figures.axis import strength_axis
 from dashboards.figures.heatmap import composite_grid, describe_grid, draw_grid
 from dashboards.figures.metric import MetricCurve, describe_metric, draw_metric, metric_curve
 from dashboards.figures.probe import ProbeComparison, describe_probe, draw_probe, probe_comparison
-from dashboards.figures.tradeoff import describe_trade_off, draw_trade_off, trade_off
+from dashboards.figures.tradeoff import ROLES, describe_trade_off, draw_trade_off, trade_off
 from dashboards.records import checked, metric_names, trained
 from dashboards.rule import CurveRule, Rule, ViewRule, read_rule
 from dashboards.stages import Stage, stages
@@ -38,6 +38,7 @@ from dashboards.tables import (
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _KEYWORDS = re.compile(r"\b(No rule|Not identified|If|if|then|Unless|Certainty|Caution)\b")
+_SENTENCES = re.compile(r"(?<=\.) (?=[A-Z])")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class ViewSection:
     view: str
     deciding: bool
     curve: CurveRule | None
+    chosen_margin: float | None
     stages: tuple[Stage, ...]
     main: Chart | None
     others: tuple[tuple[CurveRule, Chart], ...]
@@ -104,16 +106,15 @@ class Page:
         yield from (section.probe for section in self.sections if section.probe)
 
 
-def write_report(
-    results: pd.DataFrame, decision: Mapping[str, Any], provenance: Mapping[str, Any], path: Path
-) -> None:
+def write_report(results: pd.DataFrame, decision: Mapping[str, Any], provenance: Mapping[str, Any], path: Path) -> None:
     """Write the report to `path`, whole or not at all.
 
     Args:
         results: tidy table, one row a metric of a cell (`sweeper.results.COLUMNS`), any row order.
         decision: document of `sweeper.decision.decide_sweep`.
-        provenance: JSON values, each optional: name, sweep_id, created, fingerprint, versions, screen, config (YAML text),
-            commands, cells, warnings. Nothing else of where and when the report is written gets into it.
+        provenance: JSON values, each optional: name, sweep_id, created, fingerprint, versions, screen, config (YAML
+            text), commands, warnings, metrics (name → title, direction). Nothing else of where and when the report is
+            written gets into it.
         path: the HTML file; an older one is replaced.
 
     Raises:
@@ -150,28 +151,34 @@ def _section(frame: pd.DataFrame, rule: Rule, view: str, judged: ViewRule | None
     curves = judged.curves if judged else ()
     numbers = [trade_off(curve) for curve in curves]
     charts = [
-        _chart(f"{prefix}-tradeoff{place}", draw_trade_off(item), describe_trade_off(item))
+        _chart(
+            f"{prefix}-tradeoff{place}", draw_trade_off(item, pixels=400 if place else 560), describe_trade_off(item)
+        )
         for place, item in enumerate(numbers)
     ]
-    chosen = curves[0] if curves else None
-    compared = stages(chosen, numbers[0]) if chosen else ()
-    margins = tuple(curve.margin for curve in curves) or tuple(sorted(trained(rows)["margin"].dropna().unique().tolist()))
-    marked = (chosen.recommended, chosen.margin) if chosen and chosen.recommended is not None else None
-    grids = [composite_grid(numbers, role=role, marked=marked) for role in ("biological", "technical") if len(numbers) > 1]
+    leading = curves[0] if curves else None
+    compared = stages(leading, numbers[0]) if leading else ()
+    swept = trained(rows)["margin"].dropna().unique().tolist()
+    margins = tuple(curve.margin for curve in curves) or tuple(sorted(swept))
+    marked = (leading.recommended, leading.margin) if leading and leading.recommended is not None else None
+    grids = [composite_grid(numbers, role=role, marked=marked) for role in ROLES if len(numbers) > 1]
     probes = probe_comparison(
-        rows, view=view, margin=margins[0] if margins else 0.0,
+        rows,
+        view=view,
+        margin=margins[0] if margins else 0.0,
         stages=[(stage.label, stage.strength) for stage in compared],
-    )  # fmt: skip
+    )
     primary = tuple(
         metric
-        for role in ("biological", "technical")
+        for role in ROLES
         for metric in metric_names(rows, role)
         if bool(rows.loc[rows["metric"] == metric, "primary"].any())
     )
     return ViewSection(
         view=view,
         deciding=view == rule.deciding_view,
-        curve=chosen,
+        curve=leading,
+        chosen_margin=judged.chosen_margin if judged else None,
         stages=compared,
         main=charts[0] if charts else None,
         others=tuple(zip(curves[1:], charts[1:], strict=True)),
@@ -208,6 +215,16 @@ def script_safe(json_text: str) -> str:
     return json_text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
+def lead_and_rest(sentence: str) -> tuple[str, str]:
+    """The rule and the bound behind it, for large print, and what qualifies them.
+
+    The lead runs to the sentence after the one with the If, so that it is never about batch removal alone.
+    """
+    pieces = _SENTENCES.split(sentence)
+    start = next((place for place, piece in enumerate(pieces) if piece.startswith(("If", "No rule"))), 0)
+    return " ".join(pieces[: start + 2]), " ".join(pieces[start + 2 :])
+
+
 def emphasised(sentence: str) -> Sequence[tuple[str, bool]]:
     """The sentence in pieces, each with whether it is one of the rule's own words (If, then, Unless, …)."""
     return [(piece, place % 2 == 1) for place, piece in enumerate(_KEYWORDS.split(sentence)) if piece]
@@ -216,21 +233,25 @@ def emphasised(sentence: str) -> Sequence[tuple[str, bool]]:
 def render_report(page: Page) -> str:
     """The HTML document.
 
-    Scripts run only where their hash is declared in the document's content security policy, and nothing may be loaded, so
+    Scripts run only where their hash is declared in the document's content security policy, and nothing may be loaded:
     neither a name in the data nor plotly.js itself can reach the network.
     """
     library, loader = get_plotlyjs().replace("\r", ""), (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     hashes = " ".join(f"'sha256-{_hash(script)}'" for script in (library, loader))
-    return _environment().get_template("report.html").render(
-        page=page,
-        rule=page.rule,
-        sections=page.sections,
-        provenance=page.provenance,
-        style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
-        library=library,
-        loader=loader,
-        policy=f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:",
-    )  # fmt: skip
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            page=page,
+            rule=page.rule,
+            sections=page.sections,
+            provenance=page.provenance,
+            style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
+            library=library,
+            loader=loader,
+            policy=f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:",
+        )
+    )
 
 
 def _hash(script: str) -> str:
@@ -240,10 +261,19 @@ def _hash(script: str) -> str:
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters.update(
-        number=text.number, fixed=text.fixed, percent=text.percent, name=text.name, question=text.question, emphasised=emphasised
+        number=text.number,
+        fixed=text.fixed,
+        percent=text.percent,
+        name=text.name,
+        question=text.question,
+        emphasised=emphasised,
+        lead_and_rest=lead_and_rest,
     )
     return environment

@@ -102,15 +102,15 @@ class CurveRule:
 
 @dataclass(frozen=True)
 class ViewRule:
-    """Every curve of one view, the chosen margin first."""
+    """Every curve of one view. The first is at the deciding margin, so that views are compared at one margin.
+
+    Attributes:
+        chosen_margin: the margin this view would choose by itself.
+    """
 
     view: str
+    chosen_margin: float
     curves: tuple[CurveRule, ...]
-
-    @property
-    def chosen(self) -> CurveRule:
-        """The curve that speaks for the view."""
-        return self.curves[0]
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Rule:
 
 
 def tone(state: str, recommended: float | None) -> str:
-    """ "good" with a strength to use, "stop" where use does harm or nothing could be read, else "warn"."""
+    """Returns "good" with a strength to use, "stop" where use does harm or nothing could be read, else "warn"."""
     if recommended is not None:
         return "good"
     return "stop" if state in ("BELOW_RANGE", "INVALID_INPUT", "UNSTABLE", "NOT_OVERCORRECTION") else "warn"
@@ -160,7 +160,8 @@ def read_rule(decision: Mapping[str, Any]) -> Rule:
         InputError: the document has another schema.
     """
     if decision.get("schema") != SCHEMA:
-        raise InputError(f"decision: schema is {decision.get('schema')!r}, expected {SCHEMA!r}; decide again with `sweeper report`")
+        given = decision.get("schema")
+        raise InputError(f"decision: schema is {given!r}, expected {SCHEMA!r}; decide again with `sweeper report`")
     rule, deciding = decision["rule"], decision["deciding_view"]
     order = sorted(decision["views"], key=lambda view: (view != deciding, view))
     given = {clause["var"]: clause["value"] for clause in rule["if"]}
@@ -178,13 +179,14 @@ def read_rule(decision: Mapping[str, Any]) -> Rule:
         notes=tuple(decision["notes"]),
         assumptions=tuple((code, ASSUMPTIONS.get(code, "")) for code in rule["assumptions"]),
         method=f"{rule['method']['name']} {rule['method']['version']}",
-        views=tuple(_view(view, decision["views"][view]) for view in order),
+        views=tuple(_view(view, decision["views"][view], given.get("margin")) for view in order),
     )
 
 
-def _view(view: str, of: Mapping[str, Any]) -> ViewRule:
-    curves = sorted(of["margins"], key=lambda curve: (curve["margin"] != of["chosen_margin"], curve["margin"]))
-    return ViewRule(view, tuple(_curve(curve) for curve in curves))
+def _view(view: str, of: Mapping[str, Any], margin: float | None) -> ViewRule:
+    leading = margin if margin in [curve["margin"] for curve in of["margins"]] else of["chosen_margin"]
+    curves = sorted(of["margins"], key=lambda curve: (curve["margin"] != leading, curve["margin"]))
+    return ViewRule(view, of["chosen_margin"], tuple(_curve(curve) for curve in curves))
 
 
 def _curve(of: Mapping[str, Any]) -> CurveRule:

@@ -38,9 +38,11 @@ def stages(rule: CurveRule, numbers: TradeOff) -> tuple[Stage, ...]:
         *found,
         *(
             Stage(
-                f"{label}, λ = {number(strength)}", strength,
-                means["biological"].get(strength), means["technical"].get(strength),
+                f"{label}, λ\u00a0=\u00a0{number(strength)}",
+                strength,
+                means["biological"].get(strength),
+                means["technical"].get(strength),
             )
             for label, strength in wanted
         ),
-    )  # fmt: skip
+    )

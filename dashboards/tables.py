@@ -86,18 +86,18 @@ def cell_rows(frame: pd.DataFrame) -> tuple[CellRow, ...]:
     """Every cell, in the table's order."""
     return tuple(
         CellRow(
-            cell_id=str(row.cell_id),
-            trainer=str(row.trainer),
-            view=str(row.view),
-            split=str(row.split),
-            margin=_number(row.margin),
-            adversarial_weight=_number(row.adversarial_weight),
-            seed=int(row.seed),
-            status=str(row.status),
-            measured=int(row.measured),
-            reason=str(row.reason),
+            cell_id=str(row["cell_id"]),
+            trainer=str(row["trainer"]),
+            view=str(row["view"]),
+            split=str(row["split"]),
+            margin=_number(row["margin"]),
+            adversarial_weight=_number(row["adversarial_weight"]),
+            seed=int(row["seed"]),
+            status=str(row["status"]),
+            measured=int(row["measured"]),
+            reason=str(row["reason"]),
         )
-        for row in cells(frame).itertuples()
+        for row in cells(frame).to_dict("records")
     )
 
 

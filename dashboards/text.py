@@ -14,14 +14,15 @@ _NAMES = {
     "held_out_plates": "held-out plates",
     "held_out_batches": "held-out batches",
 }
+_SPELLED = {"map": "mAP", "nmi": "NMI", "ami": "AMI", "bras": "BRAS", "nn": "NN", "asw": "ASW", "id": "ID"}
 _QUESTIONS = {
-    "held_out_plates": "Correct this screen: batches seen in training, scored on plates or wells the encoder never saw.",
+    "held_out_plates": "Correct this screen: batches seen in training, scored on wells the encoder never saw.",
     "held_out_batches": "Generalise to a new batch: scored on batches the encoder never saw.",
 }
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """`value` with `digits` significant digits and no exponent between 0.0001 and 100 000; "–" when absent or not finite."""
+    """`value` with `digits` significant digits, no exponent between 0.0001 and 100 000; "–" when absent or not finite."""
     if value is None or not math.isfinite(value):
         return MISSING
     if value == 0:
@@ -54,7 +55,7 @@ def percent(value: float | None) -> str:
 def name(key: str) -> str:
     """The reader's word for a control, view or metric; an unknown key with its underscores opened."""
     bare = key.removeprefix("control:")
-    return _NAMES.get(bare, bare.replace("_", " "))
+    return _NAMES.get(bare) or " ".join(_SPELLED.get(word, word) for word in bare.split("_"))
 
 
 def question(view: str) -> str:

@@ -152,8 +152,11 @@ class Executor:
         *,
         on_progress: Callable[[Progress], None],
         on_pack: Callable[[PackPlan], None],
+        reuse_actors: bool = True,
     ) -> list[PackFailure]:
-        """Run each (pack, its file) as one trial; actors are reused. Returns the packs that could not be finished.
+        """Run each (pack, its file) as one trial. Returns the packs that could not be finished.
+
+        A fresh actor a trial (`reuse_actors` False) pays for its imports every time; it is there to be measured against.
 
         `on_pack` is called in this process when a pack ended and its finished cells are in the store.
         """
@@ -172,7 +175,7 @@ class Executor:
         tuner = tune.Tuner(
             tune.with_resources(make_trainable(options.gpus_per_pack > 0, options.cpus_per_pack), resources),
             param_space={"pack_file": tune.grid_search(list(by_file))},
-            tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=min(self.workers, len(packs))),
+            tune_config=tune.TuneConfig(reuse_actors=reuse_actors, max_concurrent_trials=min(self.workers, len(packs))),
             run_config=tune.RunConfig(
                 name="packs",
                 storage_path=str(scratch),

@@ -36,6 +36,7 @@ from sweeper.scoring import cell_record
 from sweeper.search.composites import strength_composites
 from sweeper.search.optuna_rounds import propose
 from sweeper.store import Store, dump_json, write_atomically
+from trainers.screens.normalise import normalise
 from trainers.screens.readers import read_screen
 from trainers.screens.splits import fold_count, make_split
 from trainers.screens.table import Screen, screen_warnings
@@ -100,6 +101,7 @@ def prepare(config: SweepConfig) -> Prepared:
                 make_split(
                     screen.wells, spec, fold=fold, seed=seed, held_out_perturbations=config.held_out_perturbations
                 )
+    normalise(screen.features, screen.wells, config.normalise)
     identity = sweep_identity(config, screen.fingerprint)
     prepared = Prepared(
         config=config,

@@ -54,7 +54,9 @@ def strength_axis(strengths: Iterable[float]) -> StrengthAxis:
     lowest, highest = places[0], places[-1]
     step = max(0.5, 0.12 * (highest - lowest))
     zero = lowest - step
-    return StrengthAxis(zero=zero, gap=lowest - 0.5 * step, lowest=lowest, highest=highest, ticks=_ticks(zero, lowest, highest))
+    return StrengthAxis(
+        zero=zero, gap=lowest - 0.5 * step, lowest=lowest, highest=highest, ticks=_ticks(zero, lowest, highest)
+    )
 
 
 def _ticks(zero: float, lowest: float, highest: float) -> tuple[tuple[float, str], ...]:
@@ -67,16 +69,35 @@ def _ticks(zero: float, lowest: float, highest: float) -> tuple[tuple[float, str
     return ((zero, "0"), *inside)
 
 
-def draw_axis(figure: go.Figure, axis: StrengthAxis, *, row: int, col: int, labels: bool, title: str | None = None) -> None:
+def draw_axis(
+    figure: go.Figure, axis: StrengthAxis, *, row: int, col: int, labels: bool, title: str | None = None
+) -> None:
     """Set the x axis of one panel, with the break drawn across it."""
     figure.update_xaxes(
-        range=list(axis.limits), tickvals=[place for place, _ in axis.ticks], ticktext=[label for _, label in axis.ticks],
-        showticklabels=labels, title_text=title, row=row, col=col,
-    )  # fmt: skip
+        range=list(axis.limits),
+        tickvals=[place for place, _ in axis.ticks],
+        ticktext=[label for _, label in axis.ticks],
+        showticklabels=labels,
+        title_text=title,
+        title_font_size=12,
+        row=row,
+        col=col,
+    )
     if axis.highest > axis.zero:
-        figure.add_vline(x=axis.gap, line={"color": MUTED, "width": 1, "dash": "1px,5px"}, layer="below", row=row, col=col)
+        figure.add_vline(
+            x=axis.gap, line={"color": MUTED, "width": 1, "dash": "1px,5px"}, layer="below", row=row, col=col
+        )
         if labels:
             figure.add_annotation(
-                x=axis.gap, y=0, yref="y domain", text="//", showarrow=False, yanchor="middle", bgcolor="white", borderpad=0,
-                font={"size": 12, "color": MUTED}, row=row, col=col,
-            )  # fmt: skip
+                x=axis.gap,
+                y=0,
+                yref="y domain",
+                text="//",
+                showarrow=False,
+                yanchor="middle",
+                bgcolor="white",
+                borderpad=0,
+                font={"size": 12, "color": MUTED},
+                row=row,
+                col=col,
+            )

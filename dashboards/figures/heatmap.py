@@ -11,19 +11,22 @@ from dashboards.figures.style import INK, MUTED, finish
 from dashboards.figures.tradeoff import TradeOff
 from dashboards.text import drawn, fixed, number
 
-# Light to dark in one hue each, so that the order survives in grey and for every colour vision.
+# Light to darker in one hue each: the order survives in grey, and dark text is legible on all.
 _SCALES = {
-    "biological": [[0.0, "#F2F7FC"], [0.5, "#6BAED6"], [1.0, "#084A8C"]],
-    "technical": [[0.0, "#FFF5EB"], [0.5, "#FD9A4E"], [1.0, "#8C3B04"]],
+    "biological": [[0.0, "#F4F9FD"], [0.5, "#A6CDE8"], [1.0, "#3F8FC9"]],
+    "technical": [[0.0, "#FFF7EF"], [0.5, "#FDC38D"], [1.0, "#EC7A2B"]],
 }
 _TITLES = {"biological": "Biological composite B", "technical": "Technical composite T"}
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Level means of a composite at every trained strength of one view; anchored (0 floor, 1 ceiling), higher is better.
+    """Level means of a composite at every strength of one view; anchored (0 floor, 1 ceiling), higher is better.
 
-    `values[i][j]` belongs to `margins[i]` and `strengths[j]`; None where training failed or nothing was measured.
+    Attributes:
+        values: `values[i][j]` belongs to `margins[i]` and `strengths[j]`; None where there is no level mean.
+        trained: whether that strength was run at all, so that a None means lost runs rather than a gap in the plan.
+        marked: the (λ, margin) to outline.
     """
 
     view: str
@@ -31,6 +34,7 @@ class Grid:
     strengths: tuple[float, ...]
     margins: tuple[float, ...]
     values: tuple[tuple[float | None, ...], ...]
+    trained: tuple[tuple[bool, ...], ...]
     marked: tuple[float, float] | None
 
 
@@ -48,17 +52,27 @@ def composite_grid(curves: Sequence[TradeOff], *, role: str, marked: tuple[float
     margins = tuple(curve.margin for curve in ordered)
     values = tuple(tuple(found.get((strength, margin)) for strength in strengths) for margin in margins)
     inside = marked is not None and marked[0] in strengths and marked[1] in margins
-    return Grid(curves[0].view, role, strengths, margins, values, marked if inside else None)
+    run = tuple(tuple(strength in curve.strengths for strength in strengths) for curve in ordered)
+    return Grid(curves[0].view, role, strengths, margins, values, run, marked if inside else None)
 
 
 def draw_grid(grid: Grid) -> go.Figure:
-    """Numbers written in the cells; strengths with nothing measured are grey and crossed; the marked one is outlined."""
+    """Numbers in the cells; lost strengths are crossed, untrained ones empty, the marked one is outlined."""
     columns, rows = len(grid.strengths), len(grid.margins)
     figure = go.Figure(
         go.Heatmap(
-            z=[list(row) for row in grid.values], x=list(range(columns)), y=list(range(rows)),
-            text=[[fixed(value) for value in row] for row in grid.values], texttemplate="%{text}", textfont={"size": 11},
-            colorscale=_SCALES[grid.role], xgap=2, ygap=2, hoverinfo="text",
+            z=[list(row) for row in grid.values],
+            x=list(range(columns)),
+            y=list(range(rows)),
+            text=[["" if value is None else fixed(value) for value in row] for row in grid.values],
+            texttemplate="%{text}",
+            textfont={"size": 11, "color": INK},
+            colorscale=_SCALES[grid.role],
+            zmin=0,
+            zmax=1,
+            xgap=2,
+            ygap=2,
+            hoverinfo="text",
             hovertext=[
                 [
                     drawn(f"λ = {number(weight)}, margin {number(margin)}: {fixed(value, 3)}")
@@ -66,28 +80,41 @@ def draw_grid(grid: Grid) -> go.Figure:
                 ]
                 for margin, row in zip(grid.margins, grid.values, strict=True)
             ],
-            colorbar={"thickness": 10, "outlinewidth": 0, "tickfont": {"size": 10}, "len": 1.0},
+            colorbar={"thickness": 10, "outlinewidth": 0, "tickfont": {"size": 10}, "tickvals": [0, 0.5, 1]},
         )
-    )  # fmt: skip
+    )
     for i, row in enumerate(grid.values):
         for j, value in enumerate(row):
-            if value is None:
+            if value is None and grid.trained[i][j]:
                 figure.add_annotation(x=j, y=i, text="×", showarrow=False, font={"size": 14, "color": MUTED})
     if grid.marked is not None:
         j, i = grid.strengths.index(grid.marked[0]), grid.margins.index(grid.marked[1])
         figure.add_shape(
             type="rect", x0=j - 0.48, x1=j + 0.48, y0=i - 0.46, y1=i + 0.46, line={"color": INK, "width": 2.5}
-        )  # fmt: skip
+        )
     finish(figure, height=110 + 46 * rows, margin=(60, 10, 34, 46))
-    figure.update_layout(title={"text": _TITLES[grid.role], "x": 0, "xref": "paper", "font": {"size": 13}}, plot_bgcolor="#EEEEEE")
+    figure.update_layout(
+        title={"text": _TITLES[grid.role], "x": 0, "xref": "paper", "font": {"size": 13}}, plot_bgcolor="#EEEEEE"
+    )
     figure.update_xaxes(
-        tickvals=list(range(columns)), ticktext=[number(weight) for weight in grid.strengths], showgrid=False, ticks="",
-        title_text="adversarial weight λ", range=[-0.5, columns - 0.5], tickangle=0, tickfont={"size": 11},
-    )  # fmt: skip
+        tickvals=list(range(columns)),
+        ticktext=[number(weight) for weight in grid.strengths],
+        showgrid=False,
+        ticks="",
+        title_text="adversarial weight λ",
+        title_font_size=12,
+        range=[-0.5, columns - 0.5],
+        tickfont={"size": 11},
+    )
     figure.update_yaxes(
-        tickvals=list(range(rows)), ticktext=[number(margin) for margin in grid.margins], showgrid=False, ticks="",
-        title_text="margin m", range=[-0.5, rows - 0.5],
-    )  # fmt: skip
+        tickvals=list(range(rows)),
+        ticktext=[number(margin) for margin in grid.margins],
+        showgrid=False,
+        ticks="",
+        title_text="margin m",
+        title_font_size=12,
+        range=[-0.5, rows - 0.5],
+    )
     return figure
 
 
@@ -102,6 +129,7 @@ def describe_grid(grid: Grid) -> str:
     if not known:
         return f"{_TITLES[grid.role]}: nothing measured."
     value, weight, margin = max(known, key=lambda item: item[0])
-    lost = len(flat) - len(known)
-    tail = f" {lost} of {len(flat)} strengths have no value." if lost else ""
-    return f"{_TITLES[grid.role]} over λ and margin: highest, {fixed(value)}, at λ = {number(weight)}, margin {number(margin)}.{tail}"
+    lost = sum(map(sum, grid.trained)) - len(known)
+    tail = f" {lost} trained strengths have no value." if lost else ""
+    where = f"λ = {number(weight)}, margin {number(margin)}"
+    return f"{_TITLES[grid.role]} over λ and margin: highest, {fixed(value)}, at {where}.{tail}"

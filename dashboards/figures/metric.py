@@ -75,12 +75,12 @@ def _levels(means: pd.DataFrame, seeds: pd.DataFrame, margin: float) -> tuple[Le
     chosen = seeds[seeds["margin"] == margin]
     return tuple(
         Level(
-            adversarial_weight=float(row.adversarial_weight),
-            mean=float(row.mean),
-            sd=_finite(row.sd),
-            seeds=tuple(chosen.loc[chosen["adversarial_weight"] == row.adversarial_weight, "value"].tolist()),
+            adversarial_weight=row["adversarial_weight"],
+            mean=row["mean"],
+            sd=_finite(row["sd"]),
+            seeds=tuple(chosen.loc[chosen["adversarial_weight"] == row["adversarial_weight"], "value"].tolist()),
         )
-        for row in means[means["margin"] == margin].sort_values("adversarial_weight").itertuples()
+        for row in means[means["margin"] == margin].sort_values("adversarial_weight").to_dict("records")
     )
 
 
@@ -96,18 +96,23 @@ def draw_metric(curve: MetricCurve, axis: StrengthAxis) -> go.Figure:
         shade = colour if i == 0 else tint(colour, 0.55)
         dots = [(level.adversarial_weight, value) for level in levels for value in level.seeds]
         figure.add_scatter(
-            x=[axis.place(weight) for weight, _ in dots], y=[value for _, value in dots], mode="markers",
-            marker={"color": tint(colour, 0.35 if i == 0 else 0.2), "size": 4}, hoverinfo="skip",
-        )  # fmt: skip
+            x=[axis.place(weight) for weight, _ in dots],
+            y=[value for _, value in dots],
+            mode="markers",
+            marker={"color": tint(colour, 0.35 if i == 0 else 0.2), "size": 4},
+            hoverinfo="skip",
+        )
         positive = [level for level in levels if level.adversarial_weight > 0]
         for part, mode in ((levels, "markers"), (positive, "lines")):
             figure.add_scatter(
-                x=[axis.place(level.adversarial_weight) for level in part], y=[level.mean for level in part], mode=mode,
+                x=[axis.place(level.adversarial_weight) for level in part],
+                y=[level.mean for level in part],
+                mode=mode,
                 line={"color": shade, "width": 2, "dash": _DASHES[i % len(_DASHES)]},
                 marker={"color": shade, "size": 6 if i == 0 else 5, "symbol": symbol},
                 hoverinfo="skip" if mode == "lines" else "text",
                 hovertext=[_hover(level, margin) for level in part],
-            )  # fmt: skip
+            )
     for value, dash, shade in ((curve.raw_features, "dot", MUTED), (curve.floor, "solid", GRID)):
         if value is not None:
             figure.add_hline(y=value, line={"color": shade, "width": 1.5, "dash": dash}, layer="below")
@@ -130,8 +135,7 @@ def describe_metric(curve: MetricCurve) -> str:
         return f"{name(curve.metric)}: not measured. {curve.reason}"
     margin, levels = next((margin, levels) for margin, levels in curve.lines if levels)
     best = max(levels, key=lambda level: level.mean)
-    return (
-        f"{name(curve.metric)} against λ at margin {number(margin)}: {fixed(levels[0].mean, 3)} at"
-        f" λ = {number(levels[0].adversarial_weight)}, best {fixed(best.mean, 3)} at λ = {number(best.adversarial_weight)},"
-        f" {fixed(levels[-1].mean, 3)} at λ = {number(levels[-1].adversarial_weight)}."
+    first, top, last = (
+        f"{fixed(level.mean, 3)} at λ = {number(level.adversarial_weight)}" for level in (levels[0], best, levels[-1])
     )
+    return f"{name(curve.metric)} against λ at margin {number(margin)}: {first}, best {top}, {last}."

@@ -40,6 +40,11 @@ class ProbeComparison:
     stages: tuple[ProbeStage, ...]
     chance: float | None
 
+    def accuracy(self, label: str) -> float | None:
+        """Mean of the first probe (the linear one where there is one) at a stage; None when it was not measured."""
+        found = (stage.mean for stage in self.stages if stage.label == label and stage.probe == self.probes[0])
+        return next(found, None)
+
 
 def probe_comparison(
     frame: pd.DataFrame, *, view: str, margin: float, stages: Sequence[tuple[str, float | None]]
@@ -76,27 +81,50 @@ def draw_probe(comparison: ProbeComparison) -> go.Figure:
         figure.add_scatter(
             x=[place for place, stage in zip(places, stages, strict=True) for _ in stage.seeds],
             y=[value for stage in stages for value in stage.seeds],
-            mode="markers", marker={"color": tint(colour, 0.35), "size": 6}, hoverinfo="skip", showlegend=False,
-        )  # fmt: skip
+            mode="markers",
+            marker={"color": tint(colour, 0.35), "size": 6},
+            hoverinfo="skip",
+            showlegend=False,
+        )
         figure.add_scatter(
-            x=places, y=[stage.mean for stage in stages], mode="markers+text", name=drawn(name(probe)), showlegend=count > 1,
-            marker={"color": colour, "size": 11, "symbol": _SHAPES[i % len(_SHAPES)], "line": {"color": "white", "width": 1}},
-            text=[fixed(stage.mean) for stage in stages], textposition="middle right" if i == count - 1 else "middle left",
-            textfont={"size": 12, "color": INK}, hoverinfo="text",
+            x=places,
+            y=[stage.mean for stage in stages],
+            mode="markers+text",
+            name=drawn(name(probe)),
+            showlegend=count > 1,
+            marker={
+                "color": colour,
+                "size": 11,
+                "symbol": _SHAPES[i % len(_SHAPES)],
+                "line": {"color": "white", "width": 1},
+            },
+            text=[fixed(stage.mean) for stage in stages],
+            textposition="middle right" if i == count - 1 else "middle left",
+            textfont={"size": 12, "color": INK},
+            hoverinfo="text",
             hovertext=[drawn(f"{stage.label}, {name(probe)}: {fixed(stage.mean, 3)}") for stage in stages],
-        )  # fmt: skip
+        )
     finish(figure, height=320, margin=(60, 20, 34, 60))
     if comparison.chance is not None:
         figure.add_hline(y=comparison.chance, line={"color": MUTED, "dash": "dash", "width": 1.5}, layer="below")
         figure.add_annotation(
-            x=1, xref="paper", y=comparison.chance, text=f"chance {number(comparison.chance)}", showarrow=False,
-            xanchor="right", yanchor="bottom", font={"color": MUTED, "size": 12},
-        )  # fmt: skip
+            x=1,
+            xref="paper",
+            y=comparison.chance,
+            text=f"chance {number(comparison.chance)}",
+            showarrow=False,
+            xanchor="right",
+            yanchor="bottom",
+            font={"color": MUTED, "size": 12},
+        )
     figure.update_xaxes(
-        tickvals=list(range(len(comparison.labels))), ticktext=[drawn(label) for label in comparison.labels],
-        range=[-0.6, len(comparison.labels) - 0.4], showgrid=False, automargin=True,
-    )  # fmt: skip
-    figure.update_yaxes(title_text="balanced accuracy of the batch", range=[0, 1.05])
+        tickvals=list(range(len(comparison.labels))),
+        ticktext=[drawn(label) for label in comparison.labels],
+        range=[-0.6, len(comparison.labels) - 0.4],
+        showgrid=False,
+        automargin=True,
+    )
+    figure.update_yaxes(title_text="balanced accuracy of the batch", title_font_size=12, range=[0, 1.05])
     figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 12}})
     figure.update_layout(showlegend=count > 1)
     return figure

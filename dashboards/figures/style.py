@@ -30,18 +30,24 @@ def finish(figure: go.Figure, *, height: int, margin: tuple[int, int, int, int] 
     """Common layout: white, no template, no legend; `margin` is (left, right, top, bottom) in pixels."""
     left, right, top, bottom = margin
     figure.update_layout(
-        template="none", height=height, autosize=True, showlegend=False, hovermode="closest",
+        template="none",
+        height=height,
+        autosize=True,
+        showlegend=False,
+        hovermode="closest",
         margin={"l": left, "r": right, "t": top, "b": bottom},
-        paper_bgcolor="white", plot_bgcolor="white", font={"family": FONT, "size": 13, "color": INK},
+        paper_bgcolor="white",
+        plot_bgcolor="white",
+        font={"family": FONT, "size": 13, "color": INK},
         hoverlabel={"bgcolor": "white", "font": {"color": INK, "size": 12}},
-    )  # fmt: skip
-    figure.update_xaxes(showline=True, linecolor=MUTED, gridcolor=GRID, zeroline=False, ticks="outside", tickcolor=MUTED)
-    figure.update_yaxes(showline=True, linecolor=MUTED, gridcolor=GRID, zeroline=False, ticks="outside", tickcolor=MUTED)
+    )
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(showline=True, linecolor=MUTED, gridcolor=GRID, zeroline=False, ticks="outside", tickcolor=MUTED)
     return figure
 
 
 def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Positions near `values`, at least `gap` apart and inside [low, high] where there is room; for labels at a line's end."""
+    """Positions near `values`, at least `gap` apart, inside [low, high] where there is room: places for labels."""
     order = sorted(range(len(values)), key=lambda i: values[i])
     placed = [min(max(values[i], low), high) for i in order]
     for i in range(1, len(placed)):

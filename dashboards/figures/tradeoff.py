@@ -1,9 +1,10 @@
-"""The trade-off curve: biology above, batch removal below it, lost runs at the foot, one strength axis for all three."""
+"""The trade-off curve: biology above, batch removal below it, lost runs at the foot, over one strength axis."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -27,6 +28,8 @@ from dashboards.text import drawn, fixed, name, number, percent
 ROLES = ("biological", "technical")
 _LETTERS = {"biological": "B", "technical": "T"}
 _AXES = {"biological": "biology B<br>(0 floor, 1 ceiling)", "technical": "batch removal T<br>(0 floor, 1 ceiling)"}
+_HEIGHTS, _SPACING = (0.5, 0.37, 0.13), 0.075  # of the drawn area
+_TOP, _BOTTOM = 40, 56  # pixels
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,7 @@ def trade_off(rule: CurveRule) -> TradeOff:
             if (value := getattr(run, role)) is not None
         )
         means = tuple(
-            mean
-            for level in rule.levels
-            if (mean := _mean(rule, level.strength, getattr(level, role), dots))
+            mean for level in rule.levels if (mean := _mean(rule, level.strength, getattr(level, role), dots))
         )
         controls = tuple((control, value) for control, of in rule.controls if (value := of.get(role)) is not None)
         panels.append(Panel(role, means, dots, controls))
@@ -123,31 +124,35 @@ def _mean(rule: CurveRule, strength: float, level: Interval | None, dots: Sequen
     return Mean(strength, sum(values) / len(values), None, None) if values and rule.peak is None else None
 
 
-def draw_trade_off(numbers: TradeOff) -> go.Figure:
-    """B, T and lost runs over one λ axis, with the bounds of the rule as shaded regions and labelled lines."""
+def draw_trade_off(numbers: TradeOff, *, pixels: int = 560) -> go.Figure:
+    """B, T and lost runs over one λ axis, `pixels` high; the rule's bounds as shaded regions and labelled lines."""
     axis = strength_axis(numbers.strengths)
-    figure = make_subplots(rows=3, cols=1, shared_xaxes=True, row_heights=[0.5, 0.37, 0.13], vertical_spacing=0.075)
-    finish(figure, height=660, margin=(82, 150, 40, 56))
-    for row in (1, 2, 3):
-        _draw_regions(figure, numbers, axis, row)
-        draw_axis(figure, axis, row=row, col=1, labels=row == 3, title="adversarial weight λ (log scale)" if row == 3 else None)
+    figure = make_subplots(rows=3, cols=1, shared_xaxes=True, row_heights=list(_HEIGHTS), vertical_spacing=_SPACING)
+    finish(figure, height=_TOP + _BOTTOM + pixels, margin=(82, 150, _TOP, _BOTTOM))
     for row, panel in enumerate(numbers.panels, start=1):
         _draw_panel(figure, panel, axis, row)
-    if numbers.loss_line is not None:
-        delta, value = numbers.loss_line
-        figure.add_hline(y=value, line={"color": UNSAFE, "width": 1.5, "dash": "dash"}, row=1, col=1)
-        figure.add_annotation(
-            x=axis.zero, y=value, text=f"δ: {percent(delta)} below the peak", showarrow=False, xanchor="left", yanchor="top",
-            font={"size": 11, "color": UNSAFE}, row=1, col=1,
-        )  # fmt: skip
+        lines = [(f"{name(control)} {fixed(value)}", value, MUTED, "dot") for control, value in panel.controls]
+        if row == 1 and numbers.loss_line is not None:
+            delta, value = numbers.loss_line
+            lines.append((f"{percent(delta)} below peak (δ)", value, UNSAFE, "dash"))
+        _draw_lines(figure, lines, row, pixels * _HEIGHTS[row - 1] * (1 - 2 * _SPACING))
     _draw_lost(figure, numbers, axis)
+    for row in (1, 2, 3):
+        _draw_regions(figure, numbers, axis, row)
+        title = "adversarial weight λ (log scale)" if row == 3 else None
+        draw_axis(figure, axis, row=row, col=1, labels=row == 3, title=title)
     _draw_marks(figure, numbers, axis)
     return figure
 
 
+def _swept(axis: StrengthAxis) -> float:
+    """Where the grey of what was not swept begins: just right of the largest strength's marks."""
+    return axis.highest + 0.3 * (axis.limits[1] - axis.highest)
+
+
 def _draw_regions(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis, row: int) -> None:
     low, high = axis.limits
-    end = axis.highest + 0.25 * (high - axis.highest)
+    end = _swept(axis)
     regions = [(end, high, "#BDBDBD", 0.45)]
     if numbers.safe_up_to is not None:
         regions.append((low, axis.place(numbers.safe_up_to), SAFE, 0.10))
@@ -162,67 +167,119 @@ def _draw_panel(figure: go.Figure, panel: Panel, axis: StrengthAxis, row: int) -
     for used in (False, True):
         dots = [dot for dot in panel.dots if dot.used is used]
         figure.add_scatter(
-            x=[axis.place(dot.strength) for dot in dots], y=[dot.value for dot in dots], mode="markers",
-            marker={"color": tint(colour, 0.4) if used else "white", "size": 5, "line": {"color": tint(colour, 0.5), "width": 1}},
+            x=[axis.place(dot.strength) for dot in dots],
+            y=[dot.value for dot in dots],
+            mode="markers",
+            marker={
+                "color": tint(colour, 0.4) if used else "white",
+                "size": 5,
+                "line": {"color": tint(colour, 0.5), "width": 1},
+            },
             hoverinfo="text",
             hovertext=[
                 f"seed {dot.seed}, λ = {number(dot.strength)}: {fixed(dot.value, 3)}{'' if used else ' (not used)'}"
                 for dot in dots
             ],
-            row=row, col=1,
-        )  # fmt: skip
+            row=row,
+            col=1,
+        )
     positive = [mean for mean in panel.means if mean.strength > 0]
     figure.add_scatter(
-        x=[axis.place(mean.strength) for mean in positive], y=[mean.mean for mean in positive], mode="lines",
-        line={"color": colour, "width": 2}, hoverinfo="skip", row=row, col=1,
-    )  # fmt: skip
+        x=[axis.place(mean.strength) for mean in positive],
+        y=[mean.mean for mean in positive],
+        mode="lines",
+        line={"color": colour, "width": 2},
+        hoverinfo="skip",
+        row=row,
+        col=1,
+    )
     figure.add_scatter(
-        x=[axis.place(mean.strength) for mean in panel.means], y=[mean.mean for mean in panel.means], mode="markers",
+        x=[axis.place(mean.strength) for mean in panel.means],
+        y=[mean.mean for mean in panel.means],
+        mode="markers",
         marker={"color": colour, "size": 9, "symbol": symbol, "line": {"color": "white", "width": 1}},
         error_y={
-            "type": "data", "symmetric": False, "color": colour, "thickness": 1.5, "width": 4,
+            "type": "data",
+            "symmetric": False,
+            "color": colour,
+            "thickness": 1.5,
+            "width": 4,
             "array": [0.0 if mean.upper is None else mean.upper - mean.mean for mean in panel.means],
             "arrayminus": [0.0 if mean.lower is None else mean.mean - mean.lower for mean in panel.means],
         },
-        hoverinfo="text", hovertext=[_hover(panel.role, mean) for mean in panel.means], row=row, col=1,
-    )  # fmt: skip
+        hoverinfo="text",
+        hovertext=[_hover(panel.role, mean) for mean in panel.means],
+        row=row,
+        col=1,
+    )
     shown = [dot.value for dot in panel.dots] + [value for _, value in panel.controls]
     shown += [end for mean in panel.means for end in (mean.lower, mean.upper) if end is not None]
     low, high = min([0.0, *shown]), max([0.2, *shown])
     low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
-    figure.update_yaxes(range=[low, high], title_text=_AXES[panel.role], title_standoff=6, nticks=6, row=row, col=1)
-    _draw_controls(figure, panel, row, (low, high))
+    figure.update_yaxes(
+        range=[low, high], title_text=_AXES[panel.role], title_standoff=6, title_font_size=12, nticks=6, row=row, col=1
+    )
 
 
-def _draw_controls(figure: go.Figure, panel: Panel, row: int, limits: tuple[float, float]) -> None:
-    """Reference lines, each labelled at its right end; labels that would touch are moved apart."""
-    low, high = limits
-    pixels = {1: 240, 2: 178}[row]
-    places = spread([value for _, value in panel.controls], 15 * (high - low) / pixels, low, high)
-    for (control, value), place in zip(panel.controls, places, strict=True):
-        figure.add_hline(y=value, line={"color": MUTED, "width": 1, "dash": "dot"}, row=row, col=1)
+def _draw_lines(figure: go.Figure, lines: Sequence[tuple[str, float, str, str]], row: int, pixels: float) -> None:
+    """Reference lines (text, value, colour, dash), labelled at the right end, labels moved apart where they touch."""
+    low, high = next(figure.select_yaxes(row=row, col=1)).range
+    places = spread([value for _, value, _, _ in lines], 15 * (high - low) / pixels, low, high)
+    for (label, value, colour, dash), place in zip(lines, places, strict=True):
+        figure.add_hline(
+            y=value, line={"color": colour, "width": 1 if dash == "dot" else 1.5, "dash": dash}, row=row, col=1
+        )
         figure.add_annotation(
-            x=1, xref="x domain", y=place, text=drawn(f"{name(control)} {fixed(value)}"), showarrow=False, xanchor="left",
-            xshift=6, font={"size": 11, "color": MUTED}, row=row, col=1,
-        )  # fmt: skip
+            x=1,
+            xref="x domain",
+            y=place,
+            text=drawn(label),
+            showarrow=False,
+            xanchor="left",
+            xshift=6,
+            font={"size": 11, "color": colour},
+            row=row,
+            col=1,
+        )
 
 
 def _draw_lost(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> None:
     rates = [lost / recorded if recorded else 0.0 for _, lost, recorded in numbers.lost]
     places = [axis.place(strength) for strength, _, _ in numbers.lost]
-    gaps = [right - left for left, right in zip(places, places[1:], strict=False)]
+    gaps = [right - left for left, right in pairwise(places)]
     figure.add_bar(
-        x=places, y=rates, width=0.6 * min(gaps, default=0.5), marker={"color": INK}, hoverinfo="text",
-        hovertext=[f"λ = {number(strength)}: {lost} of {recorded} runs lost" for strength, lost, recorded in numbers.lost],
-        row=3, col=1,
-    )  # fmt: skip
+        x=places,
+        y=rates,
+        width=0.6 * min(gaps, default=0.5),
+        marker={"color": INK},
+        hoverinfo="text",
+        hovertext=[
+            f"λ = {number(strength)}: {lost} of {recorded} runs lost" for strength, lost, recorded in numbers.lost
+        ],
+        row=3,
+        col=1,
+    )
     figure.update_yaxes(
-        range=[0, 1.05], tickvals=[0, 1], ticktext=["0", "100 %"], title_text="runs<br>lost", title_standoff=6, row=3, col=1
-    )  # fmt: skip
+        range=[0, 1.05],
+        tickvals=[0, 1],
+        ticktext=["0", "100 %"],
+        title_text="runs<br>lost",
+        title_standoff=6,
+        title_font_size=12,
+        row=3,
+        col=1,
+    )
     if not any(rates):
         figure.add_annotation(
-            x=0.5, xref="x domain", y=0.5, text="no run lost", showarrow=False, font={"size": 11, "color": MUTED}, row=3, col=1
-        )  # fmt: skip
+            x=0.5,
+            xref="x domain",
+            y=0.5,
+            text="no run lost",
+            showarrow=False,
+            font={"size": 11, "color": MUTED},
+            row=3,
+            col=1,
+        )
 
 
 def _draw_marks(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> None:
@@ -232,7 +289,7 @@ def _draw_marks(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> Non
         (numbers.safe_up_to, "safe up to {}", SAFE, "right", above, "solid"),
         (numbers.unsafe_from, "unsafe from {}", UNSAFE, "left", above, "solid"),
         (numbers.recommended, "recommended λ = {}", INK, "center", between, "dot"),
-        (numbers.effective, "effective from λ_E = {}", EFFECTIVE, "center", below, "dash"),
+        (numbers.effective, "effective from λ<sub>E</sub> = {}", EFFECTIVE, "center", below, "dash"),
     ]
     for strength, text, colour, anchor, (yref, y), dash in marks:
         if strength is None:
@@ -242,18 +299,40 @@ def _draw_marks(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> Non
         for row in rows:
             figure.add_vline(x=place, line={"color": colour, "width": 1.5, "dash": dash}, row=row, col=1)
         figure.add_annotation(
-            x=place, xref="x", y=y, yref=yref, text=text.format(number(strength)), showarrow=False, xanchor=anchor,
-            yanchor="bottom", font={"size": 12, "color": colour},
-        )  # fmt: skip
+            x=place,
+            xref="x",
+            y=y,
+            yref=yref,
+            text=text.format(number(strength)),
+            showarrow=False,
+            xanchor=anchor,
+            yanchor="bottom",
+            font={"size": 12, "color": colour},
+        )
     if numbers.unstable is not None:
         figure.add_annotation(
-            x=axis.place(numbers.unstable), xref="x3", y=1, yref="y3 domain", text="training unstable", showarrow=False,
-            xanchor="right", yanchor="top", xshift=-12, font={"size": 11, "color": INK},
-        )  # fmt: skip
+            x=axis.place(numbers.unstable),
+            xref="x3",
+            y=1,
+            yref="y3 domain",
+            text="training unstable",
+            showarrow=False,
+            xanchor="right",
+            yanchor="top",
+            xshift=-12,
+            font={"size": 11, "color": INK},
+        )
     figure.add_annotation(
-        x=axis.limits[1], xref="x", y=0.5, yref="y domain", text="not swept", textangle=-90, showarrow=False, xanchor="right",
+        x=(_swept(axis) + axis.limits[1]) / 2,
+        xref="x",
+        y=0.5,
+        yref="y domain",
+        text="not swept",
+        textangle=-90,
+        showarrow=False,
+        xanchor="center",
         font={"size": 10, "color": MUTED},
-    )  # fmt: skip
+    )
 
 
 def _hover(role: str, mean: Mean) -> str:

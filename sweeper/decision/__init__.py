@@ -1,4 +1,4 @@
-"""The decision: a pure function from the records of a sweep to the strength that may be used, or why none can be named."""
+"""The decision: a pure function of a sweep's records, to the strength that may be used or why none can be named."""
 
 from sweeper.decision.decision import decide
 from sweeper.decision.settings import DecisionSettings

@@ -3,9 +3,9 @@
 With level means B̄ above the floor, the drawdown from an earlier level u to l reaches δ when (1 − δ)·B̄_u − B̄_l ≥ 0.
 Testing that contrast over all ordered pairs needs neither monotone decline nor a curve family.
 
-*Unsafe* is a union of such statements (some u), so its multiplicity is paid by a max-t quantile over all pairs. *Safe* is
-an intersection (every u, every level so far), so no adjustment is needed: to be passed wrongly, one wrong pair must pass
-at the nominal level (Berger 1982; Hsu & Berger 1999).
+*Unsafe* is a union of such statements (some u), so its multiplicity is paid by a max-t quantile over all pairs. *Safe*
+is an intersection (every u, every level so far), so no adjustment is needed: to be passed wrongly, one wrong pair must
+pass at the nominal level (Berger 1982; Hsu & Berger 1999).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def drawdown_bracket(
     strengths: tuple[float, ...],
     means: Array,
     noise: Noise,
-    draws: Draws,
+    critical: float,
     *,
     delta: float,
     confidence: float,
@@ -51,16 +51,16 @@ def drawdown_bracket(
     Args:
         strengths: (L,) λ, ascending, 0 first.
         means: (L,) level means of biology, floor at 0; any unit.
+        critical: `max_t_quantile` at the same δ.
         below: only levels under this λ can be shown safe (a level between was dropped as unstable).
     """
-    critical = max_t_quantile(noise, draws, delta=delta, confidence=confidence)
     excess, error, degrees = _contrasts(means, noise, delta)
     above = np.triu(np.ones(excess.shape, dtype=bool), k=1)  # [u, l], u < l
     unsafe = ((excess - critical * error >= 0) & above).any(axis=0)
     safe = ((excess + student.ppf(confidence, degrees) * error < 0) | ~above).all(axis=0)
     if below is not None:
         safe &= np.array(strengths) < below
-    chain = int(np.argmin(safe)) if not safe.all() else len(safe)  # levels shown safe without a gap, λ = 0 included
+    chain = int(np.logical_and.accumulate(safe).sum())  # levels shown safe without a gap, λ = 0 included
     return Bracket(
         delta=delta,
         safe_up_to=strengths[chain - 1] if chain > 1 else None,
@@ -79,8 +79,8 @@ def baseline_bracket(
 ) -> Bracket:
     """Bracket of λ_NI(δ), the largest λ whose biology is no worse than uncorrected (λ = 0) by δ; secondary.
 
-    Fixed sequences of unadjusted tests: upwards from the smallest λ while safe, downwards from the largest while unsafe.
-    Blind to a loss that follows a gain: at such curves λ_NI lies above λ_OC.
+    Fixed sequences of unadjusted tests: upwards from the smallest λ while safe, downwards from the largest while
+    unsafe. Blind to a loss that follows a gain: at such curves λ_NI lies above λ_OC.
     """
     excess, error, degrees = (matrix[0] for matrix in _contrasts(means, noise, delta))
     bound = student.ppf(confidence, degrees) * error
@@ -98,14 +98,14 @@ def baseline_bracket(
 
 def max_t_quantile(noise: Noise, draws: Draws, *, delta: float, confidence: float) -> float:
     """Quantile of max over u < l of the studentised contrast when every contrast is exactly 0."""
-    highest = np.full(len(draws.errors), -np.inf)
-    for level in range(1, draws.errors.shape[1]):
+    highest = np.full(draws.errors.shape[1], -np.inf)
+    for level in range(1, len(draws.errors)):
         contrast = _drawn_excess(draws, delta, level)
-        np.maximum(highest, ratio(contrast, _drawn_error(noise, draws, delta, level)).max(axis=1), out=highest)
+        np.maximum(highest, ratio(contrast, _drawn_error(noise, draws, delta, level)).max(axis=0), out=highest)
     return float(np.quantile(highest, confidence))
 
 
-def detectable_drop(noise: Noise, draws: Draws, *, peak: float, delta: float, confidence: float, power: float) -> float:
+def detectable_drop(noise: Noise, draws: Draws, critical: float, *, peak: float, delta: float, power: float) -> float:
     """Smallest true loss at the largest strength that would be established with this power, as a share of the peak.
 
     Approximate: all smaller strengths are taken to lie at the peak, and the noise to be as fitted. For each draw the
@@ -114,10 +114,9 @@ def detectable_drop(noise: Noise, draws: Draws, *, peak: float, delta: float, co
     """
     if peak <= 0:
         return float("inf")
-    last = draws.errors.shape[1] - 1
-    critical = max_t_quantile(noise, draws, delta=delta, confidence=confidence)
+    last = len(draws.errors) - 1
     shortfall = critical * _drawn_error(noise, draws, delta, last) - _drawn_excess(draws, delta, last)
-    return float(delta + np.quantile(shortfall.min(axis=1), power) / peak)
+    return float(delta + np.quantile(shortfall.min(axis=0), power) / peak)
 
 
 def _contrasts(means: Array, noise: Noise, delta: float) -> tuple[Array, Array, Array]:
@@ -132,11 +131,11 @@ def _contrasts(means: Array, noise: Noise, delta: float) -> tuple[Array, Array, 
 
 
 def _drawn_excess(draws: Draws, delta: float, level: int) -> Array:
-    """(R, level) drawn errors of the contrasts of all u < level with it."""
-    return (1 - delta) * draws.errors[:, :level] - draws.errors[:, [level]] - delta * draws.seed_errors[:, None]
+    """(level, R) drawn errors of the contrasts of all u < level with it."""
+    return np.asarray((1 - delta) * draws.errors[:level] - (draws.errors[level] + delta * draws.seed_errors))
 
 
 def _drawn_error(noise: Noise, draws: Draws, delta: float, level: int) -> Array:
-    """(R, level) standard errors that would have been estimated for those contrasts."""
-    spread = (1 - delta) ** 2 * draws.variance[:, :level] + draws.variance[:, [level]]
-    return np.sqrt((spread + delta**2 * draws.seed_variance[:, None]) / noise.n_seeds)
+    """(level, R) standard errors that would have been estimated for those contrasts."""
+    fixed = draws.variance[level] + delta**2 * draws.seed_variance
+    return np.asarray(np.sqrt(((1 - delta) ** 2 * draws.variance[:level] + fixed) / noise.n_seeds))

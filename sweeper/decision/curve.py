@@ -107,7 +107,7 @@ def build_curve(selection: Selection, settings: DecisionSettings) -> Curve:
     by_metric = {use.name: _by_seed(ok, use, status) for use in used}
     shape = status.shape
     cells = status.to_numpy(dtype=object).astype("U10")
-    whole = np.all([np.isfinite(values) for values in by_metric.values()], axis=0) if by_metric else np.zeros(shape, bool)
+    whole = np.isfinite(list(by_metric.values())).all(axis=0) if by_metric else np.zeros(shape, dtype=bool)
     cells[(cells == "ok") & ~whole] = "incomplete"
     composites = {}
     for role in ROLES:
@@ -147,9 +147,10 @@ def _primary(rows: pd.DataFrame, role: str, settings: DecisionSettings) -> list[
 
 def _statuses(rows: pd.DataFrame) -> pd.DataFrame:
     """(L, S) status of each run over all its cells: the worst that occurs; "absent" where no cell was recorded."""
-    rank = rows["status"].map({name: place for place, name in enumerate((*LOST, "ok"))})
-    worst = rank.groupby([rows["adversarial_weight"], rows["seed"]]).min().unstack("seed")
-    return worst.apply(lambda column: column.map(dict(enumerate((*LOST, "ok"))))).fillna("absent")
+    names = (*LOST, "ok")
+    ranked = rows.assign(rank=rows["status"].map(names.index))
+    worst = ranked.pivot_table(index="adversarial_weight", columns="seed", values="rank", aggfunc="min")
+    return worst.map(lambda rank: "absent" if pd.isna(rank) else names[int(rank)])
 
 
 def _anchor(name: str, role: str, ok: pd.DataFrame, controls: pd.DataFrame) -> MetricUse | str:
@@ -186,9 +187,13 @@ def _empty_folds(use: MetricUse, rows: pd.DataFrame, ok: pd.DataFrame) -> list[L
 
 def _by_seed(ok: pd.DataFrame, use: MetricUse, status: pd.DataFrame) -> Array:
     """(L, S) anchored metric, averaged over its folds; NaN where any fold that exists elsewhere is missing."""
-    wide = ok[ok["metric"] == use.name].pivot(index=["adversarial_weight", "seed"], columns="split", values="value")
-    mean = wide.mean(axis=1, skipna=False).unstack("seed").reindex(index=status.index, columns=status.columns)
-    return (mean.to_numpy(dtype=float) - use.floor) / (use.ceiling - use.floor)
+    folds = ok[ok["metric"] == use.name].pivot_table(
+        index=["adversarial_weight", "seed"], columns="split", values="value"
+    )
+    mean = folds.mean(axis=1, skipna=False).rename("value").reset_index()
+    wide = mean.pivot_table(index="adversarial_weight", columns="seed", values="value")
+    values = wide.reindex(index=status.index, columns=status.columns).to_numpy(dtype=float)
+    return np.asarray((values - use.floor) / (use.ceiling - use.floor))
 
 
 def _controls(controls: pd.DataFrame, used: list[MetricUse]) -> dict[str, dict[str, float | None]]:

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from sweeper.decision.bracket import Bracket, baseline_bracket, detectable_drop, drawdown_bracket
+from sweeper.decision.bracket import Bracket, baseline_bracket, detectable_drop, drawdown_bracket, max_t_quantile
 from sweeper.decision.curve import Curve, build_curve
 from sweeper.decision.noise import Draws, Noise, draw, fit_noise, level_errors, positions, signal_lower_bound
 from sweeper.decision.reasons import reasons
@@ -28,9 +28,9 @@ USABLE = (State.BRACKET_ONLY, State.NOT_REACHED, State.UNSTABLE, State.NOT_OVERC
 def decide(results: pd.DataFrame, *, view: str, margin: float, settings: DecisionSettings) -> Decision:
     """Judge one trade-off curve by the drawdown bracket.
 
-    The order of the steps is the order of the exclusions: validate, anchor, count what failed, screen for collapse, drop
-    strengths that lost too many runs, keep the seeds that are complete at all others, and only then look at the curve.
-    Nothing is imputed.
+    The order of the steps is the order of the exclusions: validate, anchor, count what failed, screen for collapse,
+    drop strengths that lost too many runs, keep the seeds that are complete at all others, and only then look at the
+    curve. Nothing is imputed.
 
     Args:
         results: tidy table, one row a metric of a cell (`table.COLUMNS`); any order.
@@ -46,7 +46,7 @@ def decide(results: pd.DataFrame, *, view: str, margin: float, settings: Decisio
         blank = replace(blank, trainer=selection.trainer)
         curve = build_curve(selection, settings)
     except InvalidTableError as refused:
-        return replace(blank, reasons=(str(refused),))
+        return replace(blank, reasons=(f"{refused}.",))
     screened = screen(curve, settings)
     complete = screened.complete()
     known = replace(
@@ -61,7 +61,7 @@ def decide(results: pd.DataFrame, *, view: str, margin: float, settings: Decisio
     )
     shortage = _shortage(curve, screened, settings)
     if shortage is not None:
-        return replace(known, state=shortage[0], reasons=(shortage[1],))
+        return replace(known, state=shortage[0], reasons=(f"{shortage[1]}.",))
     return _judge(known, curve, screened, settings)
 
 
@@ -81,7 +81,8 @@ def _shortage(curve: Curve, screened: Screen, settings: DecisionSettings) -> tup
         need = f"{len(positive)} strengths λ > 0 were run and {settings.min_strengths} are needed"
         return State.INSUFFICIENT_DATA, f"{need}: add {settings.min_strengths - len(positive)}"
     if not screened.kept[0] or len(kept) < settings.min_strengths:
-        where = "already at λ = 0" if not screened.kept[0] else f"at {len(positive) - len(kept)} of {len(positive)} λ > 0"
+        dropped = f"at {len(positive) - len(kept)} of {len(positive)} strengths λ > 0"
+        where = dropped if screened.kept[0] else "already at λ = 0"
         return State.UNSTABLE, f"training fails {where} ({lost} of {recorded} runs lost): too little is left to judge"
     complete = int(screened.complete().sum())
     if len(curve.seeds) < settings.min_seeds:
@@ -126,10 +127,9 @@ def _judge(known: Decision, curve: Curve, screened: Screen, settings: DecisionSe
         confidence=settings.confidence,
     )
     signal_lower = signal_lower_bound(biology.means, biology.noise, biology.draws, settings.confidence)
-    brackets = [_bracket(strengths, biology, delta, settings, known) for delta in settings.all_deltas]
     sensitivity = tuple(
-        _sensitivity(strengths, biology, removal, bracket, technical, signal_lower, settings, known)
-        for bracket in brackets
+        _sensitivity(strengths, biology, removal, delta, technical, signal_lower, settings, known)
+        for delta in settings.all_deltas
     )
     chosen = next(entry for entry in sensitivity if entry.delta == settings.delta)
     by_metric = {
@@ -139,7 +139,7 @@ def _judge(known: Decision, curve: Curve, screened: Screen, settings: DecisionSe
             settings.delta,
             settings,
             known,
-        )
+        )[0]
         for place, use in enumerate(use for use in curve.metrics if use.role == "biological")
     }
     established = {name: item.unsafe_from for name, item in by_metric.items() if item.unsafe_from is not None}
@@ -171,11 +171,11 @@ def _judge(known: Decision, curve: Curve, screened: Screen, settings: DecisionSe
         earliest_metric=min(established, key=lambda name: (established[name], name), default=None),
     )
     drawn = _intervals(biology, settings.confidence), _intervals(removal, settings.confidence)
-    placed = {s: (b, t) for s, b, t in zip(strengths, *drawn, strict=True)}
-    levels = [
-        replace(level, biological=placed[level.strength][0], technical=placed[level.strength][1]) if level.kept else level
-        for level in known.levels
-    ]
+    placed = dict(zip(strengths, zip(*drawn, strict=True), strict=True))
+    levels = []
+    for level in known.levels:
+        biological_mean, technical_mean = placed.get(level.strength, (None, None))
+        levels.append(replace(level, biological=biological_mean, technical=technical_mean))
     decided = replace(known, state=chosen.state, levels=tuple(levels), estimate=estimate, sensitivity=sensitivity)
     return replace(decided, reasons=reasons(decided))
 
@@ -199,29 +199,33 @@ def _best_before(strengths: tuple[float, ...], biology: _Fitted, unsafe_from: fl
 
 def _bracket(
     strengths: tuple[float, ...], fitted: _Fitted, delta: float, settings: DecisionSettings, known: Decision
-) -> Bracket:
-    return drawdown_bracket(
+) -> tuple[Bracket, float]:
+    """The drawdown bracket at δ, and the critical value behind it."""
+    critical = max_t_quantile(fitted.noise, fitted.draws, delta=delta, confidence=settings.confidence)
+    bracket = drawdown_bracket(
         strengths,
         fitted.means,
         fitted.noise,
-        fitted.draws,
+        critical,
         delta=delta,
         confidence=settings.confidence,
         below=known.lambda_unstable,
     )
+    return bracket, critical
 
 
 def _sensitivity(
     strengths: tuple[float, ...],
     biology: _Fitted,
     removal: _Fitted,
-    bracket: Bracket,
+    delta: float,
     technical: Technical,
     signal_lower: float,
     settings: DecisionSettings,
     known: Decision,
 ) -> Sensitivity:
-    """State, window and power of the curve at one bracket's δ."""
+    """Bracket, state, window and power of the curve at one δ."""
+    bracket, critical = _bracket(strengths, biology, delta, settings, known)
     falls = bracket.unsafe_from is not None and technical_falls(
         removal.means,
         removal.noise,
@@ -243,22 +247,15 @@ def _sensitivity(
     window = _window(state, technical.lambda_effective_upper, bracket.safe_up_to)
     peak, sigma = _peak(biology), biology.noise.sigma
     return Sensitivity(
-        delta=bracket.delta,
+        delta=delta,
         state=state,
         safe_up_to=bracket.safe_up_to,
         unsafe_from=bracket.unsafe_from,
         technical_falls=falls,
         window=window,
         recommended=window[0] if window else None,
-        detectable_drop=detectable_drop(
-            biology.noise,
-            biology.draws,
-            peak=peak,
-            delta=bracket.delta,
-            confidence=settings.confidence,
-            power=POWER,
-        ),
-        psi=bracket.delta * np.sqrt(biology.noise.n_seeds) * peak / sigma if sigma > 0 and peak > 0 else None,
+        detectable_drop=detectable_drop(biology.noise, biology.draws, critical, peak=peak, delta=delta, power=POWER),
+        psi=delta * np.sqrt(biology.noise.n_seeds) * peak / sigma if sigma > 0 and peak > 0 else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The seed noise of a trade-off curve: what differs between seeds at one strength once each seed's own level is removed.
+"""The seed noise of a curve: what differs between seeds at one strength once each seed's own level is removed.
 
 Seeds are blocks: the same seed means the same split, initialisation and order at every strength, so its main effect is
 taken out as a fixed effect. What is left gives one variance a level, from few seeds; those are smoothed over
@@ -47,9 +47,9 @@ class Draws:
     """Monte Carlo of the level means under a `Noise`.
 
     Attributes:
-        errors: (R, L) errors of the level means.
+        errors: (L, R) errors of the level means.
         seed_errors: (R,) error that a seed set shares over all levels.
-        variance: (R, L) the smoothed variance that would have been estimated.
+        variance: (L, R) the smoothed variance that would have been estimated.
         seed_variance: (R,) the variance of seed means that would have been estimated.
     """
 
@@ -67,8 +67,8 @@ def positions(strengths: tuple[float, ...]) -> Array:
 
 
 def kernel_weights(x: Array, width: float) -> Array:
-    """(L, L) Gaussian weights exp(−(x_l − x_m)²/2·width²); `width` in decades; rows sum to 1."""
-    weights = np.exp(-0.5 * ((x[:, None] - x[None, :]) / width) ** 2)
+    """(L, L) Gaussian weights of standard deviation `width`/2, in decades; rows sum to 1."""
+    weights = np.exp(-0.5 * ((x[:, None] - x[None, :]) / (width / 2)) ** 2)
     normalised: Array = weights / weights.sum(axis=1, keepdims=True)
     return normalised
 
@@ -98,19 +98,19 @@ def draw(noise: Noise, draws: int, seed: tuple[int, ...]) -> Draws:
     """Level-mean errors and re-estimated variances, `draws` times, from `seed` alone."""
     rng = np.random.default_rng(seed)
     levels = len(noise.variance)
-    errors = rng.standard_normal((draws, levels)) * np.sqrt(noise.variance / noise.n_seeds)
-    scaled = rng.chisquare(noise.level_degrees, (draws, levels)) / noise.level_degrees
+    errors = rng.standard_normal((levels, draws)) * np.sqrt(noise.variance / noise.n_seeds)[:, None]
+    scaled = rng.chisquare(noise.level_degrees, (levels, draws)) / noise.level_degrees
     between = noise.n_seeds - 1
     return Draws(
         errors=errors,
         seed_errors=rng.standard_normal(draws) * np.sqrt(noise.seed_variance / noise.n_seeds),
-        variance=(scaled * noise.variance) @ noise.kernel.T,
+        variance=noise.kernel @ (scaled * noise.variance[:, None]),
         seed_variance=noise.seed_variance * rng.chisquare(between, draws) / between,
     )
 
 
 def ratio(numerator: Array, error: Array) -> Array:
-    """numerator / error, 0 where there is no noise at all."""
+    """Quotient of the two, 0 where there is no noise at all."""
     return np.divide(numerator, error, out=np.zeros(np.broadcast(numerator, error).shape), where=error > 0)
 
 
@@ -125,6 +125,6 @@ def signal_lower_bound(means: Array, noise: Noise, draws: Draws, confidence: flo
     Seeds are random here: a level's distance from the floor does not profit from blocking.
     """
     error = np.sqrt((noise.variance + noise.seed_variance) / noise.n_seeds)
-    drawn = np.sqrt((draws.variance + draws.seed_variance[:, None]) / noise.n_seeds)
-    highest = ratio(draws.errors + draws.seed_errors[:, None], drawn).max(axis=1)
+    drawn = np.sqrt((draws.variance + draws.seed_variance) / noise.n_seeds)
+    highest = ratio(draws.errors + draws.seed_errors, drawn).max(axis=0)
     return float((means - np.quantile(highest, confidence) * error).max())

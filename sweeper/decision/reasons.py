@@ -33,17 +33,19 @@ def _state_reasons(decision: Decision, estimate: Estimate) -> list[str]:
     technical = estimate.technical
     match decision.state:
         case State.NO_BASELINE_SIGNAL:
-            bound = f"its best level is at least {estimate.signal_lower:.3g} above it on the anchored scale ({level})"
-            return [f"Biology is not shown to lie above its floor at any strength: {bound}."]
+            bound = f"lower {level} bound of its best level {estimate.signal_lower:.3g}, anchored scale"
+            return [f"Biology is not shown to lie above its floor at any strength ({bound})."]
         case State.NO_TECHNICAL_EFFECT:
-            found = [f"Batch removal rises by an estimated {max(technical.rise, 0):.2g} of its scale, too little to count."]
+            rise = max(technical.rise, 0.0)
+            found = [f"Batch removal rises by an estimated {rise:.2g} of its scale, too little to count."]
             if estimate.unsafe_from is not None:
                 where = strength_text(estimate.unsafe_from)
                 found.append(f"Biology nevertheless loses at least {loss} of its peak at {where} ({level}).")
             return found
         case State.UNSTABLE:
-            where = next(item for item in decision.levels if item.strength == decision.lambda_unstable)
-            return [f"Training fails at {strength_text(where.strength)}: {where.lost} of {where.recorded} runs were lost."]
+            worst = next(item for item in decision.levels if item.strength == decision.lambda_unstable)
+            where = strength_text(worst.strength)
+            return [f"Training fails at {where}: {worst.lost} of {worst.recorded} runs were lost."]
         case State.NOT_OVERCORRECTION:
             return ["Batch removal falls where biology falls: the training is damaged, nothing is over-corrected."]
         case State.BELOW_RANGE:
@@ -51,7 +53,8 @@ def _state_reasons(decision: Decision, estimate: Estimate) -> list[str]:
         case State.NOT_REACHED:
             return [f"A loss of {loss} is excluded at every strength, and batch removal has saturated ({level})."]
         case State.INCONCLUSIVE:
-            return [f"A loss of {loss} is established nowhere, and not excluded even at the smallest strength ({level})."]
+            nowhere = "is established nowhere and not excluded even at the smallest strength"
+            return [f"A loss of {loss} {nowhere} ({level})."]
         case _:
             found = ["The tests bound the over-correction point; they do not locate it."]
             if estimate.safe_up_to == decision.levels[-1].strength:
@@ -70,7 +73,8 @@ def _limits(decision: Decision, estimate: Estimate) -> list[str]:
         if where is not None:
             found.append(f"{name} by itself loses {share_text(decision.delta)} at {strength_text(where)} already.")
     if estimate.psi is not None and estimate.psi < 2:
-        found.append(f"Seed noise is large for a loss of {share_text(decision.delta)} (ψ = {estimate.psi:.2g}, below 2).")
+        loss = share_text(decision.delta)
+        found.append(f"Seed noise is large for a loss of {loss} (ψ = {estimate.psi:.2g}, below 2).")
     dropped = [item.strength for item in decision.levels if not item.kept]
     if dropped:
         found.append(f"Left out because training fails there: {', '.join(map(strength_text, dropped))}.")

@@ -1,7 +1,7 @@
 """A decision as an If/Then rule: one JSON-ready object, graded, from which the text is rendered.
 
-Certainty and strength are kept apart, as in GRADE: certainty says how far the bounds can be trusted, strength what to do
-about them. Certainty starts high and drops one step for each entry of `DOWNGRADES` that applies.
+Certainty and strength are kept apart, as in GRADE: certainty says how far the bounds can be trusted, strength what to
+do about them. Certainty starts high and drops one step for each entry of `DOWNGRADES` that applies.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def rule(decision: Decision, provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def downgrades(decision: Decision, provenance: Mapping[str, Any]) -> list[str]:
-    """Keys of `DOWNGRADES` that apply and can be known: always no sham arm and one screen, which this form never has."""
+    """Keys of `DOWNGRADES` that apply and can be known; no sham arm and one screen always do in this form."""
     estimate = decision.estimate
     found = ["risk_of_bias:no_sham_arm"]
     if provenance.get("adaptive"):
@@ -156,23 +156,31 @@ def _strength(decision: Decision, certainty: str | None) -> str:
 
 def _estimate(decision: Decision, estimate: Estimate | None) -> dict[str, Any]:
     """The bounds; `lambda_oc`, `ci90` and `p_detect` are the point's, which a bracket does not give."""
-    empty = estimate is None
-    return {
+    found = {
         "lambda_oc": None,
         "ci90": None,
         "p_detect": None,
         "delta": decision.delta,
         "confidence": decision.confidence,
-        "safe_up_to": None if empty else estimate.safe_up_to,
-        "unsafe_from": None if empty else estimate.unsafe_from,
-        "lambda_peak": None if empty else estimate.lambda_peak,
-        "lambda_effective": None if empty else estimate.technical.lambda_effective,
-        "lambda_effective_upper": None if empty else estimate.technical.lambda_effective_upper,
-        "window": None if empty else estimate.window,
-        "lambda_ni": None
-        if empty
-        else {"safe_up_to": estimate.lambda_ni.safe_up_to, "unsafe_from": estimate.lambda_ni.unsafe_from},
+        "safe_up_to": None,
+        "unsafe_from": None,
+        "lambda_peak": None,
+        "lambda_effective": None,
+        "lambda_effective_upper": None,
+        "window": None,
+        "lambda_ni": None,
         "lambda_unstable": decision.lambda_unstable,
+    }
+    if estimate is None:
+        return found
+    return found | {
+        "safe_up_to": estimate.safe_up_to,
+        "unsafe_from": estimate.unsafe_from,
+        "lambda_peak": estimate.lambda_peak,
+        "lambda_effective": estimate.technical.lambda_effective,
+        "lambda_effective_upper": estimate.technical.lambda_effective_upper,
+        "window": estimate.window,
+        "lambda_ni": {"safe_up_to": estimate.lambda_ni.safe_up_to, "unsafe_from": estimate.lambda_ni.unsafe_from},
     }
 
 

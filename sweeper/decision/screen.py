@@ -1,7 +1,7 @@
 """The collapse screen: runs that failed outright, or fell far below the other seeds of their strength, are counted.
 
-Collapsed runs are bimodal noise: kept, they break the normal theory behind every bound; dropped silently, they hide that
-training fails at strong correction. So they are excluded from the means and reported as a rate over λ.
+Collapsed runs are bimodal noise: kept, they break the normal theory behind every bound; dropped silently, they hide
+that training fails at strong correction. So they are excluded from the means and reported as a rate over λ.
 """
 
 from __future__ import annotations

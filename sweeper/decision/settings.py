@@ -38,7 +38,7 @@ class DecisionSettings(BaseModel):
         5.0, description="A run this many robust standard deviations below its level is collapsed."
     )
     kernel_width: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="Standard deviation, in decades of λ, of the kernel that smooths the noise variance."
+        1.0, description="Width (± one standard deviation), in decades of λ, of the kernel that smooths the noise."
     )
     draws: Annotated[int, Field(ge=100)] = Field(20_000, description="Monte Carlo draws behind each critical value.")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of the Monte Carlo draws.")

@@ -46,9 +46,7 @@ STATES: Mapping[str, str] = MappingProxyType(
 # The bracket gives bounds, not a point: it cannot return IDENTIFIED, IDENTIFIED_WIDE or CONFLICTING_METRICS, which need
 # an interval of the point itself. They are named here so that readers of the document need not change.
 BRACKET_STATES = tuple(
-    state
-    for state in State
-    if state not in (State.IDENTIFIED, State.IDENTIFIED_WIDE, State.CONFLICTING_METRICS)
+    state for state in State if state not in (State.IDENTIFIED, State.IDENTIFIED_WIDE, State.CONFLICTING_METRICS)
 )
 
 

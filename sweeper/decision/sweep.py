@@ -32,14 +32,12 @@ INFORMATIVE = (
 STRENGTHS = ("recommend", "suggest", "none")
 
 
-def decide_sweep(
-    results: pd.DataFrame, *, settings: DecisionSettings, provenance: Mapping[str, Any]
-) -> dict[str, Any]:
+def decide_sweep(results: pd.DataFrame, *, settings: DecisionSettings, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Judge every view × margin and state the rule of the deciding view.
 
-    Views are never mixed. A view's margin is chosen by the strength of its rule (recommend, suggest, none); among curves
-    with a recommendation by the highest biology at λ_E, since the margin comes first and λ second; among curves without,
-    by how much their state says; then the smallest margin.
+    Views are never mixed. A view's margin is chosen by the strength of its rule (recommend, suggest, none); among
+    curves with a recommendation by the highest biology at λ_E, since the margin comes first and λ second; among curves
+    without, by how much their state says; then the smallest margin.
 
     Args:
         results: tidy table of the whole sweep, any row order.
@@ -50,9 +48,11 @@ def decide_sweep(
         The document described by `rule.schema.json`: finite numbers, null where there is none, equal for equal records.
     """
     decided: dict[str, list[Decision]] = {}
-    reason = f"the table has no trained cells in the deciding view {settings.deciding_view!r}"
+    trainer = provenance.get("trainer")
+    whose = "" if trainer is None else f" of trainer {trainer!r}"
+    reason = f"the table has no cells{whose} in the deciding view {settings.deciding_view!r}"
     try:
-        table = _of_trainer(prepare(results), provenance.get("trainer"))
+        table = _of_trainer(prepare(results), trainer)
         for view, margins in curves(table).items():
             decided[view] = [decide(table, view=view, margin=margin, settings=settings) for margin in margins]
         if decided and settings.deciding_view not in decided:
@@ -60,7 +60,7 @@ def decide_sweep(
     except InvalidTableError as refused:
         reason = str(refused)
     chosen = {view: min(items, key=lambda item: _preference(item, provenance)) for view, items in decided.items()}
-    deciding = chosen.get(settings.deciding_view) or refusal(settings.deciding_view, None, reason, settings)
+    deciding = chosen.get(settings.deciding_view) or refusal(settings.deciding_view, None, f"{reason}.", settings)
     final = rule(deciding, provenance)
     document = {
         "schema": SCHEMA,
@@ -101,7 +101,7 @@ def _preference(decision: Decision, provenance: Mapping[str, Any]) -> tuple[int,
 
 
 def _disagreements(deciding: Decision, decided: Mapping[str, list[Decision]]) -> list[str]:
-    """Where another view, at the deciding margin, contradicts the deciding curve; silence of a view is no contradiction."""
+    """Where another view contradicts the deciding curve at its margin; one without an estimate contradicts nothing."""
     mine = deciding.estimate
     notes: list[str] = []
     for view, items in decided.items():
@@ -116,7 +116,7 @@ def _disagreements(deciding: Decision, decided: Mapping[str, list[Decision]]) ->
 
 
 def _clash(safe: Decision, other: Decision) -> str | None:
-    """How `safe`'s advice fails in the `other` view: a loss is established within it, or it is beyond that view's bound."""
+    """How `safe`'s advice fails in the `other` view: a loss within its safe range, or no overlap of the windows."""
     ours, theirs = safe.estimate, other.estimate
     if ours is None or theirs is None or ours.safe_up_to is None:
         return None
@@ -130,6 +130,7 @@ def _clash(safe: Decision, other: Decision) -> str | None:
     if theirs.safe_up_to is None or theirs.safe_up_to < ours.recommended:
         bound = "nowhere" if theirs.safe_up_to is None else f"only up to {strength_text(theirs.safe_up_to)}"
         return f"{safe.view} suggests {strength_text(ours.recommended)}, but {other.view} is shown safe {bound}"
-    if theirs.recommended is None or theirs.recommended > ours.safe_up_to:
-        return f"{safe.view} suggests {strength_text(ours.recommended)}, but that is not enough strength in {other.view}"
+    if theirs.recommended is not None and theirs.recommended > ours.safe_up_to:
+        need = f"{other.view} suggests {strength_text(theirs.recommended)}"
+        return f"{need}, but {safe.view} is shown safe only up to {strength_text(ours.safe_up_to)}"
     return None

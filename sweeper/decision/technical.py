@@ -1,4 +1,4 @@
-"""The technical side of the curve: whether batch removal improves, from which strength on, and whether it falls again."""
+"""The technical side: whether batch removal improves, from which strength on, and whether it falls again."""
 
 from __future__ import annotations
 
@@ -52,34 +52,38 @@ def assess_technical(
 
     The rise is max over l of (difference to λ = 0 − quantile·SE), with the median of the many-to-one max-t for the
     estimate (half-median-unbiased, Chernozhukov, Lee & Rosen 2013) and its `confidence` quantile for the lower bound.
-    The upper bound of λ_E is the `confidence` quantile of λ_E over level means drawn anew with the fitted noise.
+    The upper bound of λ_E is the `confidence` quantile of λ_E over level means drawn anew with the fitted noise. The
+    maximum of noisy means is too high, in the data and again in every draw, which would push λ_E up: the bias seen in
+    the draws is taken off once for each.
     """
     error = np.sqrt((noise.variance[1:] + noise.variance[0]) / noise.n_seeds)
-    drawn = np.sqrt((draws.variance[:, 1:] + draws.variance[:, [0]]) / noise.n_seeds)
-    highest = ratio(draws.errors[:, 1:] - draws.errors[:, [0]], drawn).max(axis=1)
+    drawn = np.sqrt((draws.variance[1:] + draws.variance[0]) / noise.n_seeds)
+    highest = ratio(draws.errors[1:] - draws.errors[0], drawn).max(axis=0)
     gain = means[1:] - means[0]
     rise, lower = (float((gain - np.quantile(highest, q) * error).max()) for q in (0.5, confidence))
     has_effect = rise >= epsilon_technical
-    reached = means >= _threshold(means, epsilon_effective)
-    again = means + draws.errors
-    first = np.argmax(again[:, 1:] >= _threshold(again, epsilon_effective)[:, None], axis=1) + 1
-    upper = int(np.quantile(first, confidence, method="inverted_cdf"))
+    again = means[:, None] + draws.errors
+    bias = float(again[1:].max(axis=0).mean() - means[1:].max())
+    reached = means[1:] >= _threshold(means, epsilon_effective, bias)
+    effective = 1 + int(np.argmax(reached))
+    first = 1 + np.argmax(again[1:] >= _threshold(again, epsilon_effective, 2 * bias), axis=0)
+    upper = max(effective, int(np.quantile(first, confidence, method="inverted_cdf")))
     return Technical(
         baseline=float(means[0]),
         best=float(means.max()),
         rise=rise,
         rise_lower=lower,
         has_effect=has_effect,
-        saturated=bool(has_effect and reached[1:].sum() >= 2),
-        lambda_effective=strengths[1 + int(np.argmax(reached[1:]))] if has_effect else None,
+        saturated=bool(has_effect and reached.sum() >= 2),
+        lambda_effective=strengths[effective] if has_effect else None,
         lambda_effective_upper=strengths[upper] if has_effect else None,
     )
 
 
-def _threshold(means: Array, epsilon: float) -> Array:
-    """T(0) + (1 − ε_E)·(max T − T(0)) along the last axis; without any gain only the maximum itself reaches it."""
-    threshold: Array = means[..., 0] + (1 - epsilon) * (means[..., 1:].max(axis=-1) - means[..., 0])
-    return threshold
+def _threshold(means: Array, epsilon: float, bias: float) -> Array:
+    """T(0) + (1 − ε_E)·(max T − bias − T(0)) over the levels, axis 0; the maximum itself always reaches it."""
+    best = means[1:].max(axis=0)
+    return np.asarray(np.minimum(means[0] + (1 - epsilon) * (best - bias - means[0]), best))
 
 
 def technical_falls(

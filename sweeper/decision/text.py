@@ -20,9 +20,9 @@ def sentence(rule: Mapping[str, Any]) -> str:
     """If / then / unless, certainty, and what was not tested: one short paragraph."""
     state = State(rule["state"])
     if state in (State.INVALID_INPUT, State.INSUFFICIENT_DATA):
-        return f"No rule: {'; '.join(rule['reasons'])}."
+        return f"No rule: {' '.join(rule['reasons'])}"
     if state is State.UNSTABLE and rule["estimate"]["lambda_peak"] is None:
-        return f"No rule: {'; '.join(rule['reasons'])}. Mend the training, then sweep again."
+        return f"No rule: {' '.join(rule['reasons'])} Mend the training, then sweep again."
     body = {
         State.NO_BASELINE_SIGNAL: _no_signal,
         State.NO_TECHNICAL_EFFECT: _no_effect,
@@ -33,7 +33,7 @@ def sentence(rule: Mapping[str, Any]) -> str:
 
 
 def _subject(rule: Mapping[str, Any]) -> str:
-    """ "abra on this screen with margin 0.3 to correct …": what the rule is about."""
+    """What the rule is about: "abra on this screen with margin 0.3 to correct …"."""
     given = {clause["var"]: clause["value"] for clause in rule["if"]}
     margin = f" with margin {given['margin']:.3g}" if "margin" in given else ""
     purpose = PURPOSES.get(given["view"], f"and judge it in the view {given['view']}")
@@ -91,21 +91,21 @@ def _below_range(rule: Mapping[str, Any]) -> list[str]:
 
 def _bounds(rule: Mapping[str, Any]) -> list[str]:
     """BRACKET_ONLY, NOT_REACHED, UNSTABLE and NOT_OVERCORRECTION: what to do, what is excluded, what is established."""
-    return [_advice(rule), _excluded(rule), _state_remark(rule)]
+    return [_advice(rule), _excluded(rule), _state_remark(rule), _other_losses(rule)]
 
 
 def _advice(rule: Mapping[str, Any]) -> str:
     best, most = rule["then"]["lambda_recommended"], rule["then"]["lambda_max"]
     if best is not None:
-        limit = "" if most == best else f", and not above {most:.3g}"
+        limit = ", and no more" if most == best else f", and not above {most:.3g}"
         return f"If you train {_subject(rule)}, then we {rule['strength']} {strength_text(best)}{limit}."
     start = f"If you train {_subject(rule)}, then no strength can be suggested:"
     if most is None:
         return f"{start} none was shown to be safe."
     upper = strength_text(rule["estimate"]["lambda_effective_upper"])
     return (
-        f"{start} batch removal is effective for certain only from {upper} on, and biology is safe for certain only up "
-        f"to {strength_text(most)} ({_level(rule)} each)."
+        f"{start} batch removal is shown to be effective only from {upper} on ({_level(rule)}), which is beyond what is "
+        "shown to be safe."
     )
 
 
@@ -127,6 +127,18 @@ def _excluded(rule: Mapping[str, Any]) -> str:
     return f"{start}; above it nothing is proven, and {_power(rule)}."
 
 
+def _other_losses(rule: Mapping[str, Any]) -> str:
+    """The bounds at the other δ, so that no δ is read alone."""
+    parts = []
+    for key, entry in rule["sensitivity"].items():
+        if float(key) != rule["estimate"]["delta"]:
+            safe, unsafe = entry["safe_up_to"], entry["unsafe_from"]
+            below = "safe nowhere" if safe is None else f"safe up to {strength_text(safe)}"
+            above = "unsafe nowhere" if unsafe is None else f"unsafe at {strength_text(unsafe)}"
+            parts.append(f"{share_text(float(key))} {below} and {above}")
+    return f"For other losses: {'; '.join(parts)}." if parts else ""
+
+
 def _state_remark(rule: Mapping[str, Any]) -> str:
     match State(rule["state"]):
         case State.NOT_REACHED:
@@ -137,8 +149,8 @@ def _state_remark(rule: Mapping[str, Any]) -> str:
             return f"At {where} training fails ({lost} of {recorded} runs lost), which is not over-correction."
         case State.NOT_OVERCORRECTION:
             return (
-                "Batch removal is lost together with biology: this is damage to the training, not over-correction; mend "
-                "the schedule, the warm-up or the gradient clipping, then sweep again."
+                "Batch removal is lost together with biology: this is damage to the training, not over-correction; "
+                "mend the schedule, the warm-up or the gradient clipping, then sweep again."
             )
         case _ if rule["estimate"]["safe_up_to"] == lambdas_end(rule):
             return "Batch removal was still improving there: extend the sweep upwards."
@@ -158,13 +170,15 @@ def _closing(rule: Mapping[str, Any]) -> list[str]:
     metrics = rule["metrics"]
     if metrics["lost_while_safe"]:
         names = " and ".join(metrics["lost_while_safe"])
-        closing.append(f"Caution: {names} taken alone loses {_loss(rule)} inside the bound that the composite calls safe.")
+        closing.append(f"Caution: {names} taken alone loses {_loss(rule)} within what the composite calls safe.")
     if metrics["left_out"]:
         names = ", ".join(item["name"] for item in metrics["left_out"])
         closing.append(f"Not measurable here, and so in no composite: {names}.")
     lost, runs = rule["design"]["runs_lost"], rule["design"]["runs"]
     if lost and rule["state"] != State.UNSTABLE:
-        closing.append(f"Training failed in {lost} of {runs} runs.")
+        unstable = rule["estimate"]["lambda_unstable"]
+        limit = "" if unstable is None else f", and too often to judge {strength_text(unstable)}"
+        closing.append(f"Training failed in {lost} of {runs} runs{limit}.")
     if rule["certainty"] is not None:
         unless = rule["unless"]
         closing.append(f"Unless {', '.join(unless[:-1])} or {unless[-1]}: then sweep again.")

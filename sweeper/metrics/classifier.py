@@ -67,7 +67,7 @@ def shrunken_covariance(centred: Float64Array) -> Float64Array:
         return np.eye(e)
     spread = float(np.sum(covariance**2)) - e * scale**2
     error = (float(np.mean(np.sum(centred**2, axis=1) ** 2)) - float(np.sum(covariance**2))) / n
-    # Rows without sampling error, such as fewer directions than dimensions hit exactly, still need a solution.
+    # An estimate near 0 would leave a low-rank embedding without a solution.
     share = float(np.clip(error / spread, 1e-6, 1.0)) if spread > 0 else 1.0
     shrunken: Float64Array = (1 - share) * covariance + share * scale * np.eye(e)
     return shrunken

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -37,29 +37,35 @@ def config_file(tmp_path: Path) -> Path:
     return path
 
 
-def command(*arguments: str | Path) -> list[str]:
-    """The command line of this installation."""
-    return [sys.executable, "-m", "sweeper", *(str(argument) for argument in arguments)]
+@dataclass(frozen=True)
+class CommandLine:
+    """This installation's command line, as a user would call it in a folder."""
 
+    folder: Path
 
-def environment() -> dict[str, str]:
-    """The environment without what would redirect a sweep."""
-    return {key: value for key, value in os.environ.items() if key not in {"RAY_ADDRESS", "MLFLOW_TRACKING_URI"}}
+    def command(self, *arguments: str | Path) -> list[str]:
+        """The words of the command."""
+        return [sys.executable, "-m", "sweeper", *(str(argument) for argument in arguments)]
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment without what would redirect a sweep."""
+        return {key: value for key, value in os.environ.items() if key not in {"RAY_ADDRESS", "MLFLOW_TRACKING_URI"}}
 
-@pytest.fixture
-def sweeper(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line as a user would, in tmp_path."""
-
-    def run(*arguments: str | Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run to the end."""
         return subprocess.run(
-            command(*arguments),
-            cwd=tmp_path,
-            env=environment(),
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=300,
             check=False,
         )
 
-    return run
+
+@pytest.fixture
+def sweeper(tmp_path: Path) -> CommandLine:
+    """The command line, run in tmp_path."""
+    return CommandLine(tmp_path)

@@ -7,16 +7,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from typing import Any
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from integration.conftest import command, environment
 
 pytestmark = pytest.mark.integration
 
-Sweeper = Callable[..., subprocess.CompletedProcess[str]]
 STRENGTHS, SEEDS, SPLITS, CONTROLS = 7, 3, 3, 4
 CELLS = STRENGTHS * SEEDS * SPLITS + CONTROLS * SEEDS * SPLITS
 
@@ -37,7 +35,7 @@ def stamps(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_run_resume_extend_and_rebuild(config_file: Path, sweeper: Sweeper, tmp_path: Path) -> None:
+def test_run_resume_extend_and_rebuild(config_file: Path, sweeper: Any, tmp_path: Path) -> None:
     folder = tmp_path / "runs/small"
     planned = sweeper("plan", config_file)
     assert planned.returncode == 0, planned.stderr
@@ -86,14 +84,18 @@ def test_run_resume_extend_and_rebuild(config_file: Path, sweeper: Sweeper, tmp_
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_kill_in_mid_sweep_then_the_same_command(config_file: Path, sweeper: Sweeper, tmp_path: Path) -> None:
+def test_kill_in_mid_sweep_then_the_same_command(config_file: Path, sweeper: Any, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     small_packs = ("--set", "executor.pack_size=4")
     assert sweeper("run", config_file, *small_packs, "--set", f"folder={whole}").returncode == 0
 
     arguments = ("run", config_file, *small_packs, "--set", f"folder={broken}")
     driver = subprocess.Popen(
-        command(*arguments), cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        sweeper.command(*arguments),
+        cwd=tmp_path,
+        env=sweeper.environment,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
     )
     try:
         deadline = time.monotonic() + 180

@@ -9,35 +9,68 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from trainers.abra.draws import Purpose, generator
 from trainers.abra.encoder import encode, encoder_shapes, initial_values
 from trainers.abra.stacked import StackedParameters
 
-_ABSENT = -1e9
+_ABSENT = -1e9  # a logit whose probability underflows to exactly 0
+_SMALLEST_PENALTY = 1e-8  # keeps a fully collapsed embedding solvable
 
 
-def ridge_r2(embedding: Tensor, *, groups: int, penalty: float, adjusted: bool = True) -> Tensor:
-    """EXPERIMENT."""
-    cells, rows, width = embedding.shape
-    items = rows // groups
-    z = embedding - embedding.mean(1, keepdim=True)
-    alpha = penalty * z.square().sum((1, 2)) / width + 1e-8
-    gram = torch.bmm(z.transpose(1, 2), z)
-    eye = torch.eye(width, dtype=z.dtype, device=z.device)
-    system = gram + alpha[:, None, None] * eye
-    means = z.view(cells, groups, items, width).mean(2)
-    right = means.transpose(1, 2)
-    if adjusted:
-        right = torch.cat([right, eye.expand(cells, -1, -1)], dim=2)
-    solved = torch.linalg.solve_ex(system, right).result
-    r2 = items / (groups - 1) * (means.transpose(1, 2) * solved[:, :, :groups]).sum((1, 2))
+def ridge_r2(unit: Tensor, *, groups: int, penalty: float, adjusted: bool = True) -> Tensor:
+    """(K,) share of the bio-batch's variance that a ridge regression on the embedding explains in the mini-batch.
+
+    With Z the centred (B, e) embeddings, Y the centred one-hot bio-batches and α = penalty·tr(ZᵀZ)/e,
+
+        R² = tr(Yᵀ H Y) / tr(Yᵀ Y),   H = Z (ZᵀZ + αI)⁻¹ Zᵀ,
+
+    in [0, 1], and the same for any scaling of Z. It is an in-sample value: were the bio-batches permuted at random it would
+    be tr(H)/(B − 1) in expectation, exactly, which for e near B is most of it, and whose descent lowers the rank of the
+    embedding instead of removing the batch. `adjusted` takes it off, (R² − chance)/(1 − chance), as the adjusted R² of
+    ordinary regression does (Ezekiel 1930) with tr(H) as the degrees of freedom: 0 in expectation, value and gradient,
+    for an embedding that knows nothing of the batch; at most 1.
+
+    Args:
+        unit: (K, B, e) embeddings; the rows are `groups` bio-batches of B/groups items each, one after the other.
+        penalty: ridge penalty in units of the mean variance of an embedding dimension.
+    """
+    _, rows, width = unit.shape
+    z = unit - unit.mean(1, keepdim=True)
+    alpha = penalty * z.square().sum((1, 2)) / width + _SMALLEST_PENALTY
+    if width <= rows:
+        targets = z.view(len(z), groups, rows // groups, width).sum(2).transpose(1, 2)  # ZᵀY (centring Y changes nothing)
+        quadratic, trace = _inverse_terms(torch.bmm(z.transpose(1, 2), z), alpha, targets)
+        explained = quadratic
+    else:
+        # the dual, H = I − α(ZZᵀ + αI)⁻¹, is the smaller system
+        one_hot = torch.eye(groups, dtype=z.dtype, device=z.device).repeat_interleave(rows // groups, dim=0)
+        targets = (one_hot - 1.0 / groups).expand(len(z), -1, -1)
+        quadratic, trace = _inverse_terms(torch.bmm(z, z.transpose(1, 2)), alpha, targets)
+        explained = rows * (1.0 - 1.0 / groups) - alpha * quadratic
+    r2 = explained / (rows * (1.0 - 1.0 / groups))
     if not adjusted:
         return r2
-    freedom = width - alpha * solved[:, :, groups:].diagonal(dim1=1, dim2=2).sum(-1)
-    chance = freedom / (rows - 1)
+    chance = (min(rows, width) - alpha * trace) / (rows - 1)
     return (r2 - chance) / (1.0 - chance)
+
+
+def _inverse_terms(gram: Tensor, alpha: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """(K,) tr(Tᵀ A⁻¹ T) and tr(A⁻¹) for A = gram + αI, (K, p, p) symmetric, and T = targets (K, p, G).
+
+    Both are maxima of a concave quadratic, tr(TᵀA⁻¹T) = max over V of 2⟨V, T⟩ − ⟨VVᵀ, A⟩ at V = A⁻¹T (T = I for the
+    second). By the envelope theorem the gradient may hold V fixed, so nothing is differentiated through the inverse.
+    """
+    system = gram + torch.diag_embed(alpha[:, None].expand(-1, gram.shape[1]))
+    with torch.no_grad():
+        # _ex: a non-finite cell gives a non-finite value, not an error for the whole pack
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky_ex(system).L)
+        solved = torch.bmm(inverse, targets)
+        outer = torch.bmm(solved, solved.transpose(1, 2))
+        squared = torch.bmm(inverse, inverse)
+        trace = inverse.diagonal(dim1=1, dim2=2).sum(-1)
+    quadratic = 2.0 * (solved * targets).sum((1, 2)) - (outer * system).sum((1, 2))
+    return quadratic, 2.0 * trace - (squared * system).sum((1, 2))
 
 
 def reverse_gradient(x: Tensor, weight: Tensor) -> Tensor:

@@ -158,7 +158,7 @@ class Objective:
             loss, values["batch"] = self._batch_term(unit, own, weight)
             extra = extra + settings.batch_weight * loss
         if self._draws is not None:
-            chosen = parameters if cells is None else {name: value[cells] for name, value in parameters.items()}
+            chosen = parameters if cells is None else {n: v.index_select(0, cells) for n, v in parameters.items()}
             clean = cosine if cells is None else cosine[cells]
             perturbed, align = self._perturbed_terms(chosen, own, margin.select(cells), unit, clean, step)
             values["perturbed"] = perturbed.detach()
@@ -173,7 +173,7 @@ class Objective:
         """What is added to the loss for the batch adversary before a_batch, λ included, and the value to report."""
         settings = self._settings
         if self._critic is None:
-            score = ridge_r2(unit, groups=self._groups, penalty=settings.ridge_penalty)
+            score = ridge_r2(unit, groups=self._groups, penalty=settings.ridge_penalty, adjusted=settings.ridge_adjusted)
             return weight * score, score.detach()
         if settings.critic_steps == 0:
             true, _ = self._critic.losses(reverse_gradient(unit, weight[:, None, None]), batch.batches)

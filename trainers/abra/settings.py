@@ -60,6 +60,11 @@ class AbraSettings(BaseModel):
     ridge_penalty: float = Field(
         default=1.0, gt=0.0, description="Ridge penalty of the ridge critic, in units of the embedding's mean variance."
     )
+    ridge_adjusted: bool = Field(
+        default=True,
+        description="ridge: take off the R² that permuted bio-batches would have. False = the plain in-sample R², which "
+        "also penalises the embedding's rank: it removes more of the batch, and collapses at high λ.",
+    )
     critic_steps: int = Field(
         default=3,
         ge=0,
@@ -87,7 +92,7 @@ class AbraSettings(BaseModel):
         default=9, ge=2, description="G, bio-batches in a mini-batch; a cell with fewer training batches uses them all."
     )
     items: int = Field(default=8, ge=2, description="n, items per bio-batch in a mini-batch.")
-    learning_rate: float = Field(default=3e-3, gt=0.0, description="Peak Adam step size of encoder and class vectors.")
+    learning_rate: float = Field(default=5e-3, gt=0.0, description="Peak Adam step size of encoder and class vectors.")
     learning_rate_warmup: float = Field(
         default=0.05, ge=0.0, lt=1.0, description="Share of the steps of linear warm-up before the cosine decay to 0."
     )

@@ -37,6 +37,7 @@ class StackedParameters:
         self._gradient = torch.zeros_like(self.values)
         self._first = torch.zeros_like(self.values)
         self._second = torch.zeros_like(self.values)
+        self._scratch = torch.zeros_like(self.values)  # a fresh large array a step costs more than the arithmetic on it
         self.views = {name: view.requires_grad_() for name, view in self.split(self.values).items()}
         self._gradient_views = list(self.split(self._gradient).values())
 
@@ -84,7 +85,7 @@ class StackedParameters:
         self._first.lerp_(gradient, 1.0 - _BETA1)
         self._second.mul_(_BETA2).addcmul_(gradient, gradient, value=1.0 - _BETA2)
         # m̂ / (√v̂ + ε), the corrections folded into scalars
-        root = self._second.sqrt().mul_(1.0 / math.sqrt(1.0 - _BETA2**count)).add_(_EPSILON)
+        root = torch.sqrt(self._second, out=self._scratch).mul_(1.0 / math.sqrt(1.0 - _BETA2**count)).add_(_EPSILON)
         rates = finite.to(self.values.dtype)[:, None] * rate
         if weight_decay:
             self.values.mul_(1.0 - rates * weight_decay)

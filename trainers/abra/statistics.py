@@ -63,20 +63,22 @@ class StyleDraws:
         return StyleDraw(dict(zip(self._widths, parts, strict=True)), dict(zip(self._widths, coins.unbind(1), strict=True)))
 
 
-def bio_batch_moments(z: Tensor) -> tuple[Tensor, Tensor]:
-    """μ and σ = √(var + 1e-6) over the items of (K, G, n, D), each (K, G, 1, D); var is the biased one."""
-    variance, mean = torch.var_mean(z, dim=2, correction=0, keepdim=True)
-    return mean, torch.sqrt(variance + _VARIANCE_FLOOR)
+def bio_batch_moments(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """μ, σ = √(var + 1e-6) over the items of (K, G, n, D), each (K, G, 1, D), and z − μ; var is the biased one."""
+    mean = z.mean(2, keepdim=True)
+    centred = z - mean
+    return mean, torch.sqrt(centred.square().mean(2, keepdim=True) + _VARIANCE_FLOOR), centred
 
 
 def spread(moment: Tensor) -> Tensor:
     """S: the standard deviation over the G bio-batches of a (K, G, 1, D) moment, (K, 1, 1, D)."""
-    return torch.sqrt(torch.var(moment, dim=1, correction=0, keepdim=True) + _VARIANCE_FLOOR)
+    centred = moment - moment.mean(1, keepdim=True)
+    return torch.sqrt(centred.square().mean(1, keepdim=True) + _VARIANCE_FLOOR)
 
 
-def restyle(z: Tensor, mean: Tensor, sigma: Tensor, mean_shift: Tensor, sigma_shift: Tensor) -> Tensor:
+def restyle(centred: Tensor, mean: Tensor, sigma: Tensor, mean_shift: Tensor, sigma_shift: Tensor) -> Tensor:
     """z̃ = γ·(z − μ)/σ + β with β = μ + mean_shift and γ = max(σ + sigma_shift, 1e-6); shapes as `bio_batch_moments`."""
-    return (sigma + sigma_shift).clamp(min=_SMALLEST_SIGMA) * ((z - mean) / sigma) + (mean + mean_shift)
+    return torch.addcmul(mean + mean_shift, centred, (sigma + sigma_shift).clamp(min=_SMALLEST_SIGMA) / sigma)
 
 
 def random_hook(draw: StyleDraw, *, groups: int, radius: float) -> Hook:
@@ -176,12 +178,11 @@ def _apply(
 ) -> Tensor:
     """(K, B, D) → restyled where the layer's coin fell so; `shifts` gives the sizes u_μ, u_σ from μ, σ."""
     cells, rows, width = z.shape
-    grouped = z.view(cells, groups, rows // groups, width)
-    mean, sigma = bio_batch_moments(grouped)
+    mean, sigma, centred = bio_batch_moments(z.view(cells, groups, rows // groups, width))
+    # a coin of 0 leaves the statistics as they are
+    epsilon = (draw.epsilon[layer] * draw.applied[layer][:, None, None, None]).unsqueeze(3)  # (K, 2, G, 1, D)
     mean_size, sigma_size = shifts(mean, sigma)
-    epsilon = draw.epsilon[layer].unsqueeze(3)  # (K, 2, G, 1, D)
-    perturbed = restyle(grouped, mean, sigma, epsilon[:, 0] * mean_size, epsilon[:, 1] * sigma_size)
-    return torch.where(draw.applied[layer][:, None, None], perturbed.view_as(z), z)
+    return restyle(centred, mean, sigma, epsilon[:, 0] * mean_size, epsilon[:, 1] * sigma_size).view_as(z)
 
 
 __all__ = [

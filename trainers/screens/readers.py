@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from trainers.errors import InputError
 from trainers.screens.files import METADATA_PREFIX, RawTable, read_table
 from trainers.screens.names import nearest
-from trainers.screens.normalise import Normalisation, normalise
 from trainers.screens.positions import parse_index
 from trainers.screens.table import CANONICAL, CONTROL_TYPES, Screen, as_text, make_screen
 
@@ -59,7 +58,6 @@ class ScreenSpec(BaseModel):
     negative_controls: tuple[str, ...] = Field(
         default=(), description="Perturbations that are negative controls, e.g. DMSO, beside those the file marks."
     )
-    normalise: Normalisation = Field(default="none", description="Standardise features inside each group on reading.")
 
     @field_validator("columns")
     @classmethod
@@ -74,7 +72,7 @@ class ScreenSpec(BaseModel):
 
 
 def read_screen(spec: ScreenSpec, base_dir: Path) -> Screen:
-    """Read, check and normalise a screen.
+    """Read and check a screen.
 
     A control type is read from the values trt, negcon and poscon* (or treatment, negative and positive) and counts as
     treatment where it is empty; `negative_controls` are negative controls whatever the file says.
@@ -102,12 +100,7 @@ def read_screen(spec: ScreenSpec, base_dir: Path) -> Screen:
     names, features = _features(path, spec, table)
     screen = make_screen(features, names, wells)
     _refuse_duplicates(path, screen.wells)
-    if spec.normalise == "none":
-        return screen
-    try:
-        return Screen(normalise(screen.features, screen.wells, spec.normalise), names, screen.wells)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+    return screen
 
 
 def screen_frame(screen: Screen) -> pd.DataFrame:
@@ -166,7 +159,9 @@ def _features(path: Path, spec: ScreenSpec, table: RawTable) -> tuple[tuple[str,
     for name in names:
         if not _is_number(measured[name]):
             row, value = _first_text(measured[name])
-            raise InputError(f"{path}: feature {name!r} is not numeric (row {row}: {value!r})")
+            raise InputError(
+                f"{path}: feature {name!r} is not numeric (row {row}: {value!r}); mend it or list the features"
+            )
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is reported below
         values = measured[names].to_numpy(dtype=np.float32, na_value=np.nan)
     wrong = ~np.isfinite(values)

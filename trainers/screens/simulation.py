@@ -24,10 +24,10 @@ class SimulationSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    batches: int = Field(default=10, ge=2)
-    plates_per_batch: int = Field(default=4, ge=1)
-    wells_per_plate: Literal[96, 384, 1536] = 384
-    features: int = Field(default=500, ge=8)
+    batches: int = Field(default=10, ge=2, description="Bio-batches.")
+    plates_per_batch: int = Field(default=4, ge=1, description="Plates of each batch.")
+    wells_per_plate: Literal[96, 384, 1536] = Field(default=384, description="Plate format; every well is used.")
+    features: int = Field(default=500, ge=8, description="d, at least 4 · latent.")
     perturbations: int = Field(default=80, ge=2, description="Treatments, without controls.")
     targets: int = Field(default=20, ge=1, description="MoA groups that the perturbations are dealt into.")
     controls_per_plate: int = Field(default=16, ge=0, description="Wells of the negative control on every plate.")
@@ -58,16 +58,16 @@ class SimulationSpec(BaseModel):
     )
     effect_spread: float = Field(default=0.4, ge=0.0, le=2.0, description="Log-normal spread of the strengths.")
     inactive: float = Field(default=0.2, ge=0.0, lt=1.0, description="Share of perturbations without any phenotype.")
-    batch_shift: float = Field(default=0.6, ge=0.0)
-    plate_shift: float = Field(default=0.3, ge=0.0)
+    batch_shift: float = Field(default=0.6, ge=0.0, description="Root mean square shift of a batch.")
+    plate_shift: float = Field(default=0.3, ge=0.0, description="Root mean square shift of a plate inside its batch.")
     batch_scale: float = Field(default=0.1, ge=0.0, description="Log-normal spread of each batch's gain per feature.")
     nonlinearity: float = Field(
         default=0.1, ge=0.0, description="Saturation, and quadratic mixing of batch and biology."
     )
-    row_gradient: float = Field(default=0.2, ge=0.0)
-    column_gradient: float = Field(default=0.2, ge=0.0)
+    row_gradient: float = Field(default=0.2, ge=0.0, description="Strength of the gradient along plate rows.")
+    column_gradient: float = Field(default=0.2, ge=0.0, description="Strength of the gradient along plate columns.")
     noise: float = Field(default=1.0, ge=0.0, description="Well-to-well variation within a perturbation and plate.")
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="Seed of every draw.")
 
     @property
     def treatment_slots(self) -> int:

@@ -139,11 +139,11 @@ def make_screen(features: NDArray[np.floating], feature_names: tuple[str, ...], 
 def as_text(column: pd.Series) -> pd.Series[str]:
     """A column as nullable string with a fresh index: blanks stripped, empty → null, whole numbers without ".0"."""
     plain = column.reset_index(drop=True)
-    if isinstance(plain.dtype, pd.CategoricalDtype):
-        plain = plain.astype(plain.cat.categories.dtype)
+    if isinstance(plain.dtype, pd.CategoricalDtype) and pd.api.types.is_numeric_dtype(plain.cat.categories.dtype):
+        plain = plain.astype("Int64" if pd.api.types.is_integer_dtype(plain.cat.categories.dtype) else "float64")
     if pd.api.types.is_float_dtype(plain.dtype):
-        values = plain.dropna()
-        if (values == values.round()).all():  # an integer column with nulls arrives as float
+        values = plain.dropna().to_numpy(dtype=np.float64)
+        if (np.isfinite(values) & (values == np.round(values))).all():  # integers with nulls arrive as float
             plain = plain.astype("Int64")
     text = plain.astype("string").str.strip()
     return text.mask(text == "", pd.NA)

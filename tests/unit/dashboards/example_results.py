@@ -9,9 +9,24 @@ import numpy as np
 import pandas as pd
 
 COLUMNS = [
-    "cell_id", "trainer", "adversarial_weight", "margin", "seed", "split", "view", "metric", "role",
-    "value", "status", "primary", "floor", "ceiling", "raw", "chance", "reason",
-]  # fmt: skip
+    "cell_id",
+    "trainer",
+    "adversarial_weight",
+    "margin",
+    "seed",
+    "split",
+    "view",
+    "metric",
+    "role",
+    "value",
+    "status",
+    "primary",
+    "floor",
+    "ceiling",
+    "raw",
+    "chance",
+    "reason",
+]
 # metric: role, primary, floor, height of its curve above the floor
 PANEL = {
     "batch_probe_linear": ("technical", True, 0.0, 1.0),
@@ -60,7 +75,7 @@ def simulated_results(
     lost: dict[tuple[float, int], str] | None = None,
     random_state: int = 0,
 ) -> pd.DataFrame:
-    """The tidy table; `lost` maps (λ, seed) to the status of those cells, `unmeasured` metrics are None with a reason."""
+    """The tidy table; `lost` maps (λ, seed) to a status, `unmeasured` metrics have no value but a reason."""
     rng = np.random.default_rng(random_state)
     lost = lost or {}
     rows: list[dict[str, Any]] = []
@@ -80,11 +95,32 @@ def simulated_results(
             if status != "ok":
                 value, raw, reason = np.nan, np.nan, f"{status}: loss not finite at step 12"
             rows.append(
-                dict(zip(COLUMNS, [
-                    cell, trainer, weight, margin, seed, split, split.split("/")[0], metric, role,
-                    value, status, primary, floor, floor + height, raw, chance, reason,
-                ], strict=True))
-            )  # fmt: skip
+                dict(
+                    zip(
+                        COLUMNS,
+                        [
+                            cell,
+                            trainer,
+                            weight,
+                            margin,
+                            seed,
+                            split,
+                            split.split("/")[0],
+                            metric,
+                            role,
+                            value,
+                            status,
+                            primary,
+                            floor,
+                            floor + height,
+                            raw,
+                            chance,
+                            reason,
+                        ],
+                        strict=True,
+                    )
+                )
+            )
 
     for view in views:
         shift = 0.0 if view == "held_out_plates" else -0.5
@@ -103,14 +139,15 @@ def simulated_results(
 def simulated_provenance() -> dict[str, Any]:
     """What a sweep says of itself."""
     return {
-        "sweep": "simulated screen",
+        "name": "simulated screen",
         "sweep_id": "0123456789abcdef",
         "created": "2026-01-02T03:04:05Z",
         "versions": {"sweeper": "0.1.0", "python": "3.11.7", "torch": "2.6.0"},
-        "dataset": "sha256:" + "0" * 64,
+        "fingerprint": "sha256:" + "0" * 64,
         "screen": {"wells": 2304, "features": 200, "batches": BATCHES, "plates": 24, "perturbations": 60},
         "config": "name: simulated screen\nviews:\n  - view: held_out_plates\n",
         "commands": ["sweeper run configs/demo.yaml", "sweeper report runs/demo"],
         "cells": {"ok": 1, "failed": 0},
+        "metrics": {"activity_map": {"title": "Phenotypic activity (mAP)", "direction": "0: chance; 1: best"}},
         "warnings": ["plate P07 has 2 negative controls only"],
     }

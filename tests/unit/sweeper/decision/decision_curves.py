@@ -75,7 +75,7 @@ def tidy(
     split_noise=0.0,
     folds=1,
 ):
-    """A tidy table whose composites are exactly the given (L, S) matrices (metrics differ by noise if `split_noise`)."""
+    """A tidy table whose composites are the given (L, S) matrices; `split_noise` parts metrics and folds."""
     rng = rng or np.random.default_rng(0)
     rows = []
     for role, matrix, metrics in (("biological", biological, names), ("technical", technical, technical_names)):

@@ -18,7 +18,7 @@ JUMP = Path(__file__).resolve().parents[5] / "shared/data/jump_source3_poscon/ju
 def _wells(
     *, batches: int = 4, plates: int = 2, perturbations: int = 8, replicates: int = 2, controls: int = 4, seed: int = 0
 ) -> pd.DataFrame:
-    """Per plate: `replicates` wells of every perturbation and `controls` of DMSO, at random positions of a 96-well plate."""
+    """Per plate: `replicates` wells of every perturbation and `controls` of DMSO, at random of 96 positions."""
     rng = np.random.default_rng(seed)
     positions = [f"{row}{column:02d}" for row in "ABCDEFGH" for column in range(1, 13)]
     labels = np.r_[np.repeat([f"p{i}" for i in range(perturbations)], replicates), np.repeat("dmso", controls)]
@@ -42,7 +42,7 @@ def _wells(
 def _embed(
     wells: pd.DataFrame, *, biology: float = 0.0, batch: float = 0.0, noise: float = 1.0, e: int = 16, seed: int = 0
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """biology · (one direction a perturbation, none for DMSO) + batch · (one a batch) + noise; directions never change."""
+    """biology · (a direction a perturbation, none for DMSO) + batch · (one a batch) + noise; directions are fixed."""
     perturbation = np.unique(wells["perturbation"], return_inverse=True)[1]
     names = np.unique(wells["perturbation"])
     of_perturbation = np.random.default_rng(101).normal(size=(200, e))[: len(names)]

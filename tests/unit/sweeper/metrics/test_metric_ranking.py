@@ -34,7 +34,7 @@ def designs(draw):
 
 
 def assert_equal_to_copairs(found, meta, features, **pairs):
-    """Same queries, M, L, AP and normalised AP as copairs; it clips the last at -1 and keeps queries without negatives."""
+    """Same queries, M, L, AP and normalised AP as copairs, which clips at -1 and keeps queries without negatives."""
     try:
         table = average_precision(meta, features.astype(np.float64), progress_bar=False, **pairs)
     except UnpairedException:

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from scipy import sparse
 
 from trainers.errors import InputError
-from trainers.screens.normalise import normalise
 from trainers.screens.readers import ScreenSpec, read_screen, screen_frame
 from trainers.screens.table import Screen, screen_warnings
 
@@ -100,15 +99,6 @@ def test_text_and_truth_values_are_no_features(profiles: pd.DataFrame, tmp_path:
 
 def test_a_constant_feature_is_kept(profiles: pd.DataFrame, tmp_path: Path) -> None:
     assert read(write(profiles.assign(Flat=1), tmp_path / "s.csv")).features[:, 3].tolist() == [1.0] * 36
-
-
-def test_normalisation_on_reading(profiles: pd.DataFrame, tmp_path: Path) -> None:
-    path = write(profiles, tmp_path / "s.parquet")
-    raw, scaled = read(path), read(path, normalise="plate_controls")
-    np.testing.assert_array_equal(scaled.features, normalise(raw.features, raw.wells, "plate_controls"))
-    assert raw.fingerprint != scaled.fingerprint
-    with pytest.raises(InputError, match=r"s.parquet: normalise: plate 'E1/Plate1' has 0 negative controls"):
-        read(write(profiles.drop(columns="Metadata_pert_type"), path), normalise="plate_controls")
 
 
 def test_nearest_named_control_types(profiles: pd.DataFrame, tmp_path: Path) -> None:
@@ -237,7 +227,7 @@ def test_a_named_index_counts_as_columns(profiles: pd.DataFrame, tmp_path: Path)
 
 @pytest.mark.parametrize(
     "values",
-    [{"columns": {"batches": "x"}}, {"columns": {"batch": None}}, {"normalise": "well"}, {"feature": ["x"]}],
+    [{"columns": {"batches": "x"}}, {"columns": {"batch": None}}, {"normalise": "batch"}, {"feature": ["x"]}],
 )
 def test_specs_that_say_nothing_sensible(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

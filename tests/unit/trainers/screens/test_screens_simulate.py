@@ -226,7 +226,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert sorted(item.name for item in path.parent.iterdir()) == ["screen.parquet", "truth.json", "truth.npz"]
     screen = read_screen(ScreenSpec(path=path), Path())
     assert screen.fingerprint == simulation.screen.fingerprint
-    stored = json.loads((path.parent / "truth.json").read_text())
+    stored = json.loads((path.parent / "truth.json").read_text(encoding="utf-8"))
     assert stored["fingerprint"] == screen.fingerprint
     assert SimulationSpec.model_validate(stored["spec"]) == SimulationSpec.model_validate(
         SMALL | {"positive_controls": 1}

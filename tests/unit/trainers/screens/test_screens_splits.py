@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from trainers.errors import InputError
+from trainers.screens.normalise import Normalisation
+from trainers.screens.readers import ScreenSpec, read_screen
 from trainers.screens.splits import Split, ViewSpec, fold_count, make_split
 
 Wells = Callable[..., pd.DataFrame]
@@ -261,3 +264,37 @@ def test_a_view_fills_in_what_it_holds_out() -> None:
 def test_views_that_say_nothing_sensible(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         ViewSpec.model_validate(values)
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("none", 0.669), ("batch", 0.725)])
+def test_leaving_out_each_real_batch_gives_the_published_accuracy(
+    jump: Path, mode: Normalisation, expected: float
+) -> None:
+    """The reference numbers that come with the JUMP table: 50 principal components, logistic regression."""
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    screen = read_screen(ScreenSpec(path=jump, normalise=mode), Path())
+    labels = screen.wells["perturbation"].to_numpy()
+    spec = ViewSpec(view="held_out_batches", folds=9)
+    hits = 0
+    for fold in range(9):
+        split = make_split(screen.wells, spec, fold=fold, seed=0)
+        check(split, screen.wells)
+        model = make_pipeline(StandardScaler(), PCA(50, random_state=0), LogisticRegression(max_iter=2000))
+        model.fit(screen.features[split.train], labels[split.train])
+        hits += int((model.predict(screen.features[split.test]) == labels[split.test]).sum())
+    assert hits / len(screen) == pytest.approx(expected, abs=0.005)
+
+
+def test_real_plates_and_positions_can_be_held_out(jump: Path) -> None:
+    wells = read_screen(ScreenSpec(path=jump), Path()).wells
+    plates = make_split(wells, ViewSpec(view="held_out_plates", validation_fraction=0.2), fold=0, seed=0)
+    check(plates, wells)
+    assert wells.iloc[plates.test].groupby("batch")["plate"].nunique().min() >= 1
+    positions = make_split(wells, ViewSpec(view="held_out_plates", column="well", fraction=0.25), fold=0, seed=0)
+    check(positions, wells)
+    assert wells["well"].iloc[positions.test].nunique() == 8
+    assert wells["perturbation"].iloc[positions.train].nunique() == 8

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -133,4 +135,14 @@ def test_text_of_every_kind_of_column() -> None:
     assert as_text(pd.Series([1.0, np.nan, 3.0])).tolist() == ["1", pd.NA, "3"]
     assert as_text(pd.Series([1.5, 2.0])).tolist() == ["1.5", "2.0"]
     assert as_text(pd.Series([" a ", "", None, "01"])).tolist() == ["a", pd.NA, pd.NA, "01"]
-    assert as_text(pd.Series(pd.Categorical([2, 1, 2]))).tolist() == ["2", "1", "2"]
+    assert as_text(pd.Series(pd.Categorical([2, 1, None]))).tolist() == ["2", "1", pd.NA]
+    assert as_text(pd.Series(pd.Categorical([2.0, 1.0, None]))).tolist() == ["2", "1", pd.NA]
+    assert as_text(pd.Series(pd.Categorical(["b", None]))).tolist() == ["b", pd.NA]
+    assert as_text(pd.Series([np.inf, 2.0])).tolist() == ["inf", "2.0"]
+
+
+def test_screens_import_nothing_heavy() -> None:
+    code = "import sys, trainers.screens.simulate, trainers.screens.splits; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "trainers.screens.readers" in loaded
+    assert not {"torch", "anndata", "sklearn", "ray", "mlflow"} & set(loaded)

@@ -1,0 +1,66 @@
+"""A sweep's results in a few rows: each view and margin at λ = 0, at the best λ for biology, and at the largest λ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from sweeper.search.composites import strength_composites
+
+SHOWN = ("perturbation_accuracy", "retrieval_map", "batch_probe_linear")
+"""Shown as the familiar raw numbers: balanced accuracy, mAP, balanced accuracy of the fresh probe."""
+
+
+def at_strength(results: pd.DataFrame, *, view: str, weight: float, margin: float) -> dict[str, Any]:
+    """Mean and standard deviation over seeds (splits averaged first) of the raw numbers at one strength."""
+    at = (results["view"] == view) & (results["adversarial_weight"] == weight) & (results["margin"] == margin)
+    rows = results[at & (results["status"] == "ok")]
+    found: dict[str, Any] = {"adversarial_weight": weight}
+    for metric in SHOWN:
+        by_seed = rows[rows["metric"] == metric].groupby("seed")["raw"].mean()
+        found[metric] = {"mean": round(float(by_seed.mean()), 3), "sd": round(float(by_seed.std()), 3)}
+    return found
+
+
+def summarise(results: pd.DataFrame, decision: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a view and margin: the three strengths, the controls, and the state of that curve."""
+    summary = []
+    for view, told in decision["views"].items():
+        composites = strength_composites(results, view=view)
+        controls = results[(results["view"] == view) & results["trainer"].str.startswith("control:")]
+        for curve in told["margins"]:
+            margin = curve["margin"]
+            biology = composites[composites["margin"] == margin].set_index("adversarial_weight")["biological"]
+            summary.append(
+                {
+                    "view": view,
+                    "margin": margin,
+                    "state": curve["state"],
+                    "zero": at_strength(results, view=view, weight=0.0, margin=margin),
+                    "best": at_strength(results, view=view, weight=float(biology.idxmax()), margin=margin),
+                    "largest": at_strength(results, view=view, weight=float(biology.index.max()), margin=margin),
+                    "chance": {
+                        metric: round(float(controls.loc[controls["metric"] == metric, "chance"].mean()), 3)
+                        for metric in SHOWN
+                    },
+                    "controls": {
+                        trainer: {
+                            metric: round(float(rows.loc[rows["metric"] == metric, "raw"].mean()), 3)
+                            for metric in SHOWN
+                        }
+                        for trainer, rows in controls.groupby("trainer")
+                    },
+                }
+            )
+    return summary
+
+
+def line(row: dict[str, Any]) -> str:
+    """One row for the terminal."""
+    parts = []
+    for name in ("zero", "best", "largest"):
+        at = row[name]
+        numbers = " ".join(f"{at[metric]['mean']:.3f}" for metric in SHOWN)
+        parts.append(f"λ={at['adversarial_weight']:g}: {numbers}")
+    return f"{row['view']:<17} m={row['margin']:g} {row['state']:<20} " + " | ".join(parts)
