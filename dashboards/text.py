@@ -22,7 +22,7 @@ _QUESTIONS = {
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """`value` with `digits` significant digits, no exponent between 0.0001 and 100 000; "–" when absent or not finite."""
+    """`value` with `digits` significant digits, no exponent from 0.0001 to 100 000; "–" when absent or not finite."""
     if value is None or not math.isfinite(value):
         return MISSING
     if value == 0:

@@ -24,7 +24,7 @@ class Grid:
     """Level means of a composite at every strength of one view; anchored (0 floor, 1 ceiling), higher is better.
 
     Attributes:
-        values: `values[i][j]` belongs to `margins[i]` and `strengths[j]`; None where there is no level mean.
+        means: `means[i][j]` belongs to `margins[i]` and `strengths[j]`; None where there is no level mean.
         trained: whether that strength was run at all, so that a None means lost runs rather than a gap in the plan.
         marked: the (λ, margin) to outline.
     """
@@ -33,7 +33,7 @@ class Grid:
     role: str
     strengths: tuple[float, ...]
     margins: tuple[float, ...]
-    values: tuple[tuple[float | None, ...], ...]
+    means: tuple[tuple[float | None, ...], ...]
     trained: tuple[tuple[bool, ...], ...]
     marked: tuple[float, float] | None
 
@@ -50,10 +50,10 @@ def composite_grid(curves: Sequence[TradeOff], *, role: str, marked: tuple[float
         for mean in panel.means
     }
     margins = tuple(curve.margin for curve in ordered)
-    values = tuple(tuple(found.get((strength, margin)) for strength in strengths) for margin in margins)
+    means = tuple(tuple(found.get((strength, margin)) for strength in strengths) for margin in margins)
     inside = marked is not None and marked[0] in strengths and marked[1] in margins
     run = tuple(tuple(strength in curve.strengths for strength in strengths) for curve in ordered)
-    return Grid(curves[0].view, role, strengths, margins, values, run, marked if inside else None)
+    return Grid(curves[0].view, role, strengths, margins, means, run, marked if inside else None)
 
 
 def draw_grid(grid: Grid) -> go.Figure:
@@ -61,10 +61,10 @@ def draw_grid(grid: Grid) -> go.Figure:
     columns, rows = len(grid.strengths), len(grid.margins)
     figure = go.Figure(
         go.Heatmap(
-            z=[list(row) for row in grid.values],
+            z=[list(row) for row in grid.means],
             x=list(range(columns)),
             y=list(range(rows)),
-            text=[["" if value is None else fixed(value) for value in row] for row in grid.values],
+            text=[["" if value is None else fixed(value) for value in row] for row in grid.means],
             texttemplate="%{text}",
             textfont={"size": 11, "color": INK},
             colorscale=_SCALES[grid.role],
@@ -78,12 +78,12 @@ def draw_grid(grid: Grid) -> go.Figure:
                     drawn(f"λ = {number(weight)}, margin {number(margin)}: {fixed(value, 3)}")
                     for weight, value in zip(grid.strengths, row, strict=True)
                 ]
-                for margin, row in zip(grid.margins, grid.values, strict=True)
+                for margin, row in zip(grid.margins, grid.means, strict=True)
             ],
             colorbar={"thickness": 10, "outlinewidth": 0, "tickfont": {"size": 10}, "tickvals": [0, 0.5, 1]},
         )
     )
-    for i, row in enumerate(grid.values):
+    for i, row in enumerate(grid.means):
         for j, value in enumerate(row):
             if value is None and grid.trained[i][j]:
                 figure.add_annotation(x=j, y=i, text="×", showarrow=False, font={"size": 14, "color": MUTED})
@@ -122,7 +122,7 @@ def describe_grid(grid: Grid) -> str:
     """The chart in words: where the composite is highest, and how many strengths have no value."""
     flat = [
         (value, weight, margin)
-        for margin, row in zip(grid.margins, grid.values, strict=True)
+        for margin, row in zip(grid.margins, grid.means, strict=True)
         for weight, value in zip(grid.strengths, row, strict=True)
     ]
     known = [(value, weight, margin) for value, weight, margin in flat if value is not None]

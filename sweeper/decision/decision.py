@@ -16,12 +16,13 @@ from sweeper.decision.reasons import reasons
 from sweeper.decision.screen import Screen, screen
 from sweeper.decision.settings import DecisionSettings
 from sweeper.decision.states import State, bracket_state
-from sweeper.decision.table import InvalidTableError, canonical, prepare, select
+from sweeper.decision.table import InvalidTableError, prepare, select
 from sweeper.decision.technical import Technical, assess_technical, technical_falls
 from sweeper.decision.values import Decision, Estimate, Level, LevelMean, Run, Sensitivity
 
 Array = NDArray[np.float64]
 POWER = 0.80
+NOTHING = 1e-9  # rounding error of a composite that lies exactly at its floor
 USABLE = (State.BRACKET_ONLY, State.NOT_REACHED, State.UNSTABLE, State.NOT_OVERCORRECTION)
 
 
@@ -40,10 +41,10 @@ def decide(results: pd.DataFrame, *, view: str, margin: float, settings: Decisio
     Returns:
         A decision; a table that cannot be judged gives the state INVALID_INPUT with a reason, never an exception.
     """
-    blank = refusal(view, canonical(margin), "", settings)
+    blank = refusal(view, margin, "", settings)
     try:
         selection = select(prepare(results), view=view, margin=margin)
-        blank = replace(blank, trainer=selection.trainer)
+        blank = replace(blank, trainer=selection.trainer, margin=float(selection.trained["margin"].iloc[0]))
         curve = build_curve(selection, settings)
     except InvalidTableError as refused:
         return replace(blank, reasons=(f"{refused}.",))
@@ -147,7 +148,7 @@ def _judge(known: Decision, curve: Curve, screened: Screen, settings: DecisionSe
     peak = _peak(biology)
     estimate = Estimate(
         peak=peak,
-        lambda_peak=strengths[_best_before(strengths, biology, chosen.unsafe_from)],
+        lambda_peak=strengths[int(np.argmax(biology.means))],
         signal_lower=signal_lower,
         sigma=biology.noise.sigma / peak if peak > 0 else float("inf"),
         safe_up_to=chosen.safe_up_to,
@@ -191,12 +192,6 @@ def _peak(biology: _Fitted) -> float:
     return float(np.median(np.sort(biology.means)[-3:]))
 
 
-def _best_before(strengths: tuple[float, ...], biology: _Fitted, unsafe_from: float | None) -> int:
-    """The level of the best biology below `unsafe_from`."""
-    end = len(strengths) if unsafe_from is None else strengths.index(unsafe_from)
-    return int(np.argmax(biology.means[:end]))
-
-
 def _bracket(
     strengths: tuple[float, ...], fitted: _Fitted, delta: float, settings: DecisionSettings, known: Decision
 ) -> tuple[Bracket, float]:
@@ -229,7 +224,7 @@ def _sensitivity(
     falls = bracket.unsafe_from is not None and technical_falls(
         removal.means,
         removal.noise,
-        peak=_best_before(strengths, biology, bracket.unsafe_from),
+        removal.draws,
         at=strengths.index(bracket.unsafe_from),
         epsilon_technical=settings.epsilon_technical,
         confidence=settings.confidence,
@@ -239,7 +234,7 @@ def _sensitivity(
         safe_up_to=bracket.safe_up_to,
         unsafe_from=bracket.unsafe_from,
         lambda_unstable=known.lambda_unstable,
-        has_signal=signal_lower > 0,
+        has_signal=signal_lower > NOTHING,
         has_technical_effect=technical.has_effect,
         technical_saturated=technical.saturated,
         technical_falls=falls,

@@ -31,7 +31,7 @@ DOWNGRADES: Mapping[str, str] = MappingProxyType(
         "indirectness:one_screen": "one screen",
         "imprecision:wide_bracket": "the bounds are more than a decade apart or one is missing",
         "imprecision:seed_noise": "seed noise is large",
-        "instability:collapse": "runs are lost near the safe bound",
+        "instability:collapse": "runs are lost up to or near the safe bound",
         "confounding:design": "perturbations and batches are confounded by design",
     }
 )
@@ -128,7 +128,7 @@ def downgrades(decision: Decision, provenance: Mapping[str, Any]) -> list[str]:
             found.append("imprecision:wide_bracket")
         if estimate.psi is not None and estimate.psi < 2:
             found.append("imprecision:seed_noise")
-        near = [item for item in decision.levels if safe is not None and safe / 10 <= item.strength <= safe * 10]
+        near = [item for item in decision.levels if safe is not None and item.strength <= safe * 10**0.5]
         if any(item.collapse_rate > 0.10 for item in near):
             found.append("instability:collapse")
     if (provenance.get("design_djs") or 0.0) > 0.2:
@@ -205,7 +205,7 @@ def _design(decision: Decision, estimate: Estimate | None, provenance: Mapping[s
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON types: null for NaN and infinities, 12 significant digits, text for anything unknown."""
+    """`value` as JSON types: null for NaN and infinities, text for anything unknown."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Enum):
@@ -217,5 +217,5 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return plain(value.item())
     if isinstance(value, float):
-        return float(f"{value:.12g}") if isfinite(value) else None
+        return value if isfinite(value) else None
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)

@@ -66,7 +66,8 @@ def _fallen(curve: Curve, settings: DecisionSettings) -> NDArray[np.bool_]:
 
     The robust s.d. comes from differences between seeds, not from deviations about a level's median: with three seeds
     one deviation in three is zero, and their median absolute value would be far too small. Median |y_i − y_j| / √2 over
-    all pairs, weighted over neighbouring levels by the noise kernel, estimates 0.674·σ whatever the number of seeds.
+    all pairs estimates 0.674·σ whatever the number of seeds. It is taken over neighbouring levels, weighted by twice
+    the noise kernel's width, as a median needs more values than a mean.
     """
     values = curve.biological
     none = np.zeros(values.shape, dtype=bool)
@@ -79,7 +80,7 @@ def _fallen(curve: Curve, settings: DecisionSettings) -> NDArray[np.bool_]:
             gaps = np.column_stack([gaps, np.abs(gap - np.nanmedian(gap)) / np.sqrt(2)])
     if not gaps.shape[1]:
         return none
-    kernel = kernel_weights(positions(curve.strengths), settings.kernel_width)
+    kernel = kernel_weights(positions(curve.strengths), 2 * settings.kernel_width)
     spread = np.array([_weighted_median(gaps, weights) for weights in kernel]) / norm.ppf(0.75)
     offset = _medians((values - _medians(values)[:, None]).T)
     centred = values - offset

@@ -70,8 +70,8 @@ def bracket_state(
         lambda_unstable: smallest λ at which too many runs were lost.
         has_signal: biology's peak is above the floor.
         has_technical_effect: batch removal improved by a relevant amount.
-        technical_saturated: batch removal is near its best at two strengths or more.
-        technical_falls: batch removal is relevantly worse at `unsafe_from` than at biology's peak.
+        technical_saturated: two strengths or more lie above the one at which batch removal is near its best.
+        technical_falls: batch removal is relevantly worse at `unsafe_from` than at some smaller strength.
     """
     if not has_signal:
         return State.NO_BASELINE_SIGNAL

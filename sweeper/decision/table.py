@@ -30,13 +30,13 @@ class Selection:
     controls: pd.DataFrame
 
 
-def canonical(number: float) -> float:
+def canonical(number: float) -> str:
     """`number` at 12 significant digits: the same λ written by two routes is one level."""
-    return float(f"{number:.12g}")
+    return f"{number + 0.0:.12g}"
 
 
 def prepare(results: pd.DataFrame) -> pd.DataFrame:
-    """A sorted copy with canonical λ and m, so that neither row order nor float noise can matter.
+    """A sorted copy with one value a level of λ and of m, so that neither row order nor float noise can matter.
 
     Args:
         results: one row a metric of a cell, with at least `COLUMNS` (`reason` may be absent).
@@ -65,8 +65,9 @@ def prepare(results: pd.DataFrame) -> pd.DataFrame:
         if unknown:
             raise InvalidTableError(f"unknown {column} {unknown[0]!r}; known are {', '.join(allowed)}")
     for column in ("adversarial_weight", "margin"):
-        levels, inverse = np.unique(table[column].to_numpy(), return_inverse=True)
-        table[column] = np.array([canonical(level) for level in levels])[inverse]
+        written, inverse = np.unique(table[column].to_numpy(), return_inverse=True)
+        first: dict[str, float] = {}  # each level goes by its smallest written value, so that it names a trained cell
+        table[column] = np.array([first.setdefault(canonical(value), value) for value in written])[inverse]
     return table.sort_values([*KEY, "value"], kind="stable", ignore_index=True)
 
 
@@ -82,7 +83,9 @@ def select(table: pd.DataFrame, *, view: str, margin: float) -> Selection:
     trained = in_view[~is_control]
     if bool(trained["margin"].isna().any()):
         raise InvalidTableError(f"view {view!r} has trained rows without a margin; every strength needs one")
-    trained = trained[trained["margin"] == canonical(margin)]
+    trained = trained[
+        trained["margin"].isin([m for m in trained["margin"].unique() if canonical(m) == canonical(margin)])
+    ]
     if trained.empty:
         known = [f"{name} at margin {m:g}" for name, margins in curves(table).items() for m in margins]
         has = "the table has " + "; ".join(known) if known else "the table has no trained cells"

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from sweeper.decision.noise import Draws, Noise, ratio
 
@@ -23,7 +22,7 @@ class Technical:
         rise: median-unbiased estimate of max T − T(0): the plain maximum of noisy means is too high.
         rise_lower: lower bound of the same.
         has_effect: `rise` ≥ ε_T.
-        saturated: at least two levels have all but ε_E of the gain, so that a further strength would add little.
+        saturated: at least two strengths lie above λ_E, so that extending the range would add little.
         lambda_effective: smallest λ > 0 whose mean has all but ε_E of the gain; None without an effect.
         lambda_effective_upper: its upper bound.
     """
@@ -53,8 +52,7 @@ def assess_technical(
     The rise is max over l of (difference to λ = 0 − quantile·SE), with the median of the many-to-one max-t for the
     estimate (half-median-unbiased, Chernozhukov, Lee & Rosen 2013) and its `confidence` quantile for the lower bound.
     The upper bound of λ_E is the `confidence` quantile of λ_E over level means drawn anew with the fitted noise. The
-    maximum of noisy means is too high, in the data and again in every draw, which would push λ_E up: the bias seen in
-    the draws is taken off once for each.
+    maximum of noisy means is too high, in the data and again in every draw, which pushes the bound up: it is cautious.
     """
     error = np.sqrt((noise.variance[1:] + noise.variance[0]) / noise.n_seeds)
     drawn = np.sqrt((draws.variance[1:] + draws.variance[0]) / noise.n_seeds)
@@ -63,10 +61,9 @@ def assess_technical(
     rise, lower = (float((gain - np.quantile(highest, q) * error).max()) for q in (0.5, confidence))
     has_effect = rise >= epsilon_technical
     again = means[:, None] + draws.errors
-    bias = float(again[1:].max(axis=0).mean() - means[1:].max())
-    reached = means[1:] >= _threshold(means, epsilon_effective, bias)
+    reached = means[1:] >= _threshold(means, epsilon_effective)
     effective = 1 + int(np.argmax(reached))
-    first = 1 + np.argmax(again[1:] >= _threshold(again, epsilon_effective, 2 * bias), axis=0)
+    first = 1 + np.argmax(again[1:] >= _threshold(again, epsilon_effective), axis=0)
     upper = max(effective, int(np.quantile(first, confidence, method="inverted_cdf")))
     return Technical(
         baseline=float(means[0]),
@@ -74,22 +71,27 @@ def assess_technical(
         rise=rise,
         rise_lower=lower,
         has_effect=has_effect,
-        saturated=bool(has_effect and reached.sum() >= 2),
+        saturated=has_effect and effective + 2 < len(strengths),
         lambda_effective=strengths[effective] if has_effect else None,
         lambda_effective_upper=strengths[upper] if has_effect else None,
     )
 
 
-def _threshold(means: Array, epsilon: float, bias: float) -> Array:
-    """T(0) + (1 − ε_E)·(max T − bias − T(0)) over the levels, axis 0; the maximum itself always reaches it."""
+def _threshold(means: Array, epsilon: float) -> Array:
+    """T(0) + (1 − ε_E)·(max T − T(0)) over the levels, axis 0; at most the maximum, which always reaches it."""
     best = means[1:].max(axis=0)
-    return np.asarray(np.minimum(means[0] + (1 - epsilon) * (best - bias - means[0]), best))
+    return np.asarray(np.minimum(means[0] + (1 - epsilon) * (best - means[0]), best))
 
 
 def technical_falls(
-    means: Array, noise: Noise, *, peak: int, at: int, epsilon_technical: float, confidence: float
+    means: Array, noise: Noise, draws: Draws, *, at: int, epsilon_technical: float, confidence: float
 ) -> bool:
-    """Whether T at level `at` is shown to lie ε_T or more below T at level `peak` (one-sided t)."""
-    error = np.sqrt((noise.variance[peak] + noise.variance[at]) / noise.n_seeds)
-    quantile = student.ppf(confidence, min(noise.degrees[peak], noise.degrees[at]))
-    return bool(means[peak] - means[at] - quantile * error >= epsilon_technical)
+    """Whether T at level `at` is shown to lie ε_T or more below some smaller strength's, by a max-t over these.
+
+    All smaller strengths are compared, not only the one of biology's peak: on a flat top the peak is anywhere, also
+    where batch removal has not begun.
+    """
+    error = np.sqrt((noise.variance[:at] + noise.variance[at]) / noise.n_seeds)
+    drawn = np.sqrt((draws.variance[:at] + draws.variance[at]) / noise.n_seeds)
+    critical = np.quantile(ratio(draws.errors[:at] - draws.errors[at], drawn).max(axis=0), confidence)
+    return bool((means[:at] - means[at] - critical * error >= epsilon_technical).any())

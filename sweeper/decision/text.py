@@ -104,8 +104,8 @@ def _advice(rule: Mapping[str, Any]) -> str:
         return f"{start} none was shown to be safe."
     upper = strength_text(rule["estimate"]["lambda_effective_upper"])
     return (
-        f"{start} batch removal is shown to be effective only from {upper} on ({_level(rule)}), which is beyond what is "
-        "shown to be safe."
+        f"{start} batch removal is shown to be effective only from {upper} on ({_level(rule)}), beyond what is shown "
+        "to be safe."
     )
 
 

@@ -68,7 +68,7 @@ class Sensitivity:
         delta: the loss that counts.
         state: as it would be if this δ decided.
         safe_up_to, unsafe_from: the drawdown bracket.
-        technical_falls: T at `unsafe_from` is shown to be ε_T or more below T at the best biology before it.
+        technical_falls: T at `unsafe_from` is shown to be ε_T or more below T at some smaller strength.
         window: (upper bound of λ_E, safe_up_to); None when empty or when either end is missing.
         recommended: smallest trained λ in the window.
         detectable_drop: loss that would have been established with 80 % power, as a share of the peak; above 1: none.
@@ -92,8 +92,7 @@ class Estimate:
 
     Attributes:
         peak: median of the three best biological level means, anchored scale: the unit of `sigma` and of losses.
-        lambda_peak: strength of the best biological level mean; flat tops make it arbitrary, so nothing rests on it
-            but the comparison of T.
+        lambda_peak: strength of the best biological level mean; flat tops make it arbitrary, so nothing rests on it.
         signal_lower: lower bound of the highest true biological level.
         sigma: seed standard deviation of the biological composite, seed effects removed, in units of the peak.
         safe_up_to, unsafe_from: the drawdown bracket of λ_OC.

@@ -6,6 +6,7 @@ Batch predictability must be reported from a fresh probe, never from these: an a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,10 +26,10 @@ def ridge_r2(unit: Tensor, *, groups: int, penalty: float, adjusted: bool = True
 
         R² = tr(Yᵀ H Y) / tr(Yᵀ Y),   H = Z (ZᵀZ + αI)⁻¹ Zᵀ,
 
-    in [0, 1], and the same for any scaling of Z. It is an in-sample value: were the bio-batches permuted at random it would
-    be tr(H)/(B − 1) in expectation, exactly, which for e near B is most of it, and whose descent lowers the rank of the
+    in [0, 1], and the same for any scaling of Z. It is an in-sample value: with the bio-batches permuted at random it
+    is tr(H)/(B − 1) in expectation, exactly. For e near B that is most of it, and descending it lowers the rank of the
     embedding instead of removing the batch. `adjusted` takes it off, (R² − chance)/(1 − chance), as the adjusted R² of
-    ordinary regression does (Ezekiel 1930) with tr(H) as the degrees of freedom: 0 in expectation, value and gradient,
+    ordinary regression does (Ezekiel 1930), with tr(H) as the degrees of freedom: in expectation 0, value and gradient,
     for an embedding that knows nothing of the batch; at most 1.
 
     Args:
@@ -39,9 +40,10 @@ def ridge_r2(unit: Tensor, *, groups: int, penalty: float, adjusted: bool = True
     z = unit - unit.mean(1, keepdim=True)
     alpha = penalty * z.square().sum((1, 2)) / width + _SMALLEST_PENALTY
     if width <= rows:
-        targets = z.view(len(z), groups, rows // groups, width).sum(2).transpose(1, 2)  # ZᵀY (centring Y changes nothing)
-        quadratic, trace = _inverse_terms(torch.bmm(z.transpose(1, 2), z), alpha, targets)
-        explained = quadratic
+        targets = (
+            z.view(len(z), groups, rows // groups, width).sum(2).transpose(1, 2)
+        )  # ZᵀY; Z is centred, Y need not be
+        explained, trace = _inverse_terms(torch.bmm(z.transpose(1, 2), z), alpha, targets)
     else:
         # the dual, H = I − α(ZZᵀ + αI)⁻¹, is the smaller system
         one_hot = torch.eye(groups, dtype=z.dtype, device=z.device).repeat_interleave(rows // groups, dim=0)
@@ -138,17 +140,14 @@ class MlpCritic:
             loss, _ = self.losses(fixed, batches)
             self.descend(torch.autograd.grad(loss.sum(), self.leaves), loss.detach())
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """Parameters, moments and the number of updates."""
         return {"parameters": self._parameters.state_dict(), "updates": self._updates}
 
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` copied."""
-        parameters, updates = state["parameters"], state["updates"]
-        assert isinstance(parameters, dict)
-        assert isinstance(updates, int)
-        self._parameters.load_state_dict(parameters)
-        self._updates = updates
+        self._parameters.load_state_dict(state["parameters"])
+        self._updates = state["updates"]
 
 
 __all__ = ["MlpCritic", "reverse_gradient", "ridge_r2"]

@@ -1,7 +1,8 @@
 """Random draws as pure functions of (seed, purpose, counter): no generator has a state to lose or to share.
 
-A cell's draws depend on its seed alone: not on λ, m or the companions in its pack. Hence the same seed at every strength
-starts from the same weights and sees the same mini-batches, and a resumed run draws what the uninterrupted one does.
+A cell's draws depend on its seed alone: not on λ, m or the companions in its pack. Hence the same seed at every
+strength starts from the same weights and sees the same mini-batches, and a resumed run draws what an uninterrupted one
+does.
 """
 
 from __future__ import annotations

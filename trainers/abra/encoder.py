@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ def encoder_shapes(features: int, hidden: tuple[int, ...], embedding: int) -> di
     """Parameter shapes of one cell: weight<i> (in, out) and bias<i> (1, out), i = 0 … len(hidden)."""
     widths = (features, *hidden, embedding)
     shapes: dict[str, tuple[int, ...]] = {}
-    for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
         shapes[f"weight{i}"] = (fan_in, fan_out)
         shapes[f"bias{i}"] = (1, fan_out)
     return shapes

@@ -55,14 +55,12 @@ def cosines(unit: Tensor, class_vectors: Tensor) -> Tensor:
 
 
 def class_logits(cosine: Tensor, *, scale: float, absent: Tensor | None) -> Tensor:
-    """(K, B, C) margin-free logits s·cos; `absent` (K, 1, C) marks classes the cell never sees, which get probability 0."""
+    """(K, B, C) margin-free logits s·cos; classes the cell never sees, `absent` (K, 1, C), get probability 0."""
     logits = cosine * scale
     return logits if absent is None else logits.masked_fill(absent, _ABSENT)
 
 
-def arc_loss(
-    cosine: Tensor, labels: Tensor, margin: MarginTerms, *, scale: float, absent: Tensor | None
-) -> Tensor:
+def arc_loss(cosine: Tensor, labels: Tensor, margin: MarginTerms, *, scale: float, absent: Tensor | None) -> Tensor:
     """(K,) ArcFace loss, the mean over the mini-batch (lower is better; ArcFace eq. 3 with the usual fallback).
 
     The target's logit is s·cos(θ + m) where cos θ > cos(π − m), else s·(cos θ − m·sin(π − m)); m = 0 gives the
@@ -76,9 +74,7 @@ def arc_loss(
     cells, rows, classes = cosine.shape
     target = cosine.gather(2, labels[..., None]).squeeze(-1)
     sine = torch.sqrt(1.0 - target * target)
-    shifted = torch.where(
-        target > margin.threshold, target * margin.cos - sine * margin.sin, target - margin.fallback
-    )
+    shifted = torch.where(target > margin.threshold, target * margin.cos - sine * margin.sin, target - margin.fallback)
     logits = class_logits(cosine.scatter(2, labels[..., None], shifted[..., None]), scale=scale, absent=absent)
     losses = functional.cross_entropy(logits.view(-1, classes), labels.reshape(-1), reduction="none")
     return losses.view(cells, rows).mean(dim=1)

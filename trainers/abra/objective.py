@@ -2,8 +2,8 @@
 
     L = L_arc(clean; m) + λ(t)·[a_wc·L_arc(perturbed; m) + a_batch·L_batch] + w_align·1[λ > 0]·L_align
 
-The adversarial terms are computed for the cells with λ > 0 alone (the *active* cells): a cell with λ = 0 is not part of that
-arithmetic, so not even a non-finite adversary could reach it, and its weights are those of a training without adversary.
+The adversarial terms are computed for the cells with λ > 0 alone (the *active* cells): a cell with λ = 0 is not part of
+that arithmetic, so not even a non-finite adversary could reach it, and its weights are those of a training without one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from trainers.abra.alignment import coral, mmd, symmetric_kl
 from trainers.abra.encoder import Hook, encode
 from trainers.abra.margin import MarginTerms, arc_loss, class_logits, cosines
 from trainers.abra.settings import AbraSettings
-from trainers.abra.statistics import StyleDraws, WorstCaseDirections, random_hook
+from trainers.abra.statistics import StyleDraw, StyleDraws, WorstCaseDirections, random_hook
 
 CLASS_VECTORS = "class_vectors"
 """Name of ArcFace's (C, e) class vectors among a cell's parameters."""
@@ -41,7 +41,7 @@ class Terms:
 
 @dataclass(frozen=True, eq=False)
 class MiniBatch:
-    """x (K, G·n, d) standardised features, bio-batch by bio-batch; labels and batches (K, G·n) class and bio-batch indices."""
+    """Standardised features x (K, G·n, d), bio-batch by bio-batch, with class and bio-batch indices (K, G·n)."""
 
     x: Tensor
     labels: Tensor
@@ -150,7 +150,7 @@ class Objective:
 
         cells = self._cells
         weight = self._strengths * strength_factor
-        unit = unit if cells is None else unit[cells]
+        unit = unit if cells is None else unit.index_select(0, cells)
         extra = torch.zeros_like(weight)
         values: dict[str, Tensor] = {}
         own = batch.select(cells)
@@ -159,8 +159,10 @@ class Objective:
             extra = extra + settings.batch_weight * loss
         if self._draws is not None:
             chosen = parameters if cells is None else {n: v.index_select(0, cells) for n, v in parameters.items()}
-            clean = cosine if cells is None else cosine[cells]
-            perturbed, align = self._perturbed_terms(chosen, own, margin.select(cells), unit, clean, step)
+            clean = cosine if cells is None else cosine.index_select(0, cells)
+            perturbed, align = self._perturbed_terms(
+                self._draws.at(step), chosen, own, margin.select(cells), unit, clean
+            )
             values["perturbed"] = perturbed.detach()
             extra = extra + weight * settings.perturbed_weight * perturbed
             if align is not None:
@@ -173,7 +175,9 @@ class Objective:
         """What is added to the loss for the batch adversary before a_batch, λ included, and the value to report."""
         settings = self._settings
         if self._critic is None:
-            score = ridge_r2(unit, groups=self._groups, penalty=settings.ridge_penalty, adjusted=settings.ridge_adjusted)
+            score = ridge_r2(
+                unit, groups=self._groups, penalty=settings.ridge_penalty, adjusted=settings.ridge_adjusted
+            )
             return weight * score, score.detach()
         if settings.critic_steps == 0:
             true, _ = self._critic.losses(reverse_gradient(unit, weight[:, None, None]), batch.batches)
@@ -184,14 +188,14 @@ class Objective:
 
     def _perturbed_terms(
         self,
+        draw: StyleDraw,
         parameters: Mapping[str, Tensor],
         batch: MiniBatch,
         margin: MarginTerms,
         unit: Tensor,
         cosine: Tensor,
-        step: int,
     ) -> tuple[Tensor, Tensor | None]:
-        """(active,) L_arc(perturbed) and L_align."""
+        """(active,) L_arc(perturbed) and L_align; all arguments are of the active cells, `unit` and `cosine` clean."""
         settings = self._settings
         absent = self._absent if self._absent is None or self._cells is None else self._absent[self._cells]
 
@@ -201,8 +205,6 @@ class Objective:
             loss = arc_loss(other_cosine, batch.labels, margin, scale=settings.scale, absent=absent)
             return loss, other, other_cosine
 
-        assert self._draws is not None
-        draw = self._draws.at(step)
         if self.directions is None:
             hook = random_hook(draw, groups=self._groups, radius=settings.radius)
         else:

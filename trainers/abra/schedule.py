@@ -1,4 +1,4 @@
-"""What changes over a training: the learning rate, the margin and the adversarial weight, each a function of the step."""
+"""What changes over a training: learning rate, margin and adversarial weight, each a function of the step."""
 
 from __future__ import annotations
 

@@ -25,7 +25,9 @@ class AbraSettings(BaseModel):
     )
     embedding_dim: int = Field(default=64, ge=2, description="Dimension e of the embedding.")
 
-    scale: float = Field(default=30.0, gt=0.0, description="s, the factor of the cosines in the softmax (ArcFace eq. 3).")
+    scale: float = Field(
+        default=30.0, gt=0.0, description="s, the factor of the cosines in the softmax (ArcFace eq. 3)."
+    )
     margin_warmup: float = Field(
         default=0.2, ge=0.0, le=1.0, description="Share of the steps over which the margin rises linearly from 0 to m."
     )
@@ -35,7 +37,9 @@ class AbraSettings(BaseModel):
         description="Perturbed view: none; worst_case (learned bounded direction, after AdvStyle, arXiv:2301.12643); "
         "random (uncertain statistics, DSU, ICLR 2022).",
     )
-    perturbed_weight: float = Field(default=1.0, ge=0.0, description="a_wc, the weight of L_arc(perturbed) inside λ·[…].")
+    perturbed_weight: float = Field(
+        default=1.0, ge=0.0, description="a_wc, the weight of L_arc(perturbed) inside λ·[…]."
+    )
     radius: float = Field(
         default=1.0, ge=0.0, description="Size of a perturbation in units of the statistics' spread over bio-batches."
     )
@@ -44,7 +48,10 @@ class AbraSettings(BaseModel):
         description="Where statistics are perturbed: 'input' and 'hidden<i>', the output of hidden layer i (from 1).",
     )
     apply_probability: float = Field(
-        default=0.5, ge=0.0, le=1.0, description="Probability that a point is perturbed in a mini-batch, a draw a point."
+        default=0.5,
+        ge=0.0,
+        le=1.0,
+        description="Probability that a point is perturbed in a mini-batch, a draw a point.",
     )
     ascent_steps: int = Field(default=1, ge=1, description="Steps of the worst-case direction per mini-batch.")
     ascent_size: float = Field(
@@ -62,7 +69,7 @@ class AbraSettings(BaseModel):
     )
     ridge_adjusted: bool = Field(
         default=True,
-        description="ridge: take off the R² that permuted bio-batches would have. False = the plain in-sample R², which "
+        description="ridge: take off the R² that permuted bio-batches would have. False = the plain in-sample R²; it "
         "also penalises the embedding's rank: it removes more of the batch, and collapses at high λ.",
     )
     critic_steps: int = Field(
@@ -72,7 +79,9 @@ class AbraSettings(BaseModel):
         "uniform); 0 = gradient reversal, one shared backward pass.",
     )
     critic_width: int = Field(default=64, ge=1, description="mlp: hidden width of the critic.")
-    critic_learning_rate: float = Field(default=1e-3, gt=0.0, description="mlp: Adam step size of the critic (constant).")
+    critic_learning_rate: float = Field(
+        default=1e-3, gt=0.0, description="mlp: Adam step size of the critic (constant)."
+    )
 
     alignment: Literal["none", "symmetric_kl", "mmd", "coral"] = Field(
         default="symmetric_kl",
@@ -83,8 +92,8 @@ class AbraSettings(BaseModel):
 
     strength_schedule: Literal["constant", "ganin"] = Field(
         default="constant",
-        description="λ(t): constant, or λ·(2/(1+exp(−10·t/T)) − 1) (Ganin & Lempitsky 2015, section 5.2); the swept λ is "
-        "the plateau.",
+        description="λ(t): constant, or λ·(2/(1+exp(−10·t/T)) − 1) (Ganin & Lempitsky 2015, section 5.2); the "
+        "swept λ is the plateau.",
     )
 
     steps: int = Field(default=500, ge=1, description="T, optimiser steps of a whole training.")
@@ -97,7 +106,9 @@ class AbraSettings(BaseModel):
         default=0.05, ge=0.0, lt=1.0, description="Share of the steps of linear warm-up before the cosine decay to 0."
     )
     weight_decay: float = Field(default=1e-4, ge=0.0, description="Decoupled weight decay (AdamW).")
-    clip_norm: float = Field(default=5.0, gt=0.0, description="Largest gradient norm of a cell; larger ones are scaled.")
+    clip_norm: float = Field(
+        default=5.0, gt=0.0, description="Largest gradient norm of a cell; larger ones are scaled."
+    )
 
     early_stopping: int = Field(
         default=0,

@@ -1,9 +1,9 @@
 """Uncertain bio-batch statistics: perturbed views that look like a plausible new bio-batch, random or worst-case.
 
 For vectors the statistics of a feature are those of a bio-batch inside the mini-batch: μ and σ over its n items, and
-their spread S over the G bio-batches. A view redraws them, β = μ + ε·u_μ and γ = σ + ε'·u_σ with one ε per bio-batch, and
-restyles, z̃ = γ·(z − μ)/σ + β. The random form (DSU, Li et al., ICLR 2022) has u = S·radius. The worst case (after AdvStyle,
-arXiv:2301.12643) has u = (r/‖r‖)·‖S‖·radius, its direction r learned by gradient ascent on L_arc(perturbed).
+their spread S over the G bio-batches. A view redraws them, β = μ + ε·u_μ and γ = σ + ε'·u_σ with one ε per bio-batch,
+and restyles, z̃ = γ·(z − μ)/σ + β. The random form (DSU, Li et al., ICLR 2022) has u = S·radius. The worst case (after
+AdvStyle, arXiv:2301.12643) has u = (r/‖r‖)·‖S‖·radius, its direction r learned by gradient ascent on L_arc(perturbed).
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ class StyleDraws:
             self._chunk = chunk
         normals = torch.from_numpy(self._normals[self._cell, offset]).to(self._device)
         coins = torch.from_numpy(self._coins[self._cell, offset]).to(self._device)
-        parts = normals.split(list(self._widths.values()), dim=-1)
-        return StyleDraw(dict(zip(self._widths, parts, strict=True)), dict(zip(self._widths, coins.unbind(1), strict=True)))
+        parts = torch.split(normals, list(self._widths.values()), dim=-1)
+        layers = tuple(self._widths)
+        return StyleDraw(dict(zip(layers, parts, strict=True)), dict(zip(layers, coins.unbind(1), strict=True)))
 
 
 def bio_batch_moments(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -117,7 +118,7 @@ class WorstCaseDirections:
         self._ascent_size = ascent_size
 
     def hook(self, draw: StyleDraw, leaves: dict[int, Tensor] | None = None) -> Hook:
-        """Restyle along the directions; where `leaves` is given, each direction used is put there to be differentiated."""
+        """Restyle along the directions; with `leaves`, each direction used is put there to be differentiated."""
 
         def hook(layer: int, z: Tensor) -> Tensor:
             if layer not in self.direction:

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from example_results import BATCHES, LAMBDAS, simulated_results
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dashboards.figures import heatmap, metric, probe, tradeoff
+from dashboards.figures.axis import strength_axis
+from dashboards.figures.style import spread
+from dashboards.records import checked
+from dashboards.rule import read_rule
+from dashboards.stages import stages
+
+PLATES = "held_out_plates"
+
+
+@pytest.fixture(scope="module")
+def curves(decision: dict[str, Any]) -> list[tradeoff.TradeOff]:
+    return [tradeoff.trade_off(curve) for curve in read_rule(decision).views[0].curves]
+
+
+def test_axis_puts_zero_left_of_a_break():
+    axis = strength_axis([0.0, 0.01, 0.1, 1.0, 100.0])
+    assert axis.place(100.0) == pytest.approx(2)
+    assert axis.place(0.01) == pytest.approx(-2)
+    assert axis.place(0.0) == axis.zero < axis.gap < axis.lowest == pytest.approx(-2)
+    assert axis.limits[0] < axis.zero
+    assert axis.limits[1] > 2
+    assert [label for _, label in axis.ticks] == ["0", "0.01", "0.1", "1", "10", "100"]
+
+
+@pytest.mark.parametrize("strengths", [[], [0.0], [0.0, 0.3], [0.7], [0.0, 0.21, 0.24], [0.0, 1e-6, 1e6]])
+def test_axis_of_few_or_many_strengths_has_distinct_ticks_in_range(strengths: list[float]):
+    axis = strength_axis(strengths)
+    places = [place for place, _ in axis.ticks]
+    assert places == sorted(set(places))
+    assert axis.limits[0] < places[0]
+    assert places[-1] <= axis.limits[1]
+    assert all(axis.limits[0] < axis.place(strength) < axis.limits[1] for strength in strengths)
+
+
+@given(st.lists(st.floats(0, 1), max_size=5))
+def test_labels_are_moved_apart_and_stay_inside(values: list[float]):
+    places = spread(values, 0.1, 0.0, 1.0)
+    ordered = sorted(places)
+    assert all(right - left >= 0.1 - 1e-9 for left, right in pairwise(ordered))
+    assert all(-1e-9 <= place <= 1 + 1e-9 for place in places)
+
+
+def test_labels_with_room_stay_where_they_are():
+    assert spread([0.9, 0.1, 0.5], 0.1, 0.0, 1.0) == [0.9, 0.1, 0.5]
+
+
+def test_trade_off_shows_the_numbers_of_the_decision(decision: dict[str, Any], curves: list[tradeoff.TradeOff]):
+    judged = read_rule(decision).views[0].curves[0]
+    document = next(item for item in decision["views"][PLATES]["margins"] if item["margin"] == curves[0].margin)
+    shown = {mean.strength: (mean.lower, mean.mean, mean.upper) for mean in curves[0].panels[0].means}
+    expected = {
+        level["strength"]: tuple(level["biological"][key] for key in ("lower", "mean", "upper"))
+        for level in document["levels"]
+        if level["biological"]
+    }
+    assert shown == expected
+    assert curves[0].panels[0].role == "biological"
+    assert len(curves[0].panels[1].dots) == 9 * 5
+    assert dict(curves[0].panels[0].controls)["label_shuffled"] == pytest.approx(0, abs=1e-9)
+    assert curves[0].loss_line == (0.1, pytest.approx(0.9 * document["estimate"]["peak"]))
+    assert curves[0].safe_up_to == document["estimate"]["safe_up_to"] == judged.safe_up_to
+
+
+def test_lost_runs_are_counted_and_their_level_has_no_mean(curves: list[tradeoff.TradeOff]):
+    lost = {strength: (count, recorded) for strength, count, recorded in curves[0].lost}
+    assert lost[100.0] == (5, 5)
+    assert lost[1.0] == (0, 5)
+    assert curves[0].unstable == 100.0
+    assert 100.0 not in [mean.strength for mean in curves[0].panels[0].means]
+
+
+def test_trade_off_chart_shades_what_is_safe_unsafe_and_not_swept(curves: list[tradeoff.TradeOff]):
+    numbers = curves[0]
+    assert numbers.safe_up_to is not None
+    assert numbers.unsafe_from is not None
+    axis = strength_axis(numbers.strengths)
+    spec = json.loads(tradeoff.draw_trade_off(numbers).to_json())
+    regions = {(s["x0"], s["x1"]) for s in spec["layout"]["shapes"] if s["type"] == "rect"}
+    ends = {end for region in regions for end in region}
+    assert axis.place(numbers.safe_up_to) in ends
+    assert axis.place(numbers.unsafe_from) in ends
+    assert max(ends) == pytest.approx(axis.limits[1])
+    words = " ".join(note["text"] for note in spec["layout"]["annotations"])
+    for label in (
+        "safe up to",
+        "unsafe from",
+        "below peak",
+        "raw features",
+        "label-shuffled",
+        "random",
+        "not swept",
+        "//",
+    ):
+        assert label in words
+
+
+def test_unjudged_curve_shows_plain_means_without_intervals(decide: Any):
+    table = simulated_results(views=[PLATES], margins=[0.3], lambdas=(0.0, 0.1, 1.0), seeds=2, sigma=0.05)
+    rule = read_rule(decide(table))
+    assert rule.state == "INSUFFICIENT_DATA"
+    numbers = tradeoff.trade_off(rule.views[0].curves[0])
+    for panel in numbers.panels:
+        for mean in panel.means:
+            assert mean.mean == pytest.approx(np.mean([d.value for d in panel.dots if d.strength == mean.strength]))
+            assert mean.lower is None
+            assert mean.upper is None
+    assert numbers.loss_line is None
+    tradeoff.draw_trade_off(numbers)
+    assert "Safe" not in tradeoff.describe_trade_off(numbers)
+
+
+def test_metric_curve_is_the_mean_over_seeds(results: pd.DataFrame):
+    frame = checked(results)
+    curve = metric.metric_curve(frame, view=PLATES, metric="activity_map", margins=(0.3, 0.0))
+    assert [margin for margin, _ in curve.lines] == [0.3, 0.0]
+    levels = {level.adversarial_weight: level for level in curve.lines[0][1]}
+    assert set(levels) == set(LAMBDAS) - {100.0}
+    chosen = results[
+        (results["metric"] == "activity_map")
+        & (results["view"] == PLATES)
+        & (results["margin"] == 0.3)
+        & (results["adversarial_weight"] == 1.0)
+    ]["value"]
+    assert levels[1.0].mean == pytest.approx(chosen.mean())
+    assert levels[1.0].sd == pytest.approx(chosen.std(ddof=1))
+    assert sorted(levels[1.0].seeds) == pytest.approx(sorted(chosen))
+    assert curve.raw_features == pytest.approx(0.05 + 0.7 * 0.7, abs=0.03)
+    assert curve.floor == pytest.approx(0.05)
+    assert curve.primary
+    metric.draw_metric(curve, strength_axis(LAMBDAS))
+
+
+def test_unmeasured_metric_has_a_reason_and_nothing_to_draw(results: pd.DataFrame):
+    curve = metric.metric_curve(checked(results), view=PLATES, metric="label_nmi", margins=(0.3, 0.0))
+    assert not curve.measured
+    assert curve.reason == "needs at least two wells a label"
+    assert "not measured" in metric.describe_metric(curve)
+
+
+def test_probe_before_and_after(results: pd.DataFrame):
+    wanted = [("raw features", None), ("no correction", 0.0), ("best", 1.0), ("lost", 100.0)]
+    found = probe.probe_comparison(checked(results), view=PLATES, margin=0.3, stages=wanted)
+    assert found.probes == ("batch_probe_linear", "batch_probe_nonlinear")
+    assert found.chance == pytest.approx(1 / BATCHES)
+    assert found.labels == ("raw features", "no correction", "best")  # nothing was measured at the largest λ
+    raw = results[
+        (results["metric"] == "batch_probe_linear")
+        & (results["view"] == PLATES)
+        & (results["adversarial_weight"] == 0)
+        & (results["margin"] == 0.3)
+    ]["raw"]
+    assert found.accuracy("no correction") == pytest.approx(raw.mean())
+    assert found.accuracy("lost") is None
+    assert found.accuracy("raw features") > found.accuracy("no correction") > found.accuracy("best")
+    spec = json.loads(probe.draw_probe(found).to_json())
+    assert any("chance 0.167" in note["text"] for note in spec["layout"]["annotations"])
+
+
+def test_stages_lead_from_raw_features_to_the_largest_measured_strength(decision: dict[str, Any]):
+    judged = read_rule(decision).views[0].curves[0]
+    found = stages(judged, tradeoff.trade_off(judged))
+    assert [stage.strength for stage in found][:2] == [None, 0.0]
+    assert found[2].strength == judged.recommended
+    assert found[2].label.startswith("recommended")
+    assert found[-1].strength == pytest.approx(31.622777)
+    assert found[0].biological == pytest.approx(dict(judged.controls)["raw"]["biological"])
+
+
+def test_heat_map_tells_lost_from_untrained(curves: list[tradeoff.TradeOff], decision: dict[str, Any]):
+    grid = heatmap.composite_grid(curves, role="technical", marked=(1.0, 0.3))
+    assert grid.margins == (0.0, 0.3)
+    assert grid.strengths == tuple(LAMBDAS)
+    at = grid.strengths.index(1.0)
+    level = next(item for item in decision["views"][PLATES]["margins"] if item["margin"] == 0.3)["levels"][at]
+    assert grid.means[1][at] == level["technical"]["mean"]
+    assert grid.means[1][-1] is None
+    assert grid.trained[1][-1]
+    assert grid.marked == (1.0, 0.3)
+    assert heatmap.composite_grid(curves, role="technical", marked=(7.0, 0.3)).marked is None
+    assert "2 trained strengths have no value" in heatmap.describe_grid(grid)
+    spec = json.loads(heatmap.draw_grid(grid).to_json())
+    assert [note["text"] for note in spec["layout"]["annotations"]].count("×") == 2
+
+
+def test_leading_curve_of_every_view_has_the_deciding_margin(decision: dict[str, Any]):
+    rule = read_rule(decision)
+    assert [view.view for view in rule.views] == [PLATES, "held_out_batches"]
+    assert {view.curves[0].margin for view in rule.views} == {rule.margin}
+    assert all(len(view.curves) == 2 for view in rule.views)

@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from example_results import simulated_provenance, simulated_results
+from hypothesis import given
+from hypothesis import strategies as st
+from plotly.offline import get_plotlyjs
+
+from dashboards.report import lead_and_rest, script_safe, write_report
+from trainers.errors import InputError
+
+PLATES = "held_out_plates"
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}&amp;"
+FEW = (0.0, 0.03, 0.1, 0.3, 1.0, 10.0, 100.0)
+LOW = (0.0, 0.0005, 0.001, 0.002, 0.1, 1.0, 10.0)
+
+
+class Document(HTMLParser):
+    """What a browser would see: elements, scripts by kind, text outside scripts and styles."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.text = ""
+        self._inside: str | None = None
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            self._inside = tag
+            if tag == "script":
+                self.scripts.append((dict(attrs), ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._inside:
+            self._inside = None
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            attrs, content = self.scripts[-1]
+            self.scripts[-1] = (attrs, content + data)
+        elif self._inside is None:
+            self.text += data
+
+    @property
+    def charts(self) -> dict[str, Any]:
+        return {attrs["data-chart"]: json.loads(content) for attrs, content in self.scripts if "data-chart" in attrs}
+
+
+def written(results: pd.DataFrame, decision: dict[str, Any], provenance: dict[str, Any], path: Path) -> str:
+    write_report(results, decision, provenance, path)
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def html(results: pd.DataFrame, decision: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> str:
+    return written(results, decision, simulated_provenance(), tmp_path_factory.mktemp("report") / "report.html")
+
+
+@pytest.fixture(scope="module")
+def document(html: str) -> Document:
+    return Document(html)
+
+
+def test_the_rule_comes_first_and_is_complete(document: Document, decision: dict[str, Any]):
+    text = " ".join(document.text.split())
+    lead, rest = lead_and_rest(decision["sentence"])
+    assert text.index(lead) < text.index(rest) < text.index("Trade-off curves")
+    assert "BRACKET ONLY" in text[: text.index(lead)]
+    assert f"certainty: {decision['rule']['certainty']}" in text[: text.index(lead)]
+    for view in decision["views"].values():
+        chosen = next(item for item in view["margins"] if item["margin"] == decision["views"][PLATES]["chosen_margin"])
+        assert all(" ".join(reason.split()) in text for reason in chosen["reasons"])
+
+
+def test_the_lead_names_biology_not_batch_removal_alone(decision: dict[str, Any]):
+    lead, rest = lead_and_rest(decision["sentence"])
+    assert lead.startswith("If")
+    assert "biology" in lead
+    assert f"{lead} {rest}" == decision["sentence"]
+    assert lead_and_rest("No rule: 2 seeds were run and 3 are needed.") == (
+        "No rule: 2 seeds were run and 3 are needed.",
+        "",
+    )
+
+
+def test_every_chart_has_a_place_a_text_alternative_and_data(document: Document):
+    places = {attrs["id"]: attrs for tag, attrs in document.elements if tag == "div" and attrs.get("class") == "chart"}
+    assert list(places) == list(document.charts)
+    # 2 views × (2 trade-offs + 6 measured metrics + 2 heat maps + 1 probe); label_nmi has no chart
+    assert len(places) == 2 * (2 + 6 + 2 + 1)
+    for attrs in places.values():
+        assert attrs["role"] == "img"
+        assert len(attrs["aria-label"] or "") > 20
+    assert "view0-tradeoff0" in places
+    identities = [attrs["id"] for _, attrs in document.elements if "id" in attrs]
+    assert len(identities) == len(set(identities))
+
+
+def test_lost_cells_and_unmeasured_metrics_are_shown_with_their_reasons(document: Document, results: pd.DataFrame):
+    text = " ".join(document.text.split())
+    cells = results.drop_duplicates("cell_id")
+    for status in ("failed", "collapsed", "oom"):
+        assert f"{(cells['status'] == status).sum()} {status}" in text
+        assert f"{status}: loss not finite at step 12" in text
+    assert "Not measured: needs at least two wells a label" in text
+    assert all(cell in text for cell in cells["cell_id"])
+
+
+def test_the_page_is_self_contained(html: str, document: Document):
+    assert html.count("Plotly, Inc.") == get_plotlyjs().count("Plotly, Inc.")
+    own = html.replace(get_plotlyjs(), "")
+    assert not re.search(r"(?:https?:)?//[a-z]", own)
+    assert not [tag for tag, _ in document.elements if tag in ("link", "img", "iframe") and tag != "link"]
+    assert [attrs["href"] for tag, attrs in document.elements if tag == "link"] == ["data:,"]
+    assert not [attrs for attrs, _ in document.scripts if "src" in attrs]
+
+
+def test_only_our_two_scripts_may_run(document: Document):
+    policy = next(a["content"] for tag, a in document.elements if a.get("http-equiv") == "Content-Security-Policy")
+    running = [content for attrs, content in document.scripts if attrs.get("type") != "application/json"]
+    assert len(running) == 2
+    for content in running:
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in (policy or "")
+    assert "default-src 'none'" in (policy or "")
+    assert "unsafe-eval" not in (policy or "")
+
+
+def test_same_inputs_give_the_same_bytes(
+    html: str, results: pd.DataFrame, decision: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    shuffled = results.sample(frac=1.0, random_state=1)
+    read_back = json.loads(json.dumps(decision))
+    again = written(shuffled, read_back, simulated_provenance(), tmp_path / "elsewhere.html")
+    assert again == html
+
+
+def test_nothing_of_today_or_of_this_machine_is_written(html: str, tmp_path: Path):
+    own = html.replace(get_plotlyjs(), "")
+    assert re.findall(r"20\d\d-\d\d-\d\d[^<]*", own) == ["2026-01-02T03:04:05Z"]
+    assert str(Path.home()) + "/" not in own
+    assert str(tmp_path.parent) not in own
+
+
+def test_hostile_names_stay_text(decide: Any, tmp_path: Path):
+    table = simulated_results(views=[PLATES], margins=[0.3], lambdas=FEW, seeds=3)
+    table["metric"] = table["metric"].replace({"retrieval_map": EVIL, "batch_probe_nonlinear": f"batch_probe{EVIL}"})
+    table["trainer"] = table["trainer"].replace({"control:random": f"control:{EVIL}"})
+    table.loc[(table["adversarial_weight"] == 0.1) & (table["seed"] == 0), ["status", "value", "reason"]] = [
+        "failed",
+        np.nan,
+        EVIL,
+    ]
+    decision = decide(table, min_seeds=2)
+    decision["notes"] = [f"the two views disagree: {EVIL}"]
+    provenance = {
+        **simulated_provenance(),
+        "name": EVIL,
+        "config": EVIL,
+        "commands": [EVIL],
+        "warnings": [EVIL],
+        "versions": {EVIL: EVIL},
+        "screen": {EVIL: EVIL},
+        "metrics": {EVIL: {"title": EVIL, "direction": EVIL}},
+    }
+    document = Document(written(table, decision, provenance, tmp_path / "report.html"))
+    assert not [attrs for _, attrs in document.elements if "onerror" in attrs]
+    assert not [tag for tag, _ in document.elements if tag == "img"]
+    running = [content for attrs, content in document.scripts if attrs.get("type") != "application/json"]
+    assert len(running) == 2
+    assert "49" not in document.text[: document.text.index("Trade-off curves")].split()
+    assert document.text.count(EVIL) >= 8
+    for spec in document.charts.values():
+        words = json.dumps([spec["layout"].get("annotations"), [trace.get("name") for trace in spec["data"]]])
+        assert "<script" not in words  # Plotly reads tags in labels: they reach it escaped
+    assert any("&lt;script&gt;" in json.dumps(spec) for spec in document.charts.values())
+
+
+@given(st.recursive(st.text() | st.floats(allow_nan=False) | st.none(), lambda inner: st.lists(inner, max_size=3)))
+def test_json_in_a_script_element_keeps_its_value_and_cannot_end_it(value: Any):
+    safe = script_safe(json.dumps(value, ensure_ascii=False))
+    assert "<" not in safe
+    assert json.loads(safe) == value
+
+
+def test_single_view_and_margin_needs_no_heat_map(decide: Any, tmp_path: Path):
+    table = simulated_results(views=[PLATES], margins=[0.3], lambdas=FEW, seeds=3)
+    document = Document(written(table, decide(table), {}, tmp_path / "report.html"))
+    assert not [chart for chart in document.charts if "heat" in chart]
+    assert "One margin only" in document.text
+    assert "unnamed sweep" in document.text
+    assert len(document.charts) == 1 + 7 + 1
+
+
+@pytest.mark.parametrize(
+    ("state", "arguments"),
+    [
+        ("INSUFFICIENT_DATA", {"lambdas": (0.0, 0.1, 1.0), "seeds": 2}),
+        ("INSUFFICIENT_DATA", {"lambdas": (0.1,), "seeds": 1}),
+        ("INSUFFICIENT_DATA", {"lambdas": (0.0,), "seeds": 3}),
+        ("INCONCLUSIVE", {"lambdas": LOW, "seeds": 3, "sigma": 0.2, "drop": 0.0}),
+        ("NOT_REACHED", {"lambdas": FEW, "seeds": 5, "sigma": 0.003, "drop": 0.0}),
+        ("BELOW_RANGE", {"lambdas": FEW, "seeds": 5, "sigma": 0.005, "drop": 0.6, "drop_at": -2.3}),
+        ("UNSTABLE", {"lambdas": FEW, "seeds": 3, "lost": {(w, s): "failed" for w in FEW for s in range(3)}}),
+    ],
+)
+def test_every_outcome_is_drawn_and_said_as_prominently(
+    state: str, arguments: dict[str, Any], decide: Any, tmp_path: Path
+):
+    table = simulated_results(views=[PLATES], margins=[0.3], **arguments)
+    decision = decide(table)
+    assert decision["rule"]["state"] == state
+    document = Document(written(table, decision, simulated_provenance(), tmp_path / "report.html"))
+    text = " ".join(document.text.split())
+    assert state.replace("_", " ") in text
+    lead, _ = lead_and_rest(decision["sentence"])
+    assert " ".join(lead.split()) in text[: text.index("Trade-off curves")]
+    assert "view0-tradeoff0" in document.charts
+
+
+def test_an_unreadable_table_still_gives_a_report(decide: Any, tmp_path: Path):
+    table = simulated_results(views=[PLATES], margins=[0.3], lambdas=FEW, seeds=3)
+    table.loc[0, "status"] = "lost"
+    decision = decide(table)
+    assert decision["rule"]["state"] == "INVALID_INPUT"
+    document = Document(written(table, decision, {}, tmp_path / "report.html"))
+    assert "unknown status" in document.text
+    assert "No trade-off curve could be read" in document.text
+    assert "view0-biological0" in document.charts
+
+
+def test_views_that_disagree_are_announced(decide: Any, tmp_path: Path):
+    table = simulated_results(margins=[0.3], lambdas=FEW, seeds=5, sigma=0.005)
+    away = table["view"] == "held_out_batches"
+    gone = away & (table["role"] == "biological") & (table["adversarial_weight"] >= 0.1)
+    table.loc[gone, "value"] = table["floor"] + 0.3 * (table["value"] - table["floor"])
+    decision = decide(table)
+    assert decision["notes"]
+    text = " ".join(Document(written(table, decision, {}, tmp_path / "report.html")).text.split())
+    assert text.index("The views disagree.") < text.index("Trade-off curves")
+
+
+def test_another_schema_is_refused_and_the_old_report_kept(
+    decision: dict[str, Any], results: pd.DataFrame, tmp_path: Path
+):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    with pytest.raises(InputError, match="overcorrection-rule/2"):
+        write_report(results, {**decision, "schema": "overcorrection-rule/2"}, {}, path)
+    assert path.read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_failed_write_leaves_nothing_behind(decide: Any, tmp_path: Path):
+    table = simulated_results(views=[PLATES], margins=[0.3], lambdas=(0.0,), seeds=1)
+    target = tmp_path / "report.html"
+    target.mkdir()
+    with pytest.raises(OSError, match=r"report\.html"):
+        write_report(table, decide(table), {}, target)
+    assert [item.name for item in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_charts_come_in_reading_order(document: Document):
+    kinds = [re.sub(r"view\d-", "", chart).rstrip("0123456789") for chart in document.charts]
+    order = {"tradeoff": 0, "technical": 1, "biological": 1, "heat-biological": 2, "heat-technical": 2, "probe": 3}
+    assert [order[kind] for kind in kinds] == sorted(order[kind] for kind in kinds)

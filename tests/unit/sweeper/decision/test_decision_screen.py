@@ -1,0 +1,75 @@
+"""The collapse screen and the counts it leaves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from decision_curves import SHAPES, STRENGTHS, exact_curve, sample, tidy
+
+from sweeper.decision import DecisionSettings
+from sweeper.decision.curve import build_curve
+from sweeper.decision.screen import screen
+from sweeper.decision.table import prepare, select
+
+SETTINGS = DecisionSettings(deciding_view="held_out_plates")
+WHICH = {"view": "held_out_plates", "margin": 0.3}
+
+
+def screened(table):
+    curve = build_curve(select(prepare(table), **WHICH), SETTINGS)
+    return screen(curve, SETTINGS)
+
+
+def spoil(table, strength, seed, status="collapsed"):
+    hit = (table["adversarial_weight"] == STRENGTHS[strength]) & (table["seed"] == seed)
+    table.loc[hit, "status"] = status
+    table.loc[hit, "value"] = np.nan
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_normal_noise_is_left_alone(seeds):
+    curve = build_curve(select(prepare(tidy(*exact_curve("flat", seeds=seeds))), **WHICH), SETTINGS)
+    rng = np.random.default_rng(8)
+    drawn = [replace(curve, biological=sample(SHAPES["umbrella"], rng, seeds=seeds)) for _ in range(200)]
+    flagged = sum(int(screen(item, SETTINGS).lost.sum()) for item in drawn)
+    assert flagged <= 0.002 * 200 * len(STRENGTHS) * seeds
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_a_run_far_below_its_level_is_collapsed_though_its_seed_is_low_everywhere(seeds):
+    rng = np.random.default_rng(9)
+    biology = sample(SHAPES["plateau_drop"], rng, seeds=seeds)
+    biology[:, 0] -= 0.4  # a poor seed is not a collapse
+    biology[4, 1] -= 0.3
+    result = screened(tidy(biology, sample(SHAPES["flat"], rng, seeds=seeds)))
+    assert np.argwhere(result.status == "screened").tolist() == [[4, 1]]
+    assert result.rates[4] == pytest.approx(1 / seeds)
+    assert result.complete().tolist() == [seed != 1 for seed in range(seeds)]
+
+
+def test_a_level_is_dropped_above_the_tolerated_rate_only():
+    table = tidy(*exact_curve("plateau_drop", seeds=5))
+    spoil(table, 11, 0)
+    assert screened(table).kept.all()
+    spoil(table, 11, 1, "oom")
+    result = screened(table)
+    assert result.rates[11] == pytest.approx(0.4)
+    assert np.flatnonzero(~result.kept).tolist() == [11]
+    assert result.lambda_unstable == pytest.approx(STRENGTHS[11])
+    assert result.complete().all()  # the dropped level asks nothing of the seeds
+
+
+def test_without_noise_nothing_is_screened():
+    rng = np.random.default_rng(10)
+    constant = np.full((len(STRENGTHS), 3), 0.5)
+    assert not screened(tidy(constant, sample(SHAPES["flat"], rng, seeds=3))).lost.any()
+
+
+def test_all_lost():
+    table = tidy(*exact_curve("flat"))
+    table["status"], table["value"] = "failed", np.nan
+    result = screened(table)
+    assert not result.kept.any()
+    assert result.lambda_unstable == 0.0
