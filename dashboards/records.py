@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from sweeper.decision.table import canonical
 from sweeper.results import COLUMNS
 from trainers.errors import InputError
 
@@ -29,8 +28,8 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
     frame = results.loc[:, list(COLUMNS)].copy()
     for column in _NUMBERS:
         frame[column] = pd.to_numeric(frame[column]).astype("float64")
-    for column in ("adversarial_weight", "margin"):  # spelled as in the decision, so that its strengths are found here
-        frame[column] = frame[column].map(canonical, na_action="ignore")
+    for column in ("adversarial_weight", "margin"):
+        frame[column] = frame[column].map(_as_in_decision, na_action="ignore")
     frame["primary"] = frame["primary"].astype("boolean").fillna(value=False).astype(bool)
     return frame.sort_values(_ORDER, kind="stable", na_position="first", ignore_index=True)
 
@@ -91,6 +90,11 @@ def missing_reason(frame: pd.DataFrame, metric: str) -> str:
     if len(rows) and not (rows["status"] == "ok").any():
         return "no cell finished"
     return _joined(rows.loc[(rows["status"] == "ok") & rows["value"].isna(), "reason"])
+
+
+def _as_in_decision(strength: float) -> float:
+    """Numbers in the decision document have 12 significant digits; its strengths must be found in the table."""
+    return float(f"{strength:.12g}")
 
 
 def _joined(reasons: Iterable[object]) -> str:

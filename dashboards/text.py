@@ -38,7 +38,8 @@ def fixed(value: float | None, decimals: int = 2) -> str:
     """`value` with a fixed number of decimals, so that a column of scores lines up; "–" when absent or not finite."""
     if value is None or not math.isfinite(value):
         return MISSING
-    return f"{value:.{decimals}f}".replace("-", "−")
+    written = f"{value:.{decimals}f}"
+    return written.replace("-", "−" if float(written) else "")  # what rounds to zero has no sign
 
 
 def percent(value: float | None) -> str:

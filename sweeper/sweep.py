@@ -350,7 +350,6 @@ def report_provenance(store: Store) -> dict[str, Any]:
     import yaml
 
     description = store.description()
-    statuses = pd.Series([record["status"] for record in all_records(store)], dtype="object").value_counts()
     return {
         "name": description["name"],
         "sweep_id": description["sweep_id"],
@@ -358,7 +357,7 @@ def report_provenance(store: Store) -> dict[str, Any]:
         "versions": description["versions"],
         "screen": description["screen"],
         "warnings": description["warnings"],
-        "cells": {str(status): int(count) for status, count in sorted(statuses.items())},
+        "metrics": {metric.name: {"title": metric.title, "direction": metric.direction} for metric in REGISTRY.values()},
         "commands": [" ".join(description["command"]), f"sweeper report {store.folder.name}"],
         "config": yaml.safe_dump(json.loads(json.dumps(description["config"])), sort_keys=False, allow_unicode=True),
     }

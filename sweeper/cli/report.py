@@ -16,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    from sweeper.cli.outputs import print_summary, write_outputs
+    from sweeper.cli.outputs import print_outputs, write_outputs
     from sweeper.store import Store
 
     store = Store(options.folder.absolute())
-    print_summary(store, write_outputs(store))
+    print_outputs(store, *write_outputs(store))
     return 0

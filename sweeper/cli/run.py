@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
 
 def sweep(config: SweepConfig, *, retry_failed: bool = False) -> int:
     """Everything from a configuration to its report."""
-    from sweeper.cli.outputs import print_summary, write_outputs
+    from sweeper.cli.outputs import print_outputs, write_outputs
     from sweeper.mirroring import SweepMirror
     from sweeper.sweep import command_line, prepare, raise_if_nothing_trained, run_sweep
 
@@ -47,18 +47,18 @@ def sweep(config: SweepConfig, *, retry_failed: bool = False) -> int:
             mirror.tell(event.new)
 
     status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
-    decision = None
+    outputs = None
     try:
         run_sweep(prepared, command=command_line(), retry_failed=retry_failed, tell=tell)
-        decision = write_outputs(prepared.store)
+        outputs = write_outputs(prepared.store)
         status = "FINISHED"
     except Exception:
         status = "FAILED"
         raise
     finally:
         if mirror is not None:
-            mirror.finish(decision, status=status)
-    print_summary(prepared.store, decision)
+            mirror.finish(None if outputs is None else outputs[1], status=status)
+    print_outputs(prepared.store, *outputs)
     if mirror is not None:
         print(f"MLflow:   {mirror.mirror.ui_command}")
     raise_if_nothing_trained(prepared.store)

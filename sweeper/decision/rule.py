@@ -26,6 +26,7 @@ CERTAINTIES = ("high", "moderate", "low", "very low")
 DOWNGRADES: Mapping[str, str] = MappingProxyType(
     {
         "risk_of_bias:no_sham_arm": "no sham arm, so training damage is not told apart from over-correction",
+        "risk_of_bias:training_classes": "biology measured on perturbations that were trained on",
         "risk_of_bias:adaptive_points": "strengths chosen adaptively",
         "inconsistency:primary_metrics": "the biological metrics disagree about where loss begins",
         "indirectness:one_screen": "one screen",
@@ -58,8 +59,9 @@ def rule(decision: Decision, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """The rule of one curve; the numbers are those of `decision`.
 
     Args:
-        provenance: `dataset_hash` and `trainer` become conditions of the rule; `adaptive` (bool) and `design_djs` (the
-            label × batch confounding index, 0 to 1) are graded. All optional; other keys are not used here.
+        provenance: `dataset_hash` and `trainer` become conditions of the rule; `adaptive` (bool),
+            `held_out_perturbations` (share of perturbations) and `design_djs` (the label × batch confounding index, 0
+            to 1) are graded. All optional; other keys are not used here.
     """
     estimate = decision.estimate
     lowered = downgrades(decision, provenance)
@@ -117,6 +119,8 @@ def downgrades(decision: Decision, provenance: Mapping[str, Any]) -> list[str]:
     """Keys of `DOWNGRADES` that apply and can be known; no sham arm and one screen always do in this form."""
     estimate = decision.estimate
     found = ["risk_of_bias:no_sham_arm"]
+    if provenance.get("held_out_perturbations", 1) == 0:
+        found.append("risk_of_bias:training_classes")
     if provenance.get("adaptive"):
         found.append("risk_of_bias:adaptive_points")
     if estimate is not None and (early_metrics(decision) or _apart(estimate)):

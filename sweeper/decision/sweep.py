@@ -41,8 +41,7 @@ def decide_sweep(results: pd.DataFrame, *, settings: DecisionSettings, provenanc
 
     Args:
         results: tidy table of the whole sweep, any row order.
-        provenance: copied into the document; `dataset_hash`, `trainer`, `adaptive` and `design_djs` are read (see
-            `rule`). With `trainer` given, other trainers' rows are set aside.
+        provenance: copied into the document; some keys are read (see `rule`). With `trainer` given, other trainers' rows are set aside.
 
     Returns:
         The document described by `rule.schema.json`: finite numbers, null where there is none, equal for equal records.
@@ -116,7 +115,7 @@ def _disagreements(deciding: Decision, decided: Mapping[str, list[Decision]]) ->
 
 
 def _clash(safe: Decision, other: Decision) -> str | None:
-    """How `safe`'s advice fails in the `other` view: a loss within its safe range, or no overlap of the windows."""
+    """How `safe`'s advice fails in the `other` view: a loss within its safe range, or nothing safe at its strength."""
     ours, theirs = safe.estimate, other.estimate
     if ours is None or theirs is None or ours.safe_up_to is None:
         return None
@@ -125,12 +124,7 @@ def _clash(safe: Decision, other: Decision) -> str | None:
             f"{safe.view} is safe up to {strength_text(ours.safe_up_to)}, but in {other.view} a loss is established at "
             f"{strength_text(theirs.unsafe_from)}"
         )
-    if ours.recommended is None:
-        return None
-    if theirs.safe_up_to is None or theirs.safe_up_to < ours.recommended:
+    if ours.recommended is not None and (theirs.safe_up_to is None or theirs.safe_up_to < ours.recommended):
         bound = "nowhere" if theirs.safe_up_to is None else f"only up to {strength_text(theirs.safe_up_to)}"
         return f"{safe.view} suggests {strength_text(ours.recommended)}, but {other.view} is shown safe {bound}"
-    if theirs.recommended is not None and theirs.recommended > ours.safe_up_to:
-        need = f"{other.view} suggests {strength_text(theirs.recommended)}"
-        return f"{need}, but {safe.view} is shown safe only up to {strength_text(ours.safe_up_to)}"
     return None

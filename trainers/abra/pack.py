@@ -2,9 +2,9 @@
 
 A cell's result does not depend on its companions: the loss is a sum over cells, the optimiser is elementwise, gradients
 are clipped by the cell's own norm, every draw comes from the cell's own seed, and matrix products are batched, not
-merged. Measured on CPU (x86-64, one and two threads, 60 steps): the embeddings of a cell trained alone, in packs of 2, 5,
-12 and 24, and in any order are bit-identical. A platform whose batched matrix product chooses its kernel by the number
-of matrices may differ in the last bits, which training amplifies; the tests allow 1e-4.
+merged. Measured on CPU (x86-64, one and two threads, 60 steps): the embeddings of a cell trained alone, in packs of
+2, 5, 12 and 24, and in any order are bit-identical. A platform whose batched matrix product chooses its kernel by the
+number of matrices may differ in the last bits, which training amplifies; the tests allow 1e-4.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class AbraSettings(BaseModel):
         description="Alignment of the clean and the perturbed view: symmetric_kl between margin-free class posteriors; "
         "mmd or coral between embeddings. Without a perturbed view (statistics = none) there is nothing to align.",
     )
-    alignment_weight: float = Field(default=1.0, ge=0.0, description="w_align; applies wherever λ > 0, unscaled by λ.")
+    alignment_weight: float = Field(default=0.1, ge=0.0, description="w_align; applies wherever λ > 0, unscaled by λ.")
 
     strength_schedule: Literal["constant", "ganin"] = Field(
         default="constant",

@@ -109,3 +109,8 @@ def test_primary_metrics_come_first():
     frame = records.checked(simulated_results(seeds=1, lambdas=(0.0,)))
     assert records.metric_names(frame, "technical") == ["batch_mixing", "batch_probe_linear", "batch_probe_nonlinear"]
     assert records.metric_names(frame, "biological")[-1] == "label_nmi"
+
+
+def test_strengths_are_spelled_as_in_the_decision():
+    table = simulated_results(seeds=1, lambdas=(0.0, 0.1 + 0.2, 10**-1.5), margins=(0.3,))
+    assert set(records.trained(records.checked(table))["adversarial_weight"]) == {0.0, 0.3, 0.0316227766017}

@@ -61,6 +61,10 @@ def test_numbers_have_sensible_digits(value: float | None, written: str):
     assert text.number(value) == written
 
 
+def test_fixed_decimals_line_up_and_zero_has_no_sign():
+    assert [text.fixed(value) for value in (-0.001, 0.5, -0.126, None)] == ["0.00", "0.50", "−0.13", "–"]
+
+
 def test_shares_are_never_rounded_to_all_or_nothing():
     assert [text.percent(share) for share in (0.0, 0.001, 0.1, 0.999, 1.0, None)] == [
         "0 %",

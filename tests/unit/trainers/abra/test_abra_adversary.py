@@ -80,10 +80,15 @@ def test_adjustment_is_the_expectation_over_permuted_bio_batches() -> None:
 
 
 def test_descending_r2_removes_the_batch() -> None:
-    z = embeddings(1, 16, effect=1.0, seed=5).requires_grad_()
-    before = ridge_r2(z, groups=GROUPS, penalty=1.0)
-    stepped = z - 0.5 * torch.autograd.grad(before.sum(), z)[0]
-    assert ridge_r2(stepped, groups=GROUPS, penalty=1.0).item() < before.item() - 0.01
+    z = embeddings(1, 16, effect=1.0, seed=5)
+    values = []
+    for _ in range(40):
+        z = z.detach().requires_grad_()
+        value = ridge_r2(z, groups=GROUPS, penalty=1.0)
+        values.append(value.item())
+        z = z - 5.0 * torch.autograd.grad(value.sum(), z)[0]
+    assert values[0] > 0.2
+    assert values[-1] < 0.05
 
 
 def test_a_collapsed_or_broken_cell_stays_alone() -> None:
@@ -138,8 +143,8 @@ def test_an_encoder_step_raises_the_loss_of_a_fixed_critic(reversed_gradient: bo
     else:
         objective = confusion
     gradient = torch.autograd.grad(objective.sum(), z)[0]
-    after, _ = critic.losses((z - 0.3 * gradient).detach(), truth(1))
-    assert after.item() > before.item() + 0.01
+    after, _ = critic.losses((z - 0.5 * gradient / gradient.norm()).detach(), truth(1))
+    assert after.item() > before.item() + 0.02
 
 
 def test_confusion_is_least_where_the_critic_is_uniform_over_present_bio_batches() -> None:
