@@ -357,7 +357,9 @@ def report_provenance(store: Store) -> dict[str, Any]:
         "versions": description["versions"],
         "screen": description["screen"],
         "warnings": description["warnings"],
-        "metrics": {metric.name: {"title": metric.title, "direction": metric.direction} for metric in REGISTRY.values()},
+        "metrics": {
+            metric.name: {"title": metric.title, "direction": metric.direction} for metric in REGISTRY.values()
+        },
         "commands": [" ".join(description["command"]), f"sweeper report {store.folder.name}"],
         "config": yaml.safe_dump(json.loads(json.dumps(description["config"])), sort_keys=False, allow_unicode=True),
     }

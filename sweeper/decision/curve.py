@@ -25,8 +25,8 @@ class MetricUse:
     """A metric of a composite and its anchors.
 
     Attributes:
-        floor: value at chance. Biological: the measured mean of the label-shuffled control where the table has it;
-            otherwise, and for every technical metric (shuffling labels does not say how bad batch can be), as stated.
+        floor: value at chance, as stated; for a biological metric the measured mean of the label-shuffled control where
+            that is higher. (Shuffling labels does not say how bad batch can be.)
         floor_source: "label_shuffled" or "stated".
         ceiling: best value on this data, as stated in the table.
     """
@@ -159,12 +159,15 @@ def _anchor(name: str, role: str, ok: pd.DataFrame, controls: pd.DataFrame) -> M
         return ""
     stated, ceiling = ok["floor"].mean(), ok["ceiling"].mean()
     measured = _mean_over_seeds(controls, LABEL_SHUFFLED, name) if role == "biological" else None
-    floor = float(stated) if measured is None else measured
+    # Shuffled labels on an embedding that still holds the batch can lie below chance (replicates in other batches are
+    # then farther than anything on the own plate). A floor below chance would make every loss look smaller.
+    from_control = measured is not None and not measured < stated
+    floor = float(measured if from_control and measured is not None else stated)
     if not (np.isfinite(floor) and np.isfinite(ceiling)):
         return "its floor or ceiling is not stated"
     if floor >= ceiling:
         return f"its floor {floor:.3g} is not below its ceiling {ceiling:.3g}"
-    return MetricUse(name, role, floor, "stated" if measured is None else "label_shuffled", float(ceiling))
+    return MetricUse(name, role, floor, "label_shuffled" if from_control else "stated", float(ceiling))
 
 
 def _mean_over_seeds(controls: pd.DataFrame, control: str, metric: str) -> float | None:

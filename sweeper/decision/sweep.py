@@ -41,7 +41,8 @@ def decide_sweep(results: pd.DataFrame, *, settings: DecisionSettings, provenanc
 
     Args:
         results: tidy table of the whole sweep, any row order.
-        provenance: copied into the document; some keys are read (see `rule`). With `trainer` given, other trainers' rows are set aside.
+        provenance: copied into the document; some keys are read (see `rule`). With `trainer` given, other trainers'
+            rows are set aside.
 
     Returns:
         The document described by `rule.schema.json`: finite numbers, null where there is none, equal for equal records.

@@ -80,7 +80,7 @@ class AbraSettings(BaseModel):
     )
     critic_width: int = Field(default=64, ge=1, description="mlp: hidden width of the critic.")
     critic_learning_rate: float = Field(
-        default=1e-3, gt=0.0, description="mlp: Adam step size of the critic (constant)."
+        default=3e-3, gt=0.0, description="mlp: Adam step size of the critic (constant)."
     )
 
     alignment: Literal["none", "symmetric_kl", "mmd", "coral"] = Field(

@@ -150,3 +150,14 @@ def test_the_order_of_the_rows_does_not_matter():
     rows = pd.DataFrame(base())
     one, other = built(rows), built(rows.sample(frac=1, random_state=3))
     np.testing.assert_array_equal(one.biological, other.biological)
+
+
+def test_a_control_below_chance_never_lowers_the_floor():
+    """Shuffled labels on raw features with strong batches score below chance; taking that as 0 would hide losses."""
+    below = [
+        row(np.nan, seed, "a", -0.5, floor=0.1, trainer="control:label_shuffled", margin=np.nan, split="v/0")
+        for seed in (0, 1)
+    ]
+    curve = built(base() + below)
+    use = {metric.name: metric for metric in curve.metrics}["a"]
+    assert (use.floor, use.floor_source) == (pytest.approx(0.1), "stated")
