@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,11 +25,14 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # `uv run` would make Ray ship the working directory to every worker; the same installation is on all nodes.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-# Without it Ray sets CUDA_VISIBLE_DEVICES="" in workers that were granted no GPU only after a warning at every start.
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+# Without a GPU grant Ray 2.60 leaves CUDA_VISIBLE_DEVICES alone from now on; saying so keeps it from warning.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 MAX_TEMP_DIR = 45
 """Ray's socket path fails above this many characters of temp dir."""
+PROBE_SECONDS = 5.0
+"""How long a cluster's head may take to accept a connection."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +93,37 @@ def _preflight(folder: Path) -> None:
             path.unlink()
 
 
+def _check_address(address: str) -> None:
+    """Refuse an address Ray would wait minutes for. Raises `InputError`."""
+    if address.startswith("ray://"):
+        raise InputError(
+            f"RAY_ADDRESS={address}: Ray Client is not supported; run the same command on the cluster, "
+            "e.g. `ray job submit -- sweeper run …`, or give host:6379"
+        )
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        return  # "auto" and "local" are Ray's own words
+    try:
+        socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"RAY_ADDRESS={address}: nothing answers there ({error}); give host:port of a Ray head"
+        ) from None
+
+
+def _own_token() -> None:
+    """Token authentication for a Ray of our own: its ports listen on every interface, the token is what guards them.
+
+    Ray would otherwise write a world-readable token file into the home folder. Must come before Ray is imported.
+    """
+    if len(temporary := os.environ.get("RAY_TMPDIR", "")) > MAX_TEMP_DIR:
+        raise InputError(
+            f"RAY_TMPDIR={temporary}: longer than {MAX_TEMP_DIR} characters, Ray's sockets would fail there"
+        )
+    if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
 class Executor:
     """A connection to Ray for the length of a `with` block."""
 
@@ -97,25 +133,27 @@ class Executor:
         self._connected_here = False
 
     def __enter__(self) -> Executor:
+        address = os.environ.get("RAY_ADDRESS", "")
+        if address:
+            _check_address(address)
+        else:
+            _own_token()
         import ray
 
-        address = os.environ.get("RAY_ADDRESS")
-        if address and address.startswith("ray://"):
-            raise InputError(
-                f"RAY_ADDRESS={address}: Ray Client is not supported; run the same command on the cluster, "
-                "e.g. `ray job submit -- sweeper run …`, or give host:6379"
-            )
-        temporary = os.environ.get("RAY_TMPDIR", "")
-        if len(temporary) > MAX_TEMP_DIR:
-            raise InputError(
-                f"RAY_TMPDIR={temporary}: longer than {MAX_TEMP_DIR} characters, Ray's sockets would fail there"
-            )
         if not ray.is_initialized():
+            quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
             try:
-                ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=None if address else False)
-            except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+                if address:
+                    ray.init(**quiet)
+                else:
+                    # "local", not None: None would join whatever cluster was last started on this machine.
+                    ray.init(address="local", include_dashboard=False, **quiet)
+            except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
                 first = str(error).strip().splitlines()[0]
-                raise InputError(f"RAY_ADDRESS={address or '(local)'}: cannot connect to Ray: {first}") from None
+                raise InputError(
+                    f"RAY_ADDRESS={address or '(local)'}: cannot connect to Ray: {first}; a cluster with token "
+                    "authentication needs RAY_AUTH_MODE=token and its RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
+                ) from None
             self._connected_here = True
         _preflight(self._folder)
         return self
@@ -156,7 +194,7 @@ class Executor:
     ) -> list[PackFailure]:
         """Run each (pack, its file) as one trial. Returns the packs that could not be finished.
 
-        A fresh actor a trial (`reuse_actors` False) pays for its imports every time; it is there to be measured against.
+        A fresh actor a trial (`reuse_actors` False) pays for its imports every time; it is for comparison only.
 
         `on_pack` is called in this process when a pack ended and its finished cells are in the store.
         """

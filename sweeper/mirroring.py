@@ -37,6 +37,8 @@ def mirrored_cell(store: Store, cell_id: str, shared_tags: Mapping[str, str]) ->
         metrics={key: value for key, value in metrics.items() if math.isfinite(value)},
         curve=store.curve(cell_id),
         artefacts=(store.cells_folder / cell_id / "record.json",),
+        started=record["ended"] - sum(record["seconds"].values()),
+        ended=record["ended"],
         tags={**shared_tags, **({"sweeper.reason": record["reason"]} if record["reason"] else {})},
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -85,6 +86,7 @@ def cell_record(
         "reason": reason,
         "metrics": list(metrics),
         "seconds": {key: round(value, 4) for key, value in seconds.items()},
+        "ended": round(time.time(), 3),
         "pack_cells": pack_cells,
     }
 

@@ -9,4 +9,4 @@
 
 
 class InputError(Exception):
-    """Input that a user can mend. The message is one line: what is wrong, where (file, key, row), what would be right."""
+    """Input that a user can mend; one line: what is wrong, where (file, key, row), what would be right."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from sweeper.config import SweepConfig
     from sweeper.sweep import Event
 
+MEANINGFUL = 0.05
+"""Share of the work after which a time left is told: before it, the start-up would dominate."""
 QUIET_SECONDS = 10.0
 """Without a terminal, progress is printed at most this often."""
 
@@ -78,7 +80,7 @@ class ProgressLine:
             done = event.cells_done == event.cells
             worked = event.cells_done - self._at_start + 0.7 * event.training  # scoring comes after training
             text = f"{event.cells_done}/{event.cells} cells, {event.training:.0f} in training, {duration(elapsed)}"
-            if worked > 0 and not done:
+            if worked > MEANINGFUL * (event.cells - self._at_start) and not done:
                 left = max(0.0, event.cells - self._at_start - worked)
                 text += f", about {duration(elapsed / worked * left)} left"
             if self._terminal:

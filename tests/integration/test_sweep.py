@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import time
-from typing import Any
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -34,7 +34,6 @@ def stamps(folder: Path) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in (folder / "cells").glob("*/record.json")}
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_run_resume_extend_and_rebuild(config_file: Path, sweeper: Any, tmp_path: Path) -> None:
     folder = tmp_path / "runs/small"
     planned = sweeper("plan", config_file)
@@ -83,7 +82,6 @@ def test_run_resume_extend_and_rebuild(config_file: Path, sweeper: Any, tmp_path
     assert len(other.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_kill_in_mid_sweep_then_the_same_command(config_file: Path, sweeper: Any, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     small_packs = ("--set", "executor.pack_size=4")
