@@ -256,6 +256,19 @@ def test_the_ridge_critic_removes_the_batch_and_the_classes_stay(simulated: Any,
     assert told[1] < told[0] - 0.08
 
 
+@pytest.mark.parametrize("critic_steps", [0, 3])
+def test_a_trained_critic_tells_the_batch_unless_the_encoder_works_against_it(
+    simulated: Any, short: AbraSettings, critic_steps: int
+) -> None:
+    settings = settings_of(
+        short, steps=200, groups=6, critic="mlp", critic_steps=critic_steps, critic_learning_rate=0.01
+    )
+    pack = trained(simulated.pack([simulated.cell(1e-6, 0.2), simulated.cell(0.5, 0.2)], settings))
+    idle, opposed = (pack.history(index)[-1]["batch"] for index in (0, 1))
+    assert idle < math.log(6) - 0.5
+    assert opposed > idle + 0.2
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
