@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from sweeper.decision.noise import Draws, Noise, ratio
 
@@ -57,7 +57,7 @@ def drawdown_bracket(
     excess, error, degrees = _contrasts(means, noise, delta)
     above = np.triu(np.ones(excess.shape, dtype=bool), k=1)  # [u, l], u < l
     unsafe = ((excess - critical * error >= 0) & above).any(axis=0)
-    safe = ((excess + student.ppf(confidence, degrees) * error < 0) | ~above).all(axis=0)
+    safe = ((excess + stdtrit(degrees, confidence) * error < 0) | ~above).all(axis=0)
     if below is not None:
         safe &= np.array(strengths) < below
     chain = int(np.logical_and.accumulate(safe).sum())  # levels shown safe without a gap, λ = 0 included
@@ -83,7 +83,7 @@ def baseline_bracket(
     unsafe. Blind to a loss that follows a gain: at such curves λ_NI lies above λ_OC.
     """
     excess, error, degrees = (matrix[0] for matrix in _contrasts(means, noise, delta))
-    bound = student.ppf(confidence, degrees) * error
+    bound = stdtrit(degrees, confidence) * error
     up = down = None
     for level in range(1, len(strengths)):
         if excess[level] + bound[level] >= 0 or (below is not None and strengths[level] >= below):

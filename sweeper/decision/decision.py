@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from sweeper.decision.bracket import Bracket, baseline_bracket, detectable_drop, drawdown_bracket, max_t_quantile
 from sweeper.decision.curve import Curve, build_curve
@@ -263,7 +263,7 @@ def _window(state: State, effective: float | None, safe: float | None) -> tuple[
 
 def _intervals(fitted: _Fitted, confidence: float) -> list[LevelMean]:
     """Two-sided intervals whose ends are each a one-sided bound at `confidence`."""
-    half = student.ppf(confidence, fitted.noise.degrees) * level_errors(fitted.noise)
+    half = stdtrit(fitted.noise.degrees, confidence) * level_errors(fitted.noise)
     return [LevelMean(float(m), float(m - h), float(m + h)) for m, h in zip(fitted.means, half, strict=True)]
 
 

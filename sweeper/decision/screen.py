@@ -11,7 +11,7 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from sweeper.decision.curve import Curve
 from sweeper.decision.noise import kernel_weights, positions
@@ -81,7 +81,7 @@ def _fallen(curve: Curve, settings: DecisionSettings) -> NDArray[np.bool_]:
     if not gaps.shape[1]:
         return none
     kernel = kernel_weights(positions(curve.strengths), 2 * settings.kernel_width)
-    spread = np.array([_weighted_median(gaps, weights) for weights in kernel]) / norm.ppf(0.75)
+    spread = np.array([_weighted_median(gaps, weights) for weights in kernel]) / ndtri(0.75)
     offset = _medians((values - _medians(values)[:, None]).T)
     centred = values - offset
     deviation = centred - _medians(centred)[:, None]

@@ -5,9 +5,6 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
 from trainers.base import IntArray
@@ -25,6 +22,8 @@ def label_nmi(evaluation: Evaluation) -> Measurement:
     if found is None:
         return Measurement(None, reason=_TOO_FEW)
     labels, clusters = found
+    from sklearn.metrics import normalized_mutual_info_score
+
     rng = np.random.default_rng([evaluation.seed, 2])
     shuffled = (rng.permutation(labels) for _ in range(evaluation.options.permutations))
     floor = float(np.mean([normalized_mutual_info_score(labels_, clusters) for labels_ in shuffled]))
@@ -37,6 +36,8 @@ def label_ami(evaluation: Evaluation) -> Measurement:
     found = evaluation.once(_clusters)
     if found is None:
         return Measurement(None, reason=_TOO_FEW)
+    from sklearn.metrics import adjusted_mutual_info_score
+
     raw = float(adjusted_mutual_info_score(*found))
     return Measurement(raw, raw=raw, chance=0.0)
 
@@ -50,6 +51,9 @@ def _clusters(evaluation: Evaluation) -> tuple[IntArray, IntArray] | None:
     count = len(np.unique(labels))
     if count < 2 or len(labels) <= count:
         return None
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
     means = KMeans(count, n_init=_STARTS, random_state=evaluation.seed % 2**32)
     with warnings.catch_warnings():
         # Fewer distinct rows than clusters: fewer clusters is then the right answer.

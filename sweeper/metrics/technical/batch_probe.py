@@ -6,7 +6,6 @@ The adversary met in training proves nothing by standing at chance; a classifier
 from __future__ import annotations
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from sweeper.metrics.classifier import balanced_accuracy, fit
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
@@ -53,6 +52,8 @@ def _folds(batch: IntArray, groups: IntArray, evaluation: Evaluation) -> IntArra
     count = min(evaluation.options.probe_folds, int(groups.max()) + 1, int(np.bincount(batch).min()))
     if count < 2:
         return None
+    from sklearn.model_selection import StratifiedGroupKFold
+
     for attempt in range(_ATTEMPTS):
         splitter = StratifiedGroupKFold(count, shuffle=True, random_state=(evaluation.seed + attempt) % 2**32)
         folds = np.empty_like(batch)
