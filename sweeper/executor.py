@@ -26,6 +26,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+# Tune's own handler would end the run as if it were complete; an interrupt must end the sweep.
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 # Without a GPU grant Ray 2.60 leaves CUDA_VISIBLE_DEVICES alone from now on; saying so keeps it from warning.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 

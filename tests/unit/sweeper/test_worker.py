@@ -1,0 +1,129 @@
+"""What one trial does, without Ray: train, checkpoint, score, write, survive a cell that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sweeper.config import build_config
+from sweeper.plan import PackPlan, control_cells, make_cells
+from sweeper.sweep import Prepared, prepare
+from sweeper.worker import PackRun, pack_content
+
+DATA = {
+    "name": "small",
+    "simulate": {
+        "batches": 3,
+        "plates_per_batch": 2,
+        "wells_per_plate": 96,
+        "features": 24,
+        "perturbations": 8,
+        "targets": 4,
+        "controls_per_plate": 8,
+        "latent": 4,
+        "seed": 2,
+    },
+    "views": [{"view": "held_out_plates", "fraction": 0.5}],
+    "seeds": 1,
+    "abra": {"steps": 24, "hidden_widths": [16], "embedding_dim": 8, "groups": 3},
+    "metrics": ["batch_probe_linear", "perturbation_accuracy"],
+}
+FOLDS = {"held_out_plates": 1}
+
+
+def prepared(folder: Path, **changes: object) -> Prepared:
+    found = prepare(build_config({**DATA, "folder": str(folder), **changes}, "test"))
+    found.store.create(sweep_id=found.sweep_id, description={}, screen=found.screen)
+    return found
+
+
+def pack_file(sweep: Prepared, weights: list[float], *, replace: frozenset[str] = frozenset()) -> tuple[PackPlan, Path]:
+    cells = make_cells(sweep.sweep_id, "abra", [(weight, 0.1) for weight in weights], [0], FOLDS)
+    pack = PackPlan(pack_id="pack", cells=cells)
+    return pack, sweep.store.write_pack("pack", pack_content(pack, sweep.config, replace=replace))
+
+
+def finish(run: PackRun) -> None:
+    while run.advance():
+        pass
+    list(run.finish())
+
+
+def test_every_cell_is_written_with_panel_embeddings_and_curve(tmp_path: Path) -> None:
+    sweep = prepared(tmp_path / "s")
+    pack, path = pack_file(sweep, [0.0, 3.0])
+    finish(PackRun(path))
+    for cell in pack.cells:
+        record = sweep.store.record(cell.cell_id)
+        assert record["status"] == "ok"
+        assert [row["metric"] for row in record["metrics"]] == ["batch_probe_linear", "perturbation_accuracy"]
+        rows, embeddings = sweep.store.embeddings(cell.cell_id)
+        assert embeddings.shape == (len(rows), 8)
+        assert set(sweep.screen.wells.iloc[rows]["plate"]).isdisjoint(
+            set(sweep.screen.wells.drop(index=rows)["plate"])
+        ), "evaluation wells share a plate with training"
+        assert sweep.store.curve(cell.cell_id)[-1]["step"] == 24
+
+
+def test_a_checkpointed_pack_continues_where_it_was(tmp_path: Path) -> None:
+    whole = prepared(tmp_path / "whole", executor={"checkpoint_every": 6})
+    pack, path = pack_file(whole, [0.0, 3.0])
+    finish(PackRun(path))
+
+    broken = prepared(tmp_path / "broken", executor={"checkpoint_every": 6})
+    _, path = pack_file(broken, [0.0, 3.0])
+    first = PackRun(path)
+    assert first.advance()
+    assert first.advance()
+    checkpoint = broken.store.checkpoint_path("pack")
+    assert checkpoint.exists()
+    second = PackRun(path)
+    second.advance()
+    assert second.fraction == pytest.approx(18 / 24), "started again from the first step"
+    finish(second)
+    assert not checkpoint.exists()
+    for cell in pack.cells:
+        np.testing.assert_array_equal(whole.store.embeddings(cell.cell_id)[1], broken.store.embeddings(cell.cell_id)[1])
+
+
+def test_a_cell_that_diverges_is_failed_with_its_reason_and_harms_no_companion(tmp_path: Path) -> None:
+    alone, mixed = prepared(tmp_path / "alone"), prepared(tmp_path / "mixed")
+    _, path = pack_file(alone, [3.0])
+    finish(PackRun(path))
+    pack, path = pack_file(mixed, [3.0, 1e39])
+    finish(PackRun(path))
+    good, bad = pack.cells
+    record = mixed.store.record(bad.cell_id)
+    assert record["status"] == "failed"
+    assert "not finite" in record["reason"]
+    assert record["metrics"] == []
+    np.testing.assert_allclose(
+        mixed.store.embeddings(good.cell_id)[1], alone.store.embeddings(good.cell_id)[1], atol=1e-3
+    )
+
+
+def test_finished_cells_are_left_alone_unless_they_are_to_be_replaced(tmp_path: Path) -> None:
+    sweep = prepared(tmp_path / "s")
+    pack, path = pack_file(sweep, [0.0, 1e39])
+    finish(PackRun(path))
+    _, path = pack_file(sweep, [0.0, 1e39])
+    assert PackRun(path).cells == ()
+    _, path = pack_file(sweep, [0.0, 1e39], replace=frozenset([pack.cells[1].cell_id, "another"]))
+    assert PackRun(path).cells == (pack.cells[1],)
+
+
+def test_controls_need_no_training(tmp_path: Path) -> None:
+    sweep = prepared(tmp_path / "s")
+    pack = PackPlan(pack_id="controls", cells=control_cells(sweep.sweep_id, [0], FOLDS))
+    run = PackRun(sweep.store.write_pack("controls", pack_content(pack, sweep.config, replace=frozenset())))
+    assert not run.advance()
+    list(run.finish())
+    accuracy = {}
+    for cell in pack.cells:
+        rows = {row["metric"]: row["value"] for row in sweep.store.record(cell.cell_id)["metrics"]}
+        accuracy[cell.trainer] = rows["perturbation_accuracy"]
+    assert accuracy["control:raw"] > 0.2
+    assert abs(accuracy["control:random"]) < 0.1
+    assert abs(accuracy["control:label_shuffled"]) < 0.1
