@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: install demo test lint slow lock jump benchmark clean
+.PHONY: install demo test lint lock jump benchmark-adversaries benchmark-packs clean
 
 install: $(VENV)/.installed
 
@@ -32,11 +32,15 @@ lint: install
 	$(BIN)/lint-imports
 
 # Studies that take minutes; each writes the result file that the README quotes.
-slow: install
-	$(BIN)/pytest -m slow
-
 jump: install
 	$(BIN)/sweeper run configs/jump_source3.yaml
+	$(BIN)/python benchmarks/jump.py
+
+benchmark-adversaries: install
+	$(BIN)/python benchmarks/adversaries.py
+
+benchmark-packs: install
+	$(BIN)/python benchmarks/packs.py
 
 # Upgrade the pinned versions on purpose.
 lock: install

@@ -185,6 +185,12 @@ class SweepConfig(_Section):
         return self
 
     @property
+    def trainer_settings(self) -> BaseModel:
+        """The settings of the trainer that is swept."""
+        settings: BaseModel = getattr(self, self.trainer)
+        return settings
+
+    @property
     def output(self) -> Path:
         """Absolute output folder."""
         return (self.folder if self.folder is not None else Path("runs") / self.name).absolute()

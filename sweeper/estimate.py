@@ -59,5 +59,10 @@ def estimate_seconds(prepared: Prepared, missing: Sequence[Cell], *, workers: in
     trained = [cell for cell in missing if not cell.is_control]
     if not trained:
         return START_SECONDS
-    packs = make_packs(trained, workers=workers, pack_size=prepared.config.executor.pack_size)
+    packs = make_packs(
+        trained,
+        workers=workers,
+        pack_size=prepared.config.executor.pack_size,
+        training_batches=prepared.training_batches,
+    )
     return START_SECONDS + _seconds_a_cell(prepared, packs[0].cells) * len(trained) / workers

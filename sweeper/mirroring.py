@@ -61,6 +61,7 @@ class SweepMirror:
         self._warn = warn
         self._queue: queue.Queue[tuple[str, ...] | None] = queue.Queue()
         config = prepared.config
+        settings = config.trainer_settings.model_dump(mode="json")
         self.mirror = Mirror(
             uri=config.tracking.uri,
             sweep_id=prepared.sweep_id,
@@ -73,7 +74,7 @@ class SweepMirror:
                 "deciding_view": config.decision.deciding_view,
                 "seeds": len(config.seeds),
                 "wells": len(prepared.screen.wells),
-                **{f"{config.trainer}.{key}": value for key, value in config.abra.model_dump(mode="json").items()},
+                **{f"{config.trainer}.{key}": value for key, value in settings.items()},
             },
             tags=self._tags,
         )

@@ -15,6 +15,9 @@ from sweeper.metrics.registry import REGISTRY
 CONTROL_PREFIX = "control:"
 MAX_PACK = 96
 
+SplitKey = tuple[str, int, int]
+"""View, fold, seed."""
+
 
 def content_hash(value: Any) -> str:
     """16 hex digits of the SHA-256 of `value` as canonical JSON."""
@@ -41,6 +44,11 @@ class Cell:
     def split(self) -> str:
         """Name of the split, "held_out_batches/2"."""
         return f"{self.view}/{self.fold}"
+
+    @property
+    def split_key(self) -> SplitKey:
+        """What a split is drawn from: view, fold and seed."""
+        return self.view, self.fold, self.seed
 
     @property
     def is_control(self) -> bool:
@@ -76,7 +84,7 @@ class PackPlan:
 
 
 def panel_names(config: SweepConfig) -> tuple[str, ...]:
-    """Metrics the sweep measures, in the registry's order; unknown names were refused by `sweep_identity`'s caller."""
+    """Metrics the sweep measures, in the registry's order."""
     wanted = config.metrics
     return tuple(name for name in REGISTRY if wanted is None or name in wanted)
 
@@ -93,7 +101,7 @@ def sweep_identity(config: SweepConfig, fingerprint: str) -> dict[str, Any]:
         "views": [view.model_dump(mode="json") for view in config.views],
         "held_out_perturbations": config.held_out_perturbations,
         "trainer": config.trainer,
-        "settings": config.abra.model_dump(mode="json"),
+        "settings": config.trainer_settings.model_dump(mode="json"),
         "metrics": list(panel_names(config)),
         "panel": config.panel.model_dump(mode="json"),
     }
@@ -142,18 +150,27 @@ def _cell(
     )
 
 
-def make_packs(cells: Sequence[Cell], *, workers: int, pack_size: int | None = None) -> tuple[PackPlan, ...]:
-    """Group cells that can train together (same kind, view and fold) into packs, balanced over `workers`.
+def make_packs(
+    cells: Sequence[Cell],
+    *,
+    workers: int,
+    pack_size: int | None = None,
+    training_batches: Mapping[SplitKey, int] | None = None,
+) -> tuple[PackPlan, ...]:
+    """Group cells that can train together into packs, balanced over `workers`.
 
-    Without `pack_size` a family is cut into as few packs as keep every worker busy and none above `MAX_PACK` cells.
-    Which pack a cell is in does not change its result, so the cut is free. Trained packs come first: they take longest.
+    Cells of a family share kind (trained or control), view, fold and, since it sets the shape of a mini-batch, the
+    number of training batches (`training_batches`, by `Cell.split_key`; the same for all without it). Without
+    `pack_size` a family is cut into as few packs as keep every worker busy and none above `MAX_PACK` cells. Which pack
+    a cell is in does not change its result, so the cut is free. Trained packs come first: they take longest.
     """
-    families: dict[tuple[bool, str, int], list[Cell]] = {}
+    families: dict[tuple[bool, str, int, int], list[Cell]] = {}
     for cell in cells:
-        families.setdefault((cell.is_control, cell.view, cell.fold), []).append(cell)
-    trained = sum(1 for is_control, _, _ in families if not is_control)
+        batches = 0 if training_batches is None else training_batches[cell.split_key]
+        families.setdefault((cell.is_control, cell.view, cell.fold, batches), []).append(cell)
+    trained = sum(1 for is_control, *_ in families if not is_control)
     packs = []
-    for (is_control, _, _), members in sorted(families.items()):
+    for (is_control, *_), members in sorted(families.items()):
         if pack_size is not None:
             size = pack_size
         else:

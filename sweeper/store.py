@@ -15,10 +15,12 @@ cell written twice keeps its first result.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,19 @@ class Store:
         features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
         names = tuple(json.loads((folder / "features.json").read_text())["names"])
         return Screen(features=features, feature_names=names, wells=pd.read_parquet(folder / "wells.parquet"))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the sweep for this driver; the system lets go of it when the process ends, however it ends.
+
+        Raises `InputError` when another driver holds it.
+        """
+        with (self.folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"{self.folder}: another process runs this sweep; wait for it or stop it") from None
+            yield
 
     # ---- cells -------------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from sweeper.plan import (
     CONTROL_PREFIX,
     Cell,
     PackPlan,
+    SplitKey,
     content_hash,
     control_cells,
     make_cells,
@@ -53,6 +54,7 @@ class Prepared:
     sweep_id: str
     identity: dict[str, Any]
     folds: dict[str, int]
+    training_batches: dict[SplitKey, int]
     warnings: tuple[str, ...]
 
     @property
@@ -60,24 +62,25 @@ class Prepared:
         """The sweep's store (it may not exist yet)."""
         return Store(self.config.output)
 
-    def grid_cells(self) -> tuple[Cell, ...]:
-        """Controls and the grid."""
-        grid = self.config.strengths.grid()
-        return (
-            *control_cells(self.sweep_id, self.config.seeds, self.folds),
-            *make_cells(self.sweep_id, self.config.trainer, grid, self.config.seeds, self.folds),
-        )
-
-    def proposed_cells(self, strengths: Sequence[tuple[float, float]]) -> tuple[Cell, ...]:
-        """The cells of proposed strengths."""
-        return make_cells(self.sweep_id, self.config.trainer, strengths, self.config.seeds, self.folds)
-
     def known_cells(self) -> tuple[Cell, ...]:
         """Grid, controls and every proposal made so far."""
-        cells = list(self.grid_cells())
-        for number in range(1, self.config.optuna.rounds + 1):
-            cells.extend(self.proposed_cells(self.store.proposals(number) or []))
-        return tuple(dict.fromkeys(cells))
+        return known_cells(self.config, self.store, sweep_id=self.sweep_id, folds=self.folds)
+
+
+def grid_cells(config: SweepConfig, *, sweep_id: str, folds: Mapping[str, int]) -> tuple[Cell, ...]:
+    """Controls and the grid."""
+    return (
+        *control_cells(sweep_id, config.seeds, folds),
+        *make_cells(sweep_id, config.trainer, config.strengths.grid(), config.seeds, folds),
+    )
+
+
+def known_cells(config: SweepConfig, store: Store, *, sweep_id: str, folds: Mapping[str, int]) -> tuple[Cell, ...]:
+    """Grid, controls and every proposal that the store holds."""
+    cells = list(grid_cells(config, sweep_id=sweep_id, folds=folds))
+    for number in range(1, config.optuna.rounds + 1):
+        cells.extend(make_cells(sweep_id, config.trainer, store.proposals(number) or [], config.seeds, folds))
+    return tuple(dict.fromkeys(cells))
 
 
 def load_screen(config: SweepConfig) -> Screen:
@@ -95,12 +98,14 @@ def prepare(config: SweepConfig) -> Prepared:
     resolve(config.metrics if config.metrics is not None else tuple(REGISTRY))
     screen = load_screen(config)
     folds: dict[str, int] = {spec.view: fold_count(spec, screen.wells) for spec in config.views}
+    training_batches: dict[SplitKey, int] = {}
     for spec in config.views:
         for seed in config.seeds:
             for fold in range(folds[spec.view]):
-                make_split(
+                split = make_split(
                     screen.wells, spec, fold=fold, seed=seed, held_out_perturbations=config.held_out_perturbations
                 )
+                training_batches[spec.view, fold, seed] = screen.wells["batch"].iloc[split.train].nunique()
     normalise(screen.features, screen.wells, config.normalise)
     identity = sweep_identity(config, screen.fingerprint)
     prepared = Prepared(
@@ -109,6 +114,7 @@ def prepare(config: SweepConfig) -> Prepared:
         sweep_id=content_hash(identity),
         identity=identity,
         folds=folds,
+        training_batches=training_batches,
         warnings=screen_warnings(screen),
     )
     prepared.store.check(prepared.sweep_id)
@@ -164,8 +170,9 @@ def run_sweep(
     """Run every cell that is missing: controls and grid, then the rounds of proposals. Results are in the store."""
     store = prepared.store
     store.create(sweep_id=prepared.sweep_id, description=_description(prepared, command), screen=prepared.screen)
-    store.sweep_leftovers()
-    _Rounds(prepared, store, retry_failed, tell).run()
+    with store.locked():
+        store.sweep_leftovers()
+        _Rounds(prepared, store, retry_failed, tell).run()
 
 
 class _Rounds:
@@ -181,12 +188,16 @@ class _Rounds:
     def run(self) -> None:
         prepared, options = self._prepared, self._prepared.config.optuna
         try:
-            self._execute(prepared.grid_cells())
+            self._execute(grid_cells(prepared.config, sweep_id=prepared.sweep_id, folds=prepared.folds))
             for number in range(1, options.rounds + 1):
                 strengths = self._store.proposals(number)
                 if strengths is None:
                     strengths = self._propose(number)
-                self._execute(prepared.proposed_cells(strengths))
+                self._execute(
+                    make_cells(
+                        prepared.sweep_id, prepared.config.trainer, strengths, prepared.config.seeds, prepared.folds
+                    )
+                )
         finally:
             if self._executor is not None:
                 self._executor.__exit__(None, None, None)
@@ -225,7 +236,12 @@ class _Rounds:
             self._executor = Executor(self._prepared.config.executor, self._store.folder)
             self._executor.__enter__()
         config = self._prepared.config
-        packs = make_packs(missing, workers=self._executor.workers, pack_size=config.executor.pack_size)
+        packs = make_packs(
+            missing,
+            workers=self._executor.workers,
+            pack_size=config.executor.pack_size,
+            training_batches=self._prepared.training_batches,
+        )
         replace = self._store.finished()
         files = [
             (pack, self._store.write_pack(pack.pack_id, pack_content(pack, config, replace=replace))) for pack in packs
@@ -284,16 +300,10 @@ def stored_config(store: Store) -> SweepConfig:
 
 def planned_cells(store: Store) -> tuple[Cell, ...]:
     """Every cell of a stored sweep, finished or not, from its stored configuration and screen."""
-    description, config, screen = store.description(), stored_config(store), store.screen()
-    prepared = Prepared(
-        config=config.model_copy(update={"folder": store.folder}),
-        screen=screen,
-        sweep_id=description["sweep_id"],
-        identity=description["identity"],
-        folds={spec.view: fold_count(spec, screen.wells) for spec in config.views},
-        warnings=(),
-    )
-    return prepared.known_cells()
+    description, config = store.description(), stored_config(store)
+    wells = store.screen().wells
+    folds: dict[str, int] = {spec.view: fold_count(spec, wells) for spec in config.views}
+    return known_cells(config, store, sweep_id=description["sweep_id"], folds=folds)
 
 
 def all_records(store: Store) -> list[dict[str, Any]]:
@@ -350,13 +360,15 @@ def report_provenance(store: Store) -> dict[str, Any]:
     import yaml
 
     description = store.description()
+    missing = {cell.cell_id for cell in planned_cells(store)} - store.finished()
+    unfinished = [f"{len(missing)} planned cells are not finished yet; this is about the others"] if missing else []
     return {
         "name": description["name"],
         "sweep_id": description["sweep_id"],
         "fingerprint": description["identity"]["data"],
         "versions": description["versions"],
         "screen": description["screen"],
-        "warnings": description["warnings"],
+        "warnings": [*unfinished, *description["warnings"]],
         "metrics": {
             metric.name: {"title": metric.title, "direction": metric.direction} for metric in REGISTRY.values()
         },

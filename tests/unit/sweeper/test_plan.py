@@ -56,3 +56,10 @@ def test_a_single_family_is_spread_over_the_workers() -> None:
 def test_pack_survives_json() -> None:
     pack = make_packs(control_cells("s", [0], FOLDS), workers=2)[0]
     assert PackPlan.from_json(pack.to_json()) == pack
+
+
+def test_cells_with_another_number_of_training_batches_train_apart() -> None:
+    cells = make_cells("s", "abra", [(0.0, 0.0), (1.0, 0.0)], [0, 1], {"held_out_batches": 1})
+    batches = {("held_out_batches", 0, 0): 6, ("held_out_batches", 0, 1): 7}
+    packs = make_packs(cells, workers=1, training_batches=batches)
+    assert [{cell.seed for cell in pack.cells} for pack in packs] == [{0}, {1}]

@@ -101,3 +101,11 @@ def test_proposals_come_back_as_they_were(tmp_path: Path) -> None:
     store.write_proposals(1, [(0.5, 0.3)], {"sampler": "x"})
     assert store.proposals(1) == [(0.5, 0.3)]
     assert json.loads((tmp_path / "proposals/round-001.json").read_text())["sampler"] == "x"
+
+
+def test_one_driver_at_a_time(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    with store.locked(), pytest.raises(InputError, match="another process runs this sweep"), store.locked():
+        pass
+    with store.locked():
+        pass
