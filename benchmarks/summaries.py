@@ -23,6 +23,17 @@ def at_strength(results: pd.DataFrame, *, view: str, weight: float, margin: floa
     return found
 
 
+ALLOWED_LOSS = 0.05
+"""How much retrieval above chance may be lost, against λ = 0, where "most removed" looks for the lowest batch probe."""
+
+
+def most_removed(rows: list[dict[str, Any]], *, chance: float) -> dict[str, Any]:
+    """Of the strengths that keep retrieval, the one with the lowest batch probe; λ = 0 is the first of `rows`."""
+    needed = chance + (1 - ALLOWED_LOSS) * (rows[0]["retrieval_map"]["mean"] - chance)
+    kept = [row for row in rows if row["retrieval_map"]["mean"] >= needed]
+    return min(kept, key=lambda row: (row["batch_probe_linear"]["mean"], row["adversarial_weight"]))
+
+
 def summarise(results: pd.DataFrame, decision: dict[str, Any]) -> list[dict[str, Any]]:
     """One row a view and margin: the three strengths, the controls, and the state of that curve."""
     summary = []
@@ -32,18 +43,20 @@ def summarise(results: pd.DataFrame, decision: dict[str, Any]) -> list[dict[str,
         for curve in told["margins"]:
             margin = curve["margin"]
             biology = composites[composites["margin"] == margin].set_index("adversarial_weight")["biological"]
+            chances = {
+                metric: round(float(controls.loc[controls["metric"] == metric, "chance"].mean()), 3) for metric in SHOWN
+            }
+            every = [at_strength(results, view=view, weight=float(w), margin=margin) for w in sorted(biology.index)]
             summary.append(
                 {
                     "view": view,
                     "margin": margin,
                     "state": curve["state"],
-                    "zero": at_strength(results, view=view, weight=0.0, margin=margin),
+                    "zero": every[0],
                     "best": at_strength(results, view=view, weight=float(biology.idxmax()), margin=margin),
-                    "largest": at_strength(results, view=view, weight=float(biology.index.max()), margin=margin),
-                    "chance": {
-                        metric: round(float(controls.loc[controls["metric"] == metric, "chance"].mean()), 3)
-                        for metric in SHOWN
-                    },
+                    "largest": every[-1],
+                    "most_removed": most_removed(every, chance=chances["retrieval_map"]),
+                    "chance": chances,
                     "controls": {
                         trainer: {
                             metric: round(float(rows.loc[rows["metric"] == metric, "raw"].mean()), 3)

@@ -1,0 +1,115 @@
+"""The figures of the project's README, written from the committed result files.
+
+python benchmarks/readme.py        rewrites what stands between the two markers
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
+BEGIN, END = "<!-- figures: written by benchmarks/readme.py -->", "<!-- end of figures -->"
+VIEWS = {"held_out_plates": "correct this screen", "held_out_batches": "generalise to new batches"}
+
+
+def _load(name: str) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+    return data
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".lstrip("0")
+
+
+def _at(at: dict[str, Any]) -> str:
+    """Accuracy / mAP / batch probe at one strength."""
+    return " / ".join(_number(at[m]["mean"]) for m in ("perturbation_accuracy", "retrieval_map", "batch_probe_linear"))
+
+
+def _jump() -> list[str]:
+    result = _load("jump")
+    lines = [
+        "**Real image features** (JUMP-CP source_3, 9 batches × 8 compounds, 65 features; `make jump`, 5 seeds).",
+        "Each entry: held-out accuracy of the compound / retrieval mAP across batches and different wells / balanced",
+        "accuracy of a fresh batch probe. The encoder has learnt these compounds: with 8 of them none can be spared.",
+        "",
+        "| view | margin | λ = 0 | best λ for biology | largest λ | state | safe up to · unsafe from |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in sorted(result["rows"], key=lambda r: (r["view"] != "held_out_plates", r["margin"])):
+        curve = next(c for c in result["decision"]["curves"][row["view"]] if c["margin"] == row["margin"])
+        ends = [f"{curve[key]:.3g}" if curve[key] is not None else "–" for key in ("safe_up_to", "unsafe_from")]
+        lines.append(
+            f"| {VIEWS[row['view']]} | {row['margin']:g} | {_at(row['zero'])} | "
+            f"λ = {row['best']['adversarial_weight']:.3g}: {_at(row['best'])} | "
+            f"λ = {row['largest']['adversarial_weight']:.3g}: {_at(row['largest'])} | "
+            f"`{row['state']}` | {' · '.join(ends)} |"
+        )
+    controls = []
+    for view, title in VIEWS.items():
+        row = next(r for r in result["rows"] if r["view"] == view)
+        for name, label in (("control:raw", "raw"), ("control:batch_standardised", "standardised per batch")):
+            found = row["controls"][name]
+            numbers = [found[m] for m in ("perturbation_accuracy", "retrieval_map", "batch_probe_linear")]
+            controls.append(f"{label} {' / '.join(_number(n) for n in numbers)} ({title})")
+    chance = " and ".join(
+        f"{_number(next(r for r in result['rows'] if r['view'] == view)['chance']['batch_probe_linear'])} ({title})"
+        for view, title in VIEWS.items()
+    )
+    lines += ["", f"Untrained: {'; '.join(controls)}. Chance of the probe: {chance}.", ""]
+    lines += [f"> {result['decision']['sentence']}", ""]
+    return lines
+
+
+def _adversaries() -> list[str]:
+    result = _load("adversaries")
+    lines = [
+        "**Which adversary** (the same table, margin 0.3, 5 seeds; `make benchmark-adversaries`). Entries as above: at",
+        "λ = 0, at the λ that is best for biology, and at the λ with the lowest batch probe of those that keep 95 % of",
+        "the retrieval above chance.",
+        "",
+        "| view | input | adversary | λ = 0 | best λ for biology | lowest batch probe that keeps retrieval |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in sorted(result["rows"], key=lambda r: (r["view"] != "held_out_plates", r["input"] != "none")):
+        best, most = row["best"], row["most_removed"]
+        lines.append(
+            f"| {VIEWS[row['view']]} | {row['input']} | {row['adversary']} | {_at(row['zero'])} | "
+            f"λ = {best['adversarial_weight']:g}: {_at(best)} | λ = {most['adversarial_weight']:g}: {_at(most)} |"
+        )
+    return [*lines, ""]
+
+
+def _packs() -> list[str]:
+    result = _load("packs")
+    lines = [
+        f"**Packs** ({result['measured']['packs']['cells']} cells of 500 steps, {result['machine']['cpus']} cores; "
+        "`make benchmark-packs`). Overhead: share of worker time that is neither training nor scoring.",
+        "",
+        "| | wall time | cells a minute | overhead | times packs |",
+        "|---|---|---|---|---|",
+    ]
+    for name, found in result["measured"].items():
+        lines.append(
+            f"| {name} | {found['wall_seconds']:.0f} s | {found['cells_per_minute']:.0f} | "
+            f"{100 * found['overhead_share']:.0f} % | {result['times_packs'][name]:.1f} |"
+        )
+    return [*lines, ""]
+
+
+def figures() -> str:
+    """Everything between the markers."""
+    return "\n".join([BEGIN, "", *_jump(), *_adversaries(), *_packs(), END])
+
+
+def written(text: str) -> str:
+    """The README's text with its figures renewed."""
+    before, _, rest = text.partition(BEGIN)
+    return before + figures() + rest.partition(END)[2]
+
+
+if __name__ == "__main__":
+    README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,18 @@
+"""The README quotes nothing but the committed result files."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_figures_are_those_of_the_committed_results() -> None:
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks/readme.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert module.written(text) == text, "run: python benchmarks/readme.py"
