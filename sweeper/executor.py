@@ -95,8 +95,11 @@ def _preflight(folder: Path) -> None:
             path.unlink()
 
 
-def _check_address(address: str) -> None:
-    """Refuse an address Ray would wait minutes for. Raises `InputError`."""
+def check_environment() -> None:
+    """Refuse what Ray would fail on only after minutes, from the environment alone. Raises `InputError`."""
+    if len(temporary := os.environ.get("RAY_TMPDIR", "")) > MAX_TEMP_DIR:
+        raise InputError(f"RAY_TMPDIR={temporary}: over {MAX_TEMP_DIR} characters, Ray's sockets would fail there")
+    address = os.environ.get("RAY_ADDRESS", "")
     if address.startswith("ray://"):
         raise InputError(
             f"RAY_ADDRESS={address}: Ray Client is not supported; run the same command on the cluster, "
@@ -104,7 +107,7 @@ def _check_address(address: str) -> None:
         )
     host, colon, port = address.rpartition(":")
     if not colon:
-        return  # "auto" and "local" are Ray's own words
+        return  # none, or Ray's own words "auto" and "local"
     try:
         socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
     except (OSError, ValueError) as error:
@@ -118,10 +121,6 @@ def _own_token() -> None:
 
     Ray would otherwise write a world-readable token file into the home folder. Must come before Ray is imported.
     """
-    if len(temporary := os.environ.get("RAY_TMPDIR", "")) > MAX_TEMP_DIR:
-        raise InputError(
-            f"RAY_TMPDIR={temporary}: longer than {MAX_TEMP_DIR} characters, Ray's sockets would fail there"
-        )
     if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
@@ -136,9 +135,8 @@ class Executor:
 
     def __enter__(self) -> Executor:
         address = os.environ.get("RAY_ADDRESS", "")
-        if address:
-            _check_address(address)
-        else:
+        check_environment()
+        if not address:
             _own_token()
         import ray
 

@@ -32,9 +32,11 @@ def run(options: argparse.Namespace) -> int:
 def sweep(config: SweepConfig, *, retry_failed: bool = False) -> int:
     """Everything from a configuration to its report."""
     from sweeper.cli.outputs import print_outputs, write_outputs
+    from sweeper.executor import check_environment
     from sweeper.mirroring import SweepMirror
     from sweeper.sweep import command_line, prepare, raise_if_nothing_trained, run_sweep
 
+    check_environment()
     prepared = prepare(config)
     for warning in prepared.warnings:
         warn(warning)
