@@ -32,6 +32,7 @@ ADVERSARIES = {
 }
 INPUTS = ("none", "batch")
 SHARED = (
+    "views=[{view: held_out_plates, fraction: 0.33}, {view: held_out_batches, folds: 3}]",
     "strengths.adversarial_weight=[0.3,1,3,10,30,100]",
     "strengths.margin=[0.3]",
     "metrics=[batch_probe_linear,batch_mixing_bras,retrieval_map,perturbation_accuracy]",

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
 BEGIN, END = "<!-- figures: written by benchmarks/readme.py -->", "<!-- end of figures -->"
 VIEWS = {"held_out_plates": "correct this screen", "held_out_batches": "generalise to new batches"}
 
@@ -100,16 +99,16 @@ def _packs() -> list[str]:
     return [*lines, ""]
 
 
-def figures() -> str:
-    """Everything between the markers."""
-    return "\n".join([BEGIN, "", *_jump(), *_adversaries(), *_packs(), END])
+PAGES = {HERE.parent / "README.md": (_jump, _packs), HERE / "README.md": (_adversaries,)}
 
 
-def written(text: str) -> str:
-    """The README's text with its figures renewed."""
-    before, _, rest = text.partition(BEGIN)
-    return before + figures() + rest.partition(END)[2]
+def written(page: Path) -> str:
+    """The page's text with its figures renewed."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    lines = [line for part in PAGES[page] for line in part()]
+    return before + "\n".join([BEGIN, "", *lines, END]) + rest.partition(END)[2]
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for each in PAGES:
+        each.write_text(written(each), encoding="utf-8")
