@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -18,6 +18,8 @@ from trainers.abra.settings import AbraSettings
 from trainers.screens.readers import ScreenSpec
 from trainers.screens.simulate import SimulationSpec
 from trainers.screens.splits import ViewSpec
+
+Model = TypeVar("Model", bound=BaseModel)
 
 SIGNIFICANT_DIGITS = 4
 """Strengths are rounded to this many significant digits, so that a strength has one spelling and one content hash."""
@@ -265,10 +267,19 @@ def _first_line(error: ValidationError, source: str, root: type[BaseModel] = Swe
 
 def build_simulation(overrides: Sequence[str]) -> SimulationSpec:
     """A simulation from key=value overrides of its defaults; raises `ConfigError` naming the key."""
+    return _from_overrides(SimulationSpec, overrides)
+
+
+def build_panel_options(overrides: Sequence[str]) -> PanelOptions:
+    """Options of the metrics from key=value overrides of their defaults; raises `ConfigError` naming the key."""
+    return _from_overrides(PanelOptions, overrides)
+
+
+def _from_overrides(model: type[Model], overrides: Sequence[str]) -> Model:
     try:
-        return SimulationSpec.model_validate(apply_overrides({}, overrides))
+        return model.model_validate(apply_overrides({}, overrides))
     except ValidationError as error:
-        raise ConfigError(_first_line(error, "--set", SimulationSpec)) from None
+        raise ConfigError(_first_line(error, "--set", model)) from None
 
 
 def build_config(data: Mapping[str, Any], source: str) -> SweepConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from sweeper.metrics.evaluation import Evaluation, PanelOptions
 from sweeper.metrics.gate import gate
-from sweeper.metrics.registry import measure
+from sweeper.metrics.panel import panel_rows
 from sweeper.plan import Cell
 from trainers.base import FloatArray
 from trainers.screens.splits import Split
@@ -44,28 +43,6 @@ def evaluate(
         options=options,
     )
     return evaluation, test
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)
-
-
-def panel_rows(evaluation: Evaluation, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The panel as plain rows; a metric that cannot be measured is there with its reason."""
-    return [
-        {
-            "metric": metric.name,
-            "role": metric.role,
-            "primary": metric.primary,
-            "value": _number(found.value),
-            "floor": _number(found.floor),
-            "ceiling": _number(found.ceiling),
-            "raw": _number(found.raw),
-            "chance": _number(found.chance),
-            "reason": found.reason,
-        }
-        for metric, found in measure(evaluation, names)
-    ]
 
 
 def cell_record(

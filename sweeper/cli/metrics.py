@@ -1,0 +1,140 @@
+"""Score any embedding table (Parquet, CSV or h5ad with Metadata_* columns) with the whole metric panel.
+
+All rows are test rows. A collapsed embedding is said to be collapsed and is not scored. Options of the metrics are set
+with --set; `sweeper validate --keys` lists them under panel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweeper.metrics.panel import Panel
+    from trainers.screens.table import Screen
+
+EXAMPLE = """examples:
+  sweeper metrics embeddings.parquet
+  sweeper metrics embeddings.parquet --batch Metadata_Source --perturbation Metadata_JCP2022 --json panel.json
+  sweeper metrics profiles.csv.gz --negative-controls DMSO --target Metadata_moa --set probe_groups=plate"""
+
+_COLUMNS = {
+    "batch": "what is to be corrected for",
+    "plate": "the plate",
+    "well": "the well's position, e.g. B07",
+    "perturbation": "the perturbation",
+    "control-type": "trt, negcon or poscon*",
+    "target": "target or mechanism of action",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `sweeper metrics`."""
+    parser.add_argument("table", type=Path, metavar="TABLE", help="one row a well (or site), e.g. embeddings.parquet")
+    for name, meaning in _COLUMNS.items():
+        parser.add_argument(f"--{name}", metavar="COL", help=f"column of {meaning}; found by convention when left out")
+    parser.add_argument(
+        "--negative-controls",
+        metavar="NAME",
+        nargs="+",
+        default=[],
+        help="perturbations that are negative controls, beside those the table marks",
+    )
+    parser.add_argument("--metrics", metavar="METRIC", nargs="+", help="measure these only")
+    parser.add_argument("--seed", type=int, default=0, help="of every random draw (default 0)")
+    parser.add_argument(
+        "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="an option of the metrics"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the panel here, too")
+
+
+def run(options: argparse.Namespace) -> int:
+    """The verb."""
+    from sweeper.config import build_panel_options
+    from sweeper.errors import InputError
+    from sweeper.metrics.panel import score_table
+    from trainers.screens.readers import ScreenSpec, read_screen
+
+    if options.seed < 0:
+        raise InputError(f"--seed {options.seed}: expected a number from 0")
+    if options.json is not None and not options.json.absolute().parent.is_dir():
+        raise InputError(f"--json {options.json}: its folder does not exist")
+    choices = build_panel_options(options.overrides)
+    given = {name.replace("-", "_"): getattr(options, name.replace("-", "_")) for name in _COLUMNS}
+    spec = ScreenSpec(
+        path=options.table,
+        columns={name: column for name, column in given.items() if column is not None},
+        negative_controls=tuple(options.negative_controls),
+    )
+    screen = read_screen(spec, Path())
+    panel = score_table(screen.features, screen.wells, metrics=options.metrics, options=choices, seed=options.seed)
+    print("\n".join([*_heading(options.table, screen), "", *_text(panel)]))
+    if options.json is not None:
+        content = {
+            "schema": "panel/1",
+            "table": options.table.name,
+            **_summary(screen),
+            "seed": options.seed,
+            "options": choices.model_dump(mode="json"),
+            "status": panel.status,
+            "reason": panel.reason,
+            "metrics": list(panel.rows),
+        }
+        options.json.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return 0
+
+
+def _summary(screen: Screen) -> dict[str, Any]:
+    wells = screen.wells
+    return {
+        "fingerprint": screen.fingerprint,
+        "rows": len(screen),
+        "dimensions": screen.features.shape[1],
+        "batches": int(wells["batch"].nunique()),
+        "plates": int(wells["plate"].nunique()),
+        "perturbations": int(wells["perturbation"].nunique()),
+        "targets": int(wells["target"].nunique()),
+        "negative_controls": int((wells["control_type"] == "negative").sum()),
+    }
+
+
+def _heading(path: Path, screen: Screen) -> list[str]:
+    found = _summary(screen)
+    return [
+        f"{path}: {found['rows']} rows × {found['dimensions']} dimensions, {found['fingerprint'][:19]}…",
+        f"{found['batches']} batches, {found['plates']} plates, {found['perturbations']} perturbations, "
+        f"{found['targets']} targets, {found['negative_controls']} negative controls",
+    ]
+
+
+def _text(panel: Panel) -> list[str]:
+    """The panel as aligned lines, primary metrics of a role first."""
+    if panel.status == "collapsed":
+        return [f"{panel.reason}: not scored"]
+    order = sorted(panel.rows, key=lambda row: (row["role"] != "technical", not row["primary"]))
+    numbers = ("value", "floor", "ceiling", "raw", "chance")
+    lines = [["metric", "role", *numbers, "reason"]]
+    lines += [
+        [
+            row["metric"] + ("*" if row["primary"] else ""),
+            row["role"],
+            *("–" if row["value"] is None or row[name] is None else f"{row[name]:.3f}" for name in numbers),
+            row["reason"] or "",
+        ]
+        for row in order
+    ]
+    return [*_aligned(lines), "", "* decides in a sweep; higher is better, chance is that of raw"]
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if 2 <= place < 7 else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]

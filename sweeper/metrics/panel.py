@@ -1,0 +1,109 @@
+"""The panel of one embedding: gate first, then every metric that these wells can identify.
+
+from sweeper.metrics.panel import score_table
+panel = score_table(embeddings, wells)        # (n, e) array; DataFrame with batch, plate, well, perturbation, …
+{row["metric"]: row["value"] for row in panel.rows}
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sweeper.metrics.evaluation import Evaluation, PanelOptions
+from sweeper.metrics.gate import gate
+from sweeper.metrics.registry import REGISTRY, measure, resolve
+from trainers.screens.table import make_screen
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """What the panel says of one embedding.
+
+    Attributes:
+        status: "collapsed" when the gate refused the embedding; then there are no rows.
+        reason: why it was refused.
+        rows: one per metric, plain values ready for JSON: metric, role, primary, value, floor, ceiling, raw, chance,
+            reason; see `Measurement`. A metric that is not measurable has value None and its reason.
+    """
+
+    status: Literal["ok", "collapsed"]
+    reason: str | None
+    rows: tuple[dict[str, Any], ...]
+
+
+def score_table(
+    features: NDArray[np.floating],
+    wells: pd.DataFrame,
+    *,
+    metrics: Sequence[str] | None = None,
+    options: PanelOptions | None = None,
+    seed: int = 0,
+) -> Panel:
+    """Score any embedding of a screen as one evaluation: all rows are test rows, none are training rows.
+
+    Metrics that fit a classifier on training wells are therefore absent, with their reason. Rows that the embedding
+    was fitted on flatter it: metrics by perturbation after training with perturbation labels most of all.
+
+    Args:
+        features: (n ≥ 3, e) the embedding, finite.
+        wells: n rows with batch, plate, well and perturbation; control_type ("negative" for negative controls;
+            "treatment" when absent), target, row and column are read when there.
+        metrics: names of `REGISTRY`; None for all of them.
+        options: see `PanelOptions`.
+        seed: of every random draw; same input and seed, same panel.
+
+    Raises:
+        InputError: an unknown metric, fewer than 3 rows, a missing column or value, an embedding that is not finite.
+    """
+    names = tuple(REGISTRY) if metrics is None else tuple(metrics)
+    resolve(names)
+    values = np.asarray(features)
+    width = values.shape[1] if values.ndim == 2 else 0
+    screen = make_screen(values, tuple(f"e{number}" for number in range(width)), wells)
+    if (refused := gate(screen.features)) is not None:
+        return Panel("collapsed", refused, ())
+    none, no_wells = screen.features[:0], screen.wells.iloc[:0]
+    evaluation = Evaluation(
+        test=screen.features,
+        test_wells=screen.wells,
+        train=none,
+        train_wells=no_wells,
+        validation=none,
+        validation_wells=no_wells,
+        view="table",
+        seed=seed,
+        options=options or PanelOptions(),
+    )
+    return Panel("ok", None, tuple(panel_rows(evaluation, names)))
+
+
+def panel_rows(evaluation: Evaluation, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The panel as plain rows; a metric that cannot be measured is there with its reason."""
+    return [
+        {
+            "metric": metric.name,
+            "role": metric.role,
+            "primary": metric.primary,
+            "value": _number(found.value),
+            "floor": _number(found.floor),
+            "ceiling": _number(found.ceiling),
+            "raw": _number(found.raw),
+            "chance": _number(found.chance),
+            "reason": found.reason,
+        }
+        for metric, found in measure(evaluation, names)
+    ]
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+__all__ = ["Panel", "panel_rows", "score_table"]

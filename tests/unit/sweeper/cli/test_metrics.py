@@ -1,0 +1,128 @@
+"""`sweeper metrics`: the panel of a table from anywhere, printed and as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from sweeper.cli import main
+from sweeper.metrics.panel import score_table
+from sweeper.metrics.registry import REGISTRY
+from trainers.screens.readers import screen_frame
+from trainers.screens.simulate import SimulationSpec, simulate
+
+SPEC = SimulationSpec(
+    batches=3, plates_per_batch=2, wells_per_plate=96, features=16, perturbations=8, targets=4, latent=4, seed=1
+)
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return screen_frame(simulate(SPEC).screen)
+
+
+@pytest.fixture
+def path(table: pd.DataFrame, tmp_path: Path) -> Path:
+    table.to_parquet(tmp_path / "table.parquet")
+    return tmp_path / "table.parquet"
+
+
+def test_printed_and_written(table: pd.DataFrame, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = path.with_name("panel.json")
+    assert main(["metrics", str(path), "--json", str(out)]) == 0
+    written = json.loads(out.read_text())
+    assert (written["schema"], written["status"], written["reason"]) == ("panel/1", "ok", None)
+    assert (written["rows"], written["batches"], written["plates"]) == (len(table), 3, 6)
+    assert [row["metric"] for row in written["metrics"]] == list(REGISTRY)
+    screen = simulate(SPEC).screen
+    assert written["metrics"] == list(score_table(screen.features, screen.wells).rows)
+    by_name = {row["metric"]: row for row in written["metrics"]}
+    assert by_name["perturbation_accuracy"]["value"] is None
+    assert "training rows" in by_name["perturbation_accuracy"]["reason"]
+    shown = capsys.readouterr().out
+    lines = {line.split()[0]: line.split() for line in shown.splitlines() if line}
+    probe = by_name["batch_probe_linear"]
+    assert lines["batch_probe_linear*"][1:3] == ["technical", f"{probe['value']:.3f}"]
+    assert lines["label_ami"][5] == f"{by_name['label_ami']['raw']:.3f}"
+    assert lines["perturbation_accuracy*"][2:7] == ["–"] * 5
+
+
+def test_formats_and_names_do_not_matter(table: pd.DataFrame, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """CSV with other names and unmarked controls, and h5ad: the same numbers."""
+    names = {"Metadata_Batch": "Metadata_Run", "Metadata_Perturbation": "Metadata_X", "Metadata_target": "Metadata_T"}
+    control = table.loc[table["Metadata_pert_type"] == "negcon", "Metadata_Perturbation"].iloc[0]
+    renamed = table.rename(columns=names).drop(columns="Metadata_pert_type")
+    renamed.to_csv(path.with_name("table.csv"), index=False)
+    obs = table.loc[:, [name for name in table.columns if name.startswith("Metadata_")]].astype(str)
+    values = table.drop(columns=obs.columns).to_numpy(dtype=np.float32)
+    anndata.AnnData(values, obs=obs.set_index(obs.index.astype(str))).write_h5ad(path.with_suffix(".h5ad"))
+    wanted = ["--metrics", "activity_map", "batch_mixing_bras", "target_consistency"]
+    columns = ["--batch", "Metadata_Run", "--perturbation", "Metadata_X", "--target", "Metadata_T"]
+    tables = []
+    for name, rest in (
+        ("table.parquet", []),
+        ("table.csv", [*columns, "--negative-controls", control]),
+        ("table.h5ad", []),
+    ):
+        assert main(["metrics", str(path.with_name(name)), *wanted, *rest]) == 0
+        tables.append(capsys.readouterr().out.split("\n\n")[1])
+    assert tables[0] == tables[1] == tables[2]
+    assert len(tables[0].splitlines()) == 4
+
+
+def test_a_collapsed_embedding_is_said_and_not_scored(
+    table: pd.DataFrame, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    constant = table.copy()
+    constant.loc[:, [name for name in table.columns if not name.startswith("Metadata_")]] = 1.0
+    constant.to_parquet(path)
+    out = path.with_name("panel.json")
+    assert main(["metrics", str(path), "--json", str(out)]) == 0
+    assert "collapsed: 9" in capsys.readouterr().out
+    written = json.loads(out.read_text())
+    assert (written["status"], written["metrics"]) == ("collapsed", [])
+    assert written["reason"].startswith("collapsed: ")
+
+
+def test_options_and_seed_reach_the_metrics(path: Path) -> None:
+    out = path.with_name("panel.json")
+
+    def values(*rest: str) -> list[float]:
+        assert main(["metrics", str(path), "--metrics", "batch_mixing_bras", "--json", str(out), *rest]) == 0
+        row = json.loads(out.read_text())["metrics"][0]
+        return [row["value"], row["ceiling"]]
+
+    first, again, seeded, short = values(), values(), values("--seed", "1"), values("--set", "permutations=1")
+    assert first == again
+    assert first[0] == seeded[0] == short[0]
+    assert len({first[1], seeded[1], short[1]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--batch", "Metadata_Bach"], ["Metadata_Bach", "Metadata_Batch"]),
+        (["--negative-controls", "nothing"], ["negative control 'nothing' does not exist"]),
+        (["--metrics", "activty_map"], ["activty_map", "activity_map"]),
+        (["--set", "permutation=3"], ["--set", "permutation", "permutations"]),
+        (["--json", "/nowhere/at/all.json"], ["/nowhere/at/all.json", "folder"]),
+        (["--seed", "-1"], ["--seed -1"]),
+    ],
+)
+def test_bad_input(arguments: list[str], words: list[str], path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["metrics", str(path), *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.strip().splitlines()) == 1
+    for word in words:
+        assert word in captured.err
+
+
+def test_no_such_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["metrics", str(tmp_path / "nothing.parquet")]) == 2
+    assert "no such file" in capsys.readouterr().err
