@@ -149,7 +149,9 @@ class SweepConfig(_Section):
         description="Seeds; each means split + initialisation + order. A number n: 0..n-1.",
     )
     optuna: OptunaSearch = Field(default_factory=OptunaSearch, description="Strengths proposed by Optuna, in rounds.")
-    metrics: tuple[str, ...] | None = Field(default=None, description="Metrics of the panel; none: all.")
+    metrics: tuple[str, ...] | None = Field(
+        default=None, description="Metrics of the panel; none: those that decide and the cheap ones beside them."
+    )
     panel: PanelOptions = Field(default_factory=PanelOptions, description="Options of the metrics.")
     decision: DecisionSettings = Field(description="What decides, declared before the sweep.")
     executor: ExecutorOptions = Field(default_factory=ExecutorOptions, description="How packs are run.")

@@ -84,9 +84,9 @@ class PackPlan:
 
 
 def panel_names(config: SweepConfig) -> tuple[str, ...]:
-    """Metrics the sweep measures, in the registry's order."""
+    """Metrics the sweep measures, in the registry's order: those it names, else those marked `in_sweep`."""
     wanted = config.metrics
-    return tuple(name for name in REGISTRY if wanted is None or name in wanted)
+    return tuple(name for name, metric in REGISTRY.items() if (metric.in_sweep if wanted is None else name in wanted))
 
 
 def sweep_identity(config: SweepConfig, fingerprint: str) -> dict[str, Any]:

@@ -154,6 +154,8 @@ class Metric:
         title: the name for people.
         direction: what the ends of its value mean.
         function: measures it.
+        in_sweep: whether a sweep measures it when its configuration names no metrics; the others are asked for by name
+            and cost a sweep nothing.
     """
 
     name: str
@@ -162,6 +164,7 @@ class Metric:
     title: str
     direction: str
     function: Callable[[Evaluation], Measurement]
+    in_sweep: bool = True
 
 
 def unit_rows(embeddings: NDArray[Any]) -> Float64Array:
