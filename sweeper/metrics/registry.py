@@ -1,4 +1,8 @@
-"""The panel's registry: every metric under its name, and one call that measures several."""
+"""The panel's registry: every metric under its name, and one call that measures several.
+
+Those marked `in_sweep` are a sweep's default panel and come first; the others are measured when named, and by
+`sweeper metrics`.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,18 @@ from types import MappingProxyType
 
 import numpy as np
 
-from sweeper.metrics.biological import accuracy, clustering, retrieval
+from sweeper.metrics.biological import accuracy, clustering, retrieval, target
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
-from sweeper.metrics.technical import batch_probe, mixing
+from sweeper.metrics.technical import (
+    batch_probe,
+    connectivity,
+    kbet,
+    lisi,
+    mixing,
+    position,
+    silhouette,
+    variance,
+)
 from trainers.errors import InputError
 
 REGISTRY: Mapping[str, Metric] = MappingProxyType(
@@ -27,7 +40,29 @@ REGISTRY: Mapping[str, Metric] = MappingProxyType(
             clustering.NMI,
             clustering.AMI,
             retrieval.NEAREST,
-            retrieval.TARGET,
+            target.TARGET,
+            batch_probe.KNN,
+            batch_probe.SPREAD,
+            batch_probe.CONTROLS,
+            variance.BATCH,
+            variance.PLATE,
+            position.RIDGE,
+            lisi.CILISI,
+            lisi.ILISI,
+            silhouette.ASW,
+            silhouette.TASW_BATCH,
+            silhouette.TASW_ROW,
+            silhouette.TASW_COLUMN,
+            kbet.KBET,
+            variance.PCR,
+            connectivity.UNDIRECTED,
+            connectivity.DIRECTED,
+            retrieval.WITHIN,
+            target.NSC,
+            target.NSCB,
+            target.RECALL,
+            clustering.PASW,
+            clustering.ARI,
         )
     }
 )

@@ -7,9 +7,11 @@ import warnings
 import numpy as np
 
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
+from sweeper.metrics.silhouette import silhouettes
 from trainers.base import IntArray
 
 _STARTS = 3
+_SHUFFLES = 5  # a mean over all wells hardly varies between shuffles
 
 
 def label_nmi(evaluation: Evaluation) -> Measurement:
@@ -40,6 +42,34 @@ def label_ami(evaluation: Evaluation) -> Measurement:
 
     raw = float(adjusted_mutual_info_score(*found))
     return Measurement(raw, raw=raw, chance=0.0)
+
+
+def label_ari(evaluation: Evaluation) -> Measurement:
+    """Adjusted Rand index of the same clusters (Hubert & Arabie, J Classif 1985): 0 at chance, 1 at best."""
+    found = evaluation.once(_clusters)
+    if found is None:
+        return Measurement(None, reason=_TOO_FEW)
+    from sklearn.metrics import adjusted_rand_score
+
+    raw = float(adjusted_rand_score(*found))
+    return Measurement(raw, raw=raw, chance=0.0)
+
+
+def pasw(evaluation: Evaluation) -> Measurement:
+    """Perturbation silhouette, (s + 1) / 2 of the mean Euclidean s over the scored wells, in [0, 1]; 1 is best.
+
+    The label silhouette of scIB (Luecken et al., Nat Methods 2022, doi:10.1038/s41592-021-01336-8). Its range in use
+    is narrow and its chance level, the floor, below 0.5. Compact round classes win, so a supervised collapse does.
+    """
+    labels = evaluation.code("perturbation")[evaluation.scored]
+    if not 1 < len(np.unique(labels)) < len(labels):
+        return Measurement(None, reason=_TOO_FEW)
+    rng = np.random.default_rng([evaluation.seed, 13])
+    shuffled = (rng.permutation(labels) for _ in range(min(_SHUFFLES, evaluation.options.permutations)))
+    means = silhouettes(evaluation.test[evaluation.scored], [labels, *shuffled]).mean(axis=1)
+    raw, *permuted = (means + 1.0) / 2.0
+    floor = float(np.mean(permuted))
+    return Measurement(float(raw), floor=floor, raw=float(raw), chance=floor)
 
 
 _TOO_FEW = "fewer than 2 scored perturbations, or no more wells than perturbations, among the test rows"
@@ -77,4 +107,22 @@ AMI = Metric(
     title="Clusters follow perturbations (AMI)",
     direction="1: clusters are the perturbations; 0: chance",
     function=label_ami,
+)
+ARI = Metric(
+    name="label_ari",
+    role="biological",
+    primary=False,
+    in_sweep=False,
+    title="Clusters follow perturbations (ARI)",
+    direction="1: clusters are the perturbations; 0: chance",
+    function=label_ari,
+)
+PASW = Metric(
+    name="pasw",
+    role="biological",
+    primary=False,
+    in_sweep=False,
+    title="Perturbation silhouette (pASW)",
+    direction="1: perturbations are compact and apart; floor: permuted perturbations",
+    function=pasw,
 )

@@ -10,18 +10,21 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sweeper.metrics.evaluation import BoolArray, Evaluation, Measurement, Metric, unit_rows
+from sweeper.metrics.evaluation import BoolArray, Evaluation, Measurement, Metric
 from sweeper.metrics.ranking import Ranking, mean_by_group, rank
 from trainers.base import IntArray
 
 
-def activity_ranking(evaluation: Evaluation) -> tuple[Ranking, int]:
-    """Replicates against negative controls, and how many queries took those of their batch instead of their plate."""
+def activity_ranking(evaluation: Evaluation, *, within: bool = False) -> tuple[Ranking, int]:
+    """Replicates against negative controls, and how many queries took those of their batch instead of their plate.
+
+    Replicates lie in another batch or, `within`, on another plate of the same one.
+    """
     perturbation, plate, batch = (evaluation.code(column) for column in ("perturbation", "plate", "batch"))
     control = evaluation.negative
     on_plate, on_batch = (np.bincount(code[control], minlength=code.max() + 1)[code] for code in (plate, batch))
     from_batch = on_plate < 2
-    apart = _apart(evaluation)
+    apart = _apart(evaluation, within=within)
 
     def select(rows: IntArray) -> tuple[BoolArray, BoolArray]:
         near = np.where(from_batch[rows, None], batch[rows, None] == batch, plate[rows, None] == plate)
@@ -48,7 +51,25 @@ def activity_map(evaluation: Evaluation) -> Measurement:
             None, reason=f"no query has {_replicate(evaluation)} and 2 negative controls on its plate or batch"
         )
     note = f"{borrowed} of {len(ranking.queries)} queries took the controls of their batch: fewer than 2 on their plate"
-    return _average(ranking, evaluation.code("perturbation"), note if borrowed else None)
+    return average(ranking, evaluation.code("perturbation"), note if borrowed else None)
+
+
+def within_batch_activity(evaluation: Evaluation) -> Measurement:
+    """As `activity_map`, with the replicates on other plates of the query's own batch: no batch effect between them.
+
+    The guard beside `activity_map`: low in both means that phenotype is lost; high here and low there that batch is
+    left or perturbations are misaligned between batches. Its ratio to the same number of the uncorrected,
+    plate-centred features is the retention of phenotype.
+    """
+    if not evaluation.negative.any():
+        return Measurement(None, reason="no negative controls among the test rows")
+    ranking, borrowed = activity_ranking(evaluation, within=True)
+    if not len(ranking.queries):
+        return Measurement(
+            None, reason="no query has a replicate on another plate of its batch and 2 negative controls beside it"
+        )
+    note = f"{borrowed} of {len(ranking.queries)} queries took the controls of their batch: fewer than 2 on their plate"
+    return average(ranking, evaluation.code("perturbation"), note if borrowed else None)
 
 
 def retrieval_map(evaluation: Evaluation) -> Measurement:
@@ -60,7 +81,7 @@ def retrieval_map(evaluation: Evaluation) -> Measurement:
     ranking = evaluation.once(_replicate_ranking)
     if len(np.unique(perturbation[ranking.queries])) < 2:
         return Measurement(None, reason=f"fewer than 2 perturbations have {_replicate(evaluation)} among the test rows")
-    return _average(ranking, perturbation)
+    return average(ranking, perturbation)
 
 
 def nn_accuracy(evaluation: Evaluation) -> Measurement:
@@ -81,37 +102,6 @@ def nn_accuracy(evaluation: Evaluation) -> Measurement:
     return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance)
 
 
-def target_consistency(evaluation: Evaluation) -> Measurement:
-    """Phenotypic consistency: normalised mAP of perturbations that share a target, among all with one; 1 is best.
-
-    A perturbation is its consensus, the median of its unit rows. Queries are the scored perturbations; candidates are
-    all non-negative test perturbations with a target. Value is the mean over targets. Consensus averages batches out,
-    so a batch effect in a balanced design does not show here.
-    """
-    wells = evaluation.test_wells
-    known = ~evaluation.negative & (wells["target"].notna().to_numpy() if "target" in wells.columns else False)
-    if not known.any():
-        return Measurement(None, reason="no targets among the test rows")
-    names, first, code = np.unique(
-        wells.loc[known, "perturbation"].to_numpy(dtype=str), return_index=True, return_inverse=True
-    )
-    target = np.unique(wells.loc[known, "target"].to_numpy(dtype=str)[first], return_inverse=True)[1].astype(np.int64)
-    rows = evaluation.unit[known]
-    consensus = unit_rows(np.stack([np.median(rows[code == number], axis=0) for number in range(len(names))]))
-    queries = np.flatnonzero(evaluation.scored[known][first])
-
-    def select(some: IntArray) -> tuple[BoolArray, BoolArray]:
-        same = target[some, None] == target
-        return same & (some[:, None] != np.arange(len(names))), ~same
-
-    ranking = rank(consensus, queries, select)
-    if not len(ranking.queries):
-        return Measurement(
-            None, reason="no scored perturbation shares its target with another, or there is one target only"
-        )
-    return _average(ranking, target)
-
-
 def _replicate_ranking(evaluation: Evaluation) -> Ranking:
     perturbation = evaluation.code("perturbation")
     eligible = evaluation.scored
@@ -125,13 +115,15 @@ def _replicate_ranking(evaluation: Evaluation) -> Ranking:
     return rank(evaluation.unit, np.flatnonzero(eligible), select)
 
 
-def _apart(evaluation: Evaluation) -> Callable[[IntArray], BoolArray]:
+def _apart(evaluation: Evaluation, *, within: bool = False) -> Callable[[IntArray], BoolArray]:
     """For some rows (k,), the (k, n) rows that are far enough away in the design to be their replicates."""
-    unit = evaluation.code(evaluation.options.replicates_across)
-    well = evaluation.code("well")
+    unit = evaluation.code("plate" if within else evaluation.options.replicates_across)
+    batch, well = evaluation.code("batch"), evaluation.code("well")
 
     def apart(rows: IntArray) -> BoolArray:
         other: BoolArray = unit[rows, None] != unit
+        if within:
+            other &= batch[rows, None] == batch
         if evaluation.options.different_wells:
             other &= well[rows, None] != well
         return other
@@ -144,7 +136,7 @@ def _replicate(evaluation: Evaluation) -> str:
     return f"a replicate in another {evaluation.options.replicates_across}{position}"
 
 
-def _average(ranking: Ranking, groups: IntArray, note: str | None = None) -> Measurement:
+def average(ranking: Ranking, groups: IntArray, note: str | None = None) -> Measurement:
     """Value, raw and chance of a ranking, as means over groups of the mean over their queries."""
     of_query = groups[ranking.queries]
     value, raw, chance = (
@@ -177,11 +169,12 @@ NEAREST = Metric(
     direction="1: it always has the well's perturbation; 0: chance",
     function=nn_accuracy,
 )
-TARGET = Metric(
-    name="target_consistency",
+WITHIN = Metric(
+    name="within_batch_activity",
     role="biological",
     primary=False,
-    title="Phenotypic consistency (shared target)",
-    direction="1: perturbations that share a target are found before all others; 0: chance",
-    function=target_consistency,
+    in_sweep=False,
+    title="Phenotypic activity within a batch (mAP)",
+    direction="1: replicates of the same batch are found before every negative control; 0: chance",
+    function=within_batch_activity,
 )

@@ -5,13 +5,23 @@ The adversary met in training proves nothing by standing at chance; a classifier
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from sweeper.metrics.classifier import balanced_accuracy, fit
-from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
+from sweeper.metrics.evaluation import BoolArray, Evaluation, Measurement, Metric
+from sweeper.metrics.neighbours import nearest
+from sweeper.metrics.technical.design import unidentifiable
 from trainers.base import IntArray
 
+Predict = Callable[[NDArray[Any], IntArray, NDArray[Any]], IntArray]
+"""Training rows, their labels and further rows to the labels of the latter."""
+
 _ATTEMPTS = 8
+_VOTERS = 15
 
 
 def batch_probe_linear(evaluation: Evaluation) -> Measurement:
@@ -25,26 +35,79 @@ def batch_probe_linear(evaluation: Evaluation) -> Measurement:
     Not identifiable: one batch; every perturbation (controls included) in one batch only; a batch that no split of
     the groups keeps in training.
     """
-    batch = evaluation.code("batch")
-    batches = int(batch.max()) + 1
-    if batches < 2:
-        return Measurement(None, reason="not identifiable: one batch among the test rows")
-    perturbation = evaluation.code("perturbation")
-    pairs = np.unique(perturbation * batches + batch)
-    if len(pairs) == perturbation.max() + 1:
-        return Measurement(
-            None, reason="not identifiable: every perturbation is in one batch only, and no control is shared"
-        )
-    folds = _folds(batch, evaluation.code(evaluation.options.probe_groups), evaluation)
+    return _probe_all(evaluation, _linear)
+
+
+def batch_probe_knn(evaluation: Evaluation) -> Measurement:
+    """As `batch_probe_linear`, read by the 15 nearest training wells: sees clouds that no plane tells apart.
+
+    Euclidean distance on features standardised by the training rows of the fold; a vote counts 1 / (training wells of
+    its batch), so that chance is 1/B in unbalanced designs too. In many dimensions the neighbours of every well are
+    those of the tightest batch: for batches that differ in spread see `batch_probe_spread`.
+    """
+    return _probe_all(evaluation, _by_neighbours)
+
+
+def batch_probe_spread(evaluation: Evaluation) -> Measurement:
+    """As `batch_probe_linear`, read from the features and their distances to the training mean, |x - x̄| each.
+
+    Batches centred to one mean that still differ in spread are at chance for a linear probe and not for this one.
+    """
+    return _probe_all(evaluation, _by_spread)
+
+
+def batch_probe_controls(evaluation: Evaluation) -> Measurement:
+    """As `batch_probe_linear`, on negative controls alone, holding out whole plates.
+
+    Controls are the same in every batch, so phenotype cannot pass for batch. Features centred on these very controls
+    are at chance here, or below, while treated wells may still show their batch: read it beside `batch_probe_linear`.
+
+    Not identifiable: no controls in two batches, or a batch with controls on one plate only.
+    """
+    if len(np.unique(evaluation.code("batch")[evaluation.negative])) < 2:
+        return Measurement(None, reason="not identifiable: fewer than 2 batches have negative controls")
+    return _probe(evaluation, evaluation.negative, "plate", _linear)
+
+
+def _probe_all(evaluation: Evaluation, predict: Predict) -> Measurement:
+    if (reason := unidentifiable(evaluation)) is not None:
+        return Measurement(None, reason=reason)
+    return _probe(evaluation, np.ones(len(evaluation.test), dtype=bool), evaluation.options.probe_groups, predict)
+
+
+def _probe(evaluation: Evaluation, rows: BoolArray, unit: str, predict: Predict) -> Measurement:
+    """Probe the batch on some of the test rows, holding out whole units (a column of the table of wells)."""
+    batch, groups = (np.unique(evaluation.code(column)[rows], return_inverse=True)[1] for column in ("batch", unit))
+    folds = _folds(batch, groups, evaluation)
     if folds is None:
-        unit = evaluation.options.probe_groups
         return Measurement(None, reason=f"not identifiable: holding out a {unit} leaves a batch without training wells")
+    embeddings = evaluation.test[rows]
     predicted = np.empty_like(batch)
     for fold in np.unique(folds):
         out = folds == fold
-        predicted[out] = fit(evaluation.test[~out], batch[~out]).predict(evaluation.test[out])
-    raw, chance = balanced_accuracy(batch, predicted), 1.0 / batches
+        predicted[out] = predict(embeddings[~out], batch[~out], embeddings[out])
+    raw, chance = balanced_accuracy(batch, predicted), 1.0 / (int(batch.max()) + 1)
     return Measurement(1.0 - float(np.clip((raw - chance) / (1.0 - chance), 0.0, 1.0)), raw=raw, chance=chance)
+
+
+def _linear(rows: NDArray[Any], labels: IntArray, further: NDArray[Any]) -> IntArray:
+    return fit(rows, labels).predict(further)
+
+
+def _by_spread(rows: NDArray[Any], labels: IntArray, further: NDArray[Any]) -> IntArray:
+    mean = rows.mean(axis=0, dtype=np.float64)
+    both = (np.hstack([some - mean, np.abs(some - mean)]) for some in (rows, further))
+    return _linear(next(both), labels, next(both))
+
+
+def _by_neighbours(rows: NDArray[Any], labels: IntArray, further: NDArray[Any]) -> IntArray:
+    std = rows.std(axis=0, dtype=np.float64)
+    std[std == 0] = 1.0
+    voters, _ = nearest(further / std, rows / std, min(_VOTERS, len(rows)))
+    count = np.bincount(labels)
+    votes = (labels[voters][:, :, None] == np.arange(len(count))).sum(axis=1) / np.maximum(count, 1)
+    winner: IntArray = votes.argmax(axis=1)
+    return winner
 
 
 def _folds(batch: IntArray, groups: IntArray, evaluation: Evaluation) -> IntArray | None:
@@ -73,4 +136,31 @@ LINEAR = Metric(
     title="Batch probe (linear)",
     direction="1: a fresh linear classifier reads the batch no better than chance; 0: it reads every batch",
     function=batch_probe_linear,
+)
+KNN = Metric(
+    name="batch_probe_knn",
+    role="technical",
+    primary=False,
+    in_sweep=False,
+    title="Batch probe (nearest neighbours)",
+    direction="1: the nearest wells tell the batch no better than chance; 0: they tell every batch",
+    function=batch_probe_knn,
+)
+SPREAD = Metric(
+    name="batch_probe_spread",
+    role="technical",
+    primary=False,
+    in_sweep=False,
+    title="Batch probe (features and their spread)",
+    direction="1: a classifier of features and their magnitudes is at chance; 0: it reads every batch",
+    function=batch_probe_spread,
+)
+CONTROLS = Metric(
+    name="batch_probe_controls",
+    role="technical",
+    primary=False,
+    in_sweep=False,
+    title="Batch probe on negative controls",
+    direction="1: a fresh linear classifier reads the batch of controls no better than chance; 0: it reads every batch",
+    function=batch_probe_controls,
 )

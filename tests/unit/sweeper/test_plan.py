@@ -1,5 +1,6 @@
 from sweeper.config import SweepConfig, build_config
-from sweeper.plan import PackPlan, control_cells, make_cells, make_packs, sweep_identity
+from sweeper.metrics.registry import REGISTRY
+from sweeper.plan import PackPlan, control_cells, make_cells, make_packs, panel_names, sweep_identity
 
 
 def config(**changes: object) -> SweepConfig:
@@ -63,3 +64,11 @@ def test_cells_with_another_number_of_training_batches_train_apart() -> None:
     batches = {("held_out_batches", 0, 0): 6, ("held_out_batches", 0, 1): 7}
     packs = make_packs(cells, workers=1, training_batches=batches)
     assert [{cell.seed for cell in pack.cells} for pack in packs] == [{0}, {1}]
+
+
+def test_a_sweep_measures_its_default_panel_or_what_it_names() -> None:
+    default = panel_names(config())
+    assert default == tuple(name for name, metric in REGISTRY.items() if metric.in_sweep)
+    assert "activity_map" in default
+    assert "cilisi" not in default
+    assert panel_names(config(metrics=["cilisi", "activity_map"])) == ("activity_map", "cilisi")

@@ -36,7 +36,9 @@ def _wells(
         for batch in range(batches)
         for plate in range(plates)
     ]
-    return pd.concat(frames, ignore_index=True)
+    wells = pd.concat(frames, ignore_index=True)
+    row = wells["well"].str[0].map("ABCDEFGH".index) + 1
+    return wells.assign(row=row.astype("Int64"), column=wells["well"].str[1:].astype("Int64"))
 
 
 def _embed(

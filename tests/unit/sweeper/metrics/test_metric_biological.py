@@ -8,12 +8,13 @@ import pytest
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
 from sweeper.metrics.biological.accuracy import accuracy_gap, in_distribution_accuracy, perturbation_accuracy
-from sweeper.metrics.biological.clustering import label_ami, label_nmi
+from sweeper.metrics.biological.clustering import label_ami, label_ari, label_nmi
 from sweeper.metrics.biological.fraction import activity_fraction
-from sweeper.metrics.biological.retrieval import activity_map, nn_accuracy, retrieval_map, target_consistency
+from sweeper.metrics.biological.retrieval import activity_map, nn_accuracy, retrieval_map, within_batch_activity
+from sweeper.metrics.biological.target import target_consistency
 from sweeper.metrics.evaluation import PanelOptions
 
-TEST_ONLY = (activity_map, retrieval_map, nn_accuracy, label_nmi, label_ami)
+TEST_ONLY = (activity_map, within_batch_activity, retrieval_map, nn_accuracy, label_nmi, label_ami, label_ari)
 
 
 def one_hot(wells, columns=("perturbation",), noise=0.01):
@@ -35,6 +36,26 @@ def test_noise_is_at_the_floor(metric, make_wells, embed, evaluation):
     found = [metric(evaluation(embed(wells, seed=seed), wells)) for seed in range(24)]
     assert np.mean([one.value - one.floor for one in found]) == pytest.approx(0, abs=0.025)
     assert np.mean([one.raw - one.chance for one in found]) == pytest.approx(0, abs=0.025)
+
+
+def test_within_and_across_batches_tell_the_failures_apart(make_wells, embed, evaluation):
+    """Both low: phenotype lost. Within high, across low: batch left. Both high: neither."""
+    wells = make_wells(perturbations=6)
+    clean, batch, lost = (
+        [metric(evaluation(embed(wells, **effects), wells)).value for metric in (within_batch_activity, activity_map)]
+        for effects in ({"biology": 3}, {"biology": 3, "batch": 10}, {})
+    )
+    assert min(clean) > 0.9
+    assert batch[0] > 0.5
+    assert batch[1] < 0
+    assert max(map(abs, lost)) < 0.2
+
+
+def test_activity_within_a_batch_needs_a_second_plate(make_wells, evaluation):
+    wells = make_wells(plates=1)
+    found = within_batch_activity(evaluation(one_hot(wells), wells))
+    assert found.value is None
+    assert "another plate of its batch" in found.reason
 
 
 @pytest.mark.parametrize("metric", [activity_map, retrieval_map])

@@ -1,0 +1,183 @@
+"""Targets: do perturbations that share a target, or mechanism of action, look alike?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sweeper.metrics.biological.retrieval import average
+from sweeper.metrics.evaluation import BoolArray, Evaluation, Float64Array, Measurement, Metric, unit_rows
+from sweeper.metrics.ranking import mean_by_group, rank
+from trainers.base import IntArray
+
+_TAIL = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class _Consensus:
+    """The p non-negative test perturbations with a target.
+
+    Attributes:
+        unit: (p, e) median of each one's unit rows, scaled to length 1.
+        target: (p,) code of its target.
+        scored: (p,) whether its phenotype is judged.
+    """
+
+    unit: Float64Array
+    target: IntArray
+    scored: BoolArray
+
+
+def target_consistency(evaluation: Evaluation) -> Measurement:
+    """Phenotypic consistency: normalised mAP of perturbations that share a target, among all with one; 1 is best.
+
+    A perturbation is its consensus, the median of its unit rows. Queries are the scored perturbations; candidates are
+    all non-negative test perturbations with a target. Value is the mean over targets. Consensus averages batches out,
+    so a batch effect in a balanced design does not show here.
+    """
+    found = evaluation.once(_consensus)
+    if found is None:
+        return Measurement(None, reason=_NO_TARGETS)
+    target = found.target
+
+    def select(some: IntArray) -> tuple[BoolArray, BoolArray]:
+        same = target[some, None] == target
+        return same & (some[:, None] != np.arange(len(target))), ~same
+
+    ranking = rank(found.unit, np.flatnonzero(found.scored), select)
+    if not len(ranking.queries):
+        return Measurement(
+            None, reason="no scored perturbation shares its target with another, or there is one target only"
+        )
+    return average(ranking, target)
+
+
+def target_recall(evaluation: Evaluation) -> Measurement:
+    """Chance-corrected share of known pairs among the most similar and most dissimilar 5 % of all pairs; 1 is best.
+
+    Known pairs are scored perturbations that share a target; a pair counts when the cosine of its two consensus
+    profiles is at or below the 5th or at or above the 95th percentile of all pairs of scored perturbations with a
+    target (EFAAR: Celik et al., PLoS Comput Biol 2024, doi:10.1371/journal.pcbi.1012463). Raw is their share, chance
+    the share of all pairs (0.10, more where pairs are few), value (raw - chance) / (1 - chance).
+    """
+    found = evaluation.once(_consensus)
+    if found is None:
+        return Measurement(None, reason=_NO_TARGETS)
+    unit, target = found.unit[found.scored], found.target[found.scored]
+    first, second = np.triu_indices(len(target), k=1)
+    known = target[first] == target[second]
+    if not known.any() or known.all():
+        return Measurement(None, reason="no two scored perturbations share a target, or there is one target only")
+    cosine = (unit @ unit.T)[first, second]
+    low, high = np.quantile(cosine, [_TAIL, 1.0 - _TAIL])
+    extreme = (cosine <= low) | (cosine >= high)
+    raw, chance = float(extreme[known].mean()), float(extreme.mean())
+    if chance == 1.0:
+        return Measurement(None, reason="every pair of perturbations is equally similar")
+    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance)
+
+
+def nsc_accuracy(evaluation: Evaluation) -> Measurement:
+    """Chance-corrected accuracy of the target of the nearest well of another perturbation (NSC); 1 is best.
+
+    Not-same-compound matching (Ljosa et al., J Biomol Screen 2013, doi:10.1177/1087057113503553), by cosine. Queries
+    and candidates are the scored wells with a target; equally near wells share the vote. Raw is the mean over targets
+    of the share of wells whose neighbour has their target, chance the mean share of such wells among the candidates.
+    """
+    return _matching(evaluation, across_batches=False)
+
+
+def nscb_accuracy(evaluation: Evaluation) -> Measurement:
+    """As `nsc_accuracy`, the neighbour also in another batch (NSCB; Ando et al., bioRxiv 2017, doi:10.1101/161422).
+
+    What it loses against `nsc_accuracy` is how far phenotype depends on the batch.
+    """
+    return _matching(evaluation, across_batches=True)
+
+
+def _matching(evaluation: Evaluation, *, across_batches: bool) -> Measurement:
+    eligible = evaluation.scored & _known(evaluation)
+    if not eligible.any():
+        return Measurement(None, reason=_NO_TARGETS)
+    perturbation, batch = evaluation.code("perturbation"), evaluation.code("batch")
+    target = np.full(len(eligible), -1, dtype=np.int64)
+    names = evaluation.test_wells["target"].to_numpy()[eligible].astype(str)
+    target[eligible] = np.unique(names, return_inverse=True)[1]
+
+    def select(rows: IntArray) -> tuple[BoolArray, BoolArray]:
+        candidate = (perturbation[rows, None] != perturbation) & eligible
+        if across_batches:
+            candidate &= batch[rows, None] != batch
+        same = target[rows, None] == target
+        return candidate & same, candidate & ~same
+
+    ranking = rank(evaluation.unit, np.flatnonzero(eligible), select)
+    groups = target[ranking.queries]
+    if len(np.unique(groups)) < 2:
+        place = " in another batch" if across_batches else ""
+        return Measurement(None, reason=f"fewer than 2 targets have wells of a second perturbation{place}")
+    raw = mean_by_group(ranking.nearest, groups)
+    chance = mean_by_group(ranking.positives / ranking.candidates, groups)
+    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance)
+
+
+_NO_TARGETS = "no targets among the test rows"
+
+
+def _known(evaluation: Evaluation) -> BoolArray:
+    wells = evaluation.test_wells
+    if "target" not in wells.columns:
+        return np.zeros(len(wells), dtype=bool)
+    known: BoolArray = ~evaluation.negative & wells["target"].notna().to_numpy(dtype=bool)
+    return known
+
+
+def _consensus(evaluation: Evaluation) -> _Consensus | None:
+    wells, known = evaluation.test_wells, _known(evaluation)
+    if not known.any():
+        return None
+    _, first, code = np.unique(
+        wells.loc[known, "perturbation"].to_numpy(dtype=str), return_index=True, return_inverse=True
+    )
+    target = np.unique(wells.loc[known, "target"].to_numpy(dtype=str)[first], return_inverse=True)[1].astype(np.int64)
+    rows = evaluation.unit[known]
+    consensus = np.stack([np.median(rows[code == number], axis=0) for number in range(len(first))])
+    return _Consensus(unit_rows(consensus), target, evaluation.scored[known][first])
+
+
+TARGET = Metric(
+    name="target_consistency",
+    role="biological",
+    primary=False,
+    title="Phenotypic consistency (shared target)",
+    direction="1: perturbations that share a target are found before all others; 0: chance",
+    function=target_consistency,
+)
+RECALL = Metric(
+    name="target_recall",
+    role="biological",
+    primary=False,
+    in_sweep=False,
+    title="Recall of pairs that share a target (EFAAR)",
+    direction="1: every pair is among the most similar or dissimilar 5 % of all pairs; 0: chance",
+    function=target_recall,
+)
+NSC = Metric(
+    name="nsc_accuracy",
+    role="biological",
+    primary=False,
+    in_sweep=False,
+    title="Target of the nearest other perturbation (NSC)",
+    direction="1: it always has the well's target; 0: chance",
+    function=nsc_accuracy,
+)
+NSCB = Metric(
+    name="nscb_accuracy",
+    role="biological",
+    primary=False,
+    in_sweep=False,
+    title="Target of the nearest other perturbation in another batch (NSCB)",
+    direction="1: it always has the well's target; 0: chance",
+    function=nscb_accuracy,
+)

@@ -1,0 +1,39 @@
+"""What a design can tell of the batch, and batches dealt out anew inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sweeper.metrics.evaluation import Evaluation
+from trainers.base import IntArray
+
+
+def unidentifiable(evaluation: Evaluation) -> str | None:
+    """Why a batch effect cannot be told from phenotype on the test rows, or None."""
+    batch = evaluation.code("batch")
+    batches = int(batch.max()) + 1
+    if batches < 2:
+        return "not identifiable: one batch among the test rows"
+    perturbation = evaluation.code("perturbation")
+    if len(np.unique(perturbation * batches + batch)) == perturbation.max() + 1:
+        return "not identifiable: every perturbation is in one batch only, and no control is shared"
+    return None
+
+
+def permuted_within(codes: IntArray, groups: IntArray, *, count: int, seed: tuple[int, int]) -> Iterator[IntArray]:
+    """`count` times the (n,) codes, permuted inside each of the (n,) groups.
+
+    Batches permuted inside perturbations are what a technical metric reads when batches are mixed as well as this
+    design allows: the ceiling that keeps a number comparable between designs.
+    """
+    rng = np.random.default_rng(seed)
+    order = np.argsort(groups, kind="stable")
+    for _ in range(count):
+        permuted = np.empty_like(codes)
+        permuted[order] = codes[np.lexsort((rng.random(len(codes)), groups))]
+        yield permuted
+
+
+__all__ = ["permuted_within", "unidentifiable"]

@@ -1,0 +1,61 @@
+"""kBET on negative controls: do neighbourhoods hold the batches in their global shares?"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import chi2
+
+from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.neighbours import neighbours
+from sweeper.metrics.technical.design import permuted_within
+from trainers.base import IntArray
+
+_SIGNIFICANCE = 0.05
+_FEWEST, _MOST = 10, 70
+
+
+def kbet_controls(evaluation: Evaluation) -> Measurement:
+    """Share of negative controls whose neighbourhood passes a χ² test of batch shares, in [0, 1]; higher is better.
+
+    Büttner et al., Nat Methods 2019, doi:10.1038/s41592-018-0254-1. Neighbours among the controls, k a quarter of the
+    mean batch, 10 … 70; a well passes at p ≥ 0.05. On perturbations kBET measures their connectivity instead, so
+    controls alone are tested. Counts are small: the ceiling, and the chance level of raw, is the share with batches
+    permuted among controls.
+    """
+    rows = np.flatnonzero(evaluation.negative)
+    batch = np.unique(evaluation.code("batch")[rows], return_inverse=True)[1]
+    if len(np.unique(batch)) < 2:
+        return Measurement(None, reason="not identifiable: fewer than 2 batches have negative controls")
+    count = int(np.clip(len(rows) // (4 * (batch.max() + 1)), _FEWEST, _MOST))
+    if len(rows) < 2 * count:
+        return Measurement(None, reason=f"fewer than {2 * count} negative controls among the test rows")
+    index, _ = neighbours(evaluation.test[rows], count)
+    shuffles = permuted_within(
+        batch,
+        evaluation.code("perturbation")[rows],
+        count=evaluation.options.permutations,
+        seed=(evaluation.seed, 11),
+    )
+    raw = accepted(index, batch)
+    ceiling = float(np.mean([accepted(index, shuffled) for shuffled in shuffles]))
+    return Measurement(raw, ceiling=ceiling, raw=raw, chance=ceiling)
+
+
+def accepted(index: IntArray, batch: IntArray) -> float:
+    """Share of the (n, k) neighbourhoods whose batches pass the test against the global shares."""
+    share: Float64Array = np.bincount(batch) / len(batch)
+    member = np.equal.outer(batch, np.arange(len(share)))
+    expected = share * index.shape[1]
+    statistic = np.sum((member[index].sum(axis=1) - expected) ** 2 / expected, axis=1)
+    return float(np.mean(chi2.sf(statistic, len(share) - 1) >= _SIGNIFICANCE))
+
+
+KBET = Metric(
+    name="kbet_controls",
+    role="technical",
+    primary=False,
+    in_sweep=False,
+    title="kBET on negative controls",
+    direction="ceiling: neighbourhoods of controls hold batches as if drawn at random; 0: none does",
+    function=kbet_controls,
+)

@@ -1,0 +1,131 @@
+"""LISI: how many batches are among a well's neighbours?
+
+LISI = 1 / Σ p_b², p_b the share of batch b among the k nearest wells, weighted by a Gaussian-like kernel exp(-β d)
+whose β gives each well the perplexity k/3 (Korsunsky et al., Nat Methods 2019, doi:10.1038/s41592-019-0619-0).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.neighbours import neighbours
+from sweeper.metrics.technical.design import permuted_within, unidentifiable
+from trainers.base import IntArray
+
+_NEIGHBOURS = 90  # the well itself counted, with weight 0
+_MIN_WELLS = 10
+_HALVINGS = 60
+
+
+def ilisi(evaluation: Evaluation) -> Measurement:
+    """Median LISI of batches over all wells, scaled to (LISI - 1) / (B - 1), in [0, 1]; higher is better.
+
+    Exact Euclidean neighbours, k = min(90, n). Blind to phenotype: noise, and perturbations swapped between batches,
+    are perfect. The ceiling, and the chance level of raw, is the value with batches permuted inside each perturbation;
+    it depends on the number and balance of batches.
+    """
+    if (reason := unidentifiable(evaluation)) is not None:
+        return Measurement(None, reason=reason)
+    if len(evaluation.test) <= _MIN_WELLS:
+        return Measurement(None, reason=f"no more than {_MIN_WELLS} test rows")
+    batch = evaluation.code("batch")
+    shuffles = permuted_within(
+        batch, evaluation.code("perturbation"), count=evaluation.options.permutations, seed=(evaluation.seed, 9)
+    )
+    medians = np.median(lisi(evaluation.test, [batch, *shuffles]), axis=1)
+    raw, *permuted = (medians - 1.0) / batch.max()
+    ceiling = float(np.mean(permuted))
+    return Measurement(float(raw), ceiling=ceiling, raw=float(raw), chance=ceiling)
+
+
+def cilisi(evaluation: Evaluation) -> Measurement:
+    """LISI of batches inside each perturbation (CiLISI), in [0, 1]; higher is better.
+
+    Neighbours are taken among the wells of the same perturbation (controls too), of those with at least 10 wells in
+    2 batches; LISI is scaled by that perturbation's own number of batches and averaged over wells (Andreatta et al.,
+    Nat Commun 2024, doi:10.1038/s41467-024-45240-z, there with k = perplexity). Mixing of unlike phenotypes does not
+    count. Ceiling and chance as in `ilisi`.
+    """
+    perturbation, batch = evaluation.code("perturbation"), evaluation.code("batch")
+    labellings = [
+        batch,
+        *permuted_within(batch, perturbation, count=evaluation.options.permutations, seed=(evaluation.seed, 10)),
+    ]
+    scaled = []
+    for label in range(perturbation.max() + 1):
+        rows = np.flatnonzero(perturbation == label)
+        batches = len(np.unique(batch[rows]))
+        if len(rows) >= _MIN_WELLS and batches > 1:
+            found = lisi(evaluation.test[rows], [codes[rows] for codes in labellings])
+            scaled.append((found - 1.0) / (batches - 1))
+    if not scaled:
+        return Measurement(
+            None, reason=f"not identifiable: no perturbation has {_MIN_WELLS} wells and lies in 2 batches"
+        )
+    raw, *permuted = np.concatenate(scaled, axis=1).mean(axis=1)
+    ceiling = float(np.mean(permuted))
+    return Measurement(float(raw), ceiling=ceiling, raw=float(raw), chance=ceiling)
+
+
+def lisi(rows: NDArray[Any], labellings: Sequence[IntArray]) -> Float64Array:
+    """(c, n) LISI in [1, labels] of the (n ≥ 4, e) rows under c labellings, each (n,)."""
+    count = min(_NEIGHBOURS, len(rows))
+    index, distance = neighbours(rows, count - 1)
+    weights = affinities(distance, max(count // 3, 1))
+    graph = csr_array(
+        (weights.ravel(), index.ravel(), np.arange(0, weights.size + 1, count - 1)), shape=(len(rows), len(rows))
+    )
+    found = np.empty((len(labellings), len(rows)))
+    for number, labels in enumerate(labellings):
+        member = np.equal.outer(labels, np.unique(labels)).astype(np.float64)
+        share = np.asarray(graph @ member)
+        found[number] = 1.0 / np.sum(share**2, axis=1)
+    return found
+
+
+def affinities(distance: Float64Array, perplexity: float) -> Float64Array:
+    """(n, k) weights ∝ exp(-β d), rows of sum 1, β by bisection so that their entropy is log(perplexity)."""
+    shifted = distance - distance.min(axis=1, keepdims=True)
+    mean = shifted.mean(axis=1, keepdims=True)
+    shifted /= np.where(mean > 0, mean, 1.0)
+    low, high = np.zeros(len(shifted)), np.full(len(shifted), np.inf)
+    beta = np.ones(len(shifted))
+    target = math.log(perplexity)
+    for _ in range(_HALVINGS):
+        weights = np.exp(-beta[:, None] * shifted)
+        total = weights.sum(axis=1)
+        entropy = np.log(total) + beta * np.einsum("nk,nk->n", weights, shifted) / total
+        if np.all(np.abs(entropy - target) < 1e-9):
+            break
+        flat = entropy > target
+        low, high = np.where(flat, beta, low), np.where(flat, high, beta)
+        beta = np.where(np.isinf(high), 2.0 * beta, 0.5 * (low + np.where(np.isinf(high), 0.0, high)))
+    normal: Float64Array = weights / total[:, None]
+    return normal
+
+
+ILISI = Metric(
+    name="ilisi",
+    role="technical",
+    primary=False,
+    in_sweep=False,
+    title="Batches among neighbours (iLISI)",
+    direction="ceiling: neighbours come from batches as if drawn at random; 0: from one batch",
+    function=ilisi,
+)
+CILISI = Metric(
+    name="cilisi",
+    role="technical",
+    primary=False,
+    in_sweep=False,
+    title="Batches among neighbours of the same perturbation (CiLISI)",
+    direction="ceiling: inside a perturbation neighbours come from batches as if drawn at random; 0: from one batch",
+    function=cilisi,
+)

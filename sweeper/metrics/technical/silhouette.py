@@ -1,0 +1,120 @@
+"""Silhouettes of technical labels, as the field reports them; BRAS (`mixing`) is the one that decides."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
+from sweeper.metrics.silhouette import silhouettes
+from sweeper.metrics.technical.design import permuted_within, unidentifiable
+from sweeper.metrics.technical.position import positions
+from trainers.base import IntArray
+
+_SHUFFLES = 5  # a mean over all wells hardly varies between shuffles
+
+
+def asw_batch(evaluation: Evaluation) -> Measurement:
+    """Batch silhouette of scIB (Luecken et al., Nat Methods 2022, doi:10.1038/s41592-021-01336-8), in [0, 1].
+
+    Inside each perturbation, s of the batch labels in Euclidean distance; the mean over perturbations of the mean of
+    1 - |s|; higher is better. The nearest other batch alone counts, so a partial merge passes for a whole one.
+    Perturbations in one batch, or with one well in each, are left out. The ceiling, and the chance level of raw, is
+    the mean with batches permuted inside each perturbation.
+    """
+    perturbation, batch = evaluation.code("perturbation"), evaluation.code("batch")
+    shuffles = permuted_within(batch, perturbation, count=evaluation.options.permutations, seed=(evaluation.seed, 5))
+    labellings = [batch, *shuffles]
+    scores = []
+    for label in range(perturbation.max() + 1):
+        rows = np.flatnonzero(perturbation == label)
+        if 1 < len(np.unique(batch[rows])) < len(rows):
+            s = silhouettes(evaluation.test[rows], [codes[rows] for codes in labellings])
+            scores.append((1.0 - np.abs(s)).mean(axis=1))
+    if not scores:
+        return Measurement(
+            None, reason="not identifiable: no perturbation has two wells in one batch and wells in another"
+        )
+    raw, *permuted = np.mean(scores, axis=0)
+    ceiling = float(np.mean(permuted))
+    return Measurement(float(raw), ceiling=ceiling, raw=float(raw), chance=ceiling)
+
+
+def tasw_batch(evaluation: Evaluation) -> Measurement:
+    """Technical silhouette of the batch over all wells, a candidate reading of "tASW"; in [0, 1], higher is better.
+
+    Value (1 - s) / 2 with s, the raw number, the mean Euclidean silhouette of the batch labels. The definition of the
+    published metric could not be verified; this is the plainest one. Ceiling and chance are those of batches permuted
+    inside each perturbation.
+    """
+    if (reason := unidentifiable(evaluation)) is not None:
+        return Measurement(None, reason=reason)
+    return _technical(evaluation, evaluation.code("batch"), evaluation.code("perturbation"), 6)
+
+
+def tasw_row(evaluation: Evaluation) -> Measurement:
+    """As `tasw_batch`, of the wells' rows; the permutation is over all wells.
+
+    A global silhouette of rows or columns hardly moves, even under strong gradients: read `row_column_ridge`.
+    """
+    return _positional(evaluation, 0)
+
+
+def tasw_column(evaluation: Evaluation) -> Measurement:
+    """As `tasw_row`, of the wells' columns."""
+    return _positional(evaluation, 1)
+
+
+def _positional(evaluation: Evaluation, axis: int) -> Measurement:
+    place = positions(evaluation)
+    if place is None:
+        return Measurement(None, reason="the wells' rows and columns are not known")
+    codes = np.unique(place[:, axis], return_inverse=True)[1].astype(np.int64)
+    if not 0 < codes.max() < len(codes) - 1:
+        return Measurement(None, reason=f"one {('row', 'column')[axis]} only, or one well in each")
+    return _technical(evaluation, codes, np.zeros_like(codes), 7 + axis)
+
+
+def _technical(evaluation: Evaluation, codes: IntArray, groups: IntArray, stream: int) -> Measurement:
+    count = min(_SHUFFLES, evaluation.options.permutations)
+    shuffles = permuted_within(codes, groups, count=count, seed=(evaluation.seed, stream))
+    raw, *permuted = silhouettes(evaluation.test, [codes, *shuffles]).mean(axis=1)
+    chance = float(np.mean(permuted))
+    return Measurement((1.0 - float(raw)) / 2.0, ceiling=(1.0 - chance) / 2.0, raw=float(raw), chance=chance)
+
+
+ASW = Metric(
+    name="asw_batch",
+    role="technical",
+    primary=False,
+    in_sweep=False,
+    title="Batch silhouette (scIB)",
+    direction="ceiling: inside a perturbation each batch has another on top of it; 0: every batch is apart",
+    function=asw_batch,
+)
+TASW_BATCH = Metric(
+    name="tasw_batch",
+    role="technical",
+    primary=False,
+    in_sweep=False,
+    title="Technical silhouette, batch (candidate tASW)",
+    direction="ceiling: batches lie as if drawn at random; 0: they are compact and apart",
+    function=tasw_batch,
+)
+TASW_ROW = Metric(
+    name="tasw_row",
+    role="technical",
+    primary=False,
+    in_sweep=False,
+    title="Technical silhouette, row (candidate tASW)",
+    direction="ceiling: rows of the plate lie as if drawn at random; 0: they are compact and apart",
+    function=tasw_row,
+)
+TASW_COLUMN = Metric(
+    name="tasw_column",
+    role="technical",
+    primary=False,
+    in_sweep=False,
+    title="Technical silhouette, column (candidate tASW)",
+    direction="ceiling: columns of the plate lie as if drawn at random; 0: they are compact and apart",
+    function=tasw_column,
+)

@@ -1,0 +1,108 @@
+"""Variance explained: how much of the embedding's spread is between batches or plates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
+from sweeper.metrics.technical.design import unidentifiable
+from trainers.base import IntArray
+
+_COMPONENTS = 50
+
+
+def batch_variance(evaluation: Evaluation) -> Measurement:
+    """1 - adjusted share of variance between batches, in [0, 1]; 1 is best.
+
+    Raw is R² = SS between / SS total, summed over dimensions (one-way ANOVA; rotation changes nothing), chance
+    (B - 1) / (n - 1), value 1 - clip((R² - chance) / (1 - chance), 0, 1). Sees differences of means only. Unbalanced
+    perturbations count as batch.
+    """
+    if (reason := unidentifiable(evaluation)) is not None:
+        return Measurement(None, reason=reason)
+    return _adjusted(evaluation, "batch")
+
+
+def plate_variance(evaluation: Evaluation) -> Measurement:
+    """As `batch_variance`, between plates; what batches explain is in it, as a plate lies in one batch."""
+    if evaluation.code("plate").max() < 1:
+        return Measurement(None, reason="not identifiable: one plate among the test rows")
+    return _adjusted(evaluation, "plate")
+
+
+def pcr(evaluation: Evaluation) -> Measurement:
+    """Principal component regression on batch (Büttner et al., Nat Methods 2019, doi:10.1038/s41592-018-0254-1).
+
+    Raw is the mean R² of the first 50 principal components on the one-hot batch, weighted by their variance; value
+    1 - raw, in [0, 1]; 1 is best. Chance (B - 1) / (n - 1), ceiling 1 - chance. With up to 50 dimensions raw is that
+    of `batch_variance`.
+    """
+    if (reason := unidentifiable(evaluation)) is not None:
+        return Measurement(None, reason=reason)
+    rows = evaluation.test.astype(np.float64)
+    rows -= rows.mean(axis=0)
+    if rows.shape[1] > _COMPONENTS:
+        _, vectors = np.linalg.eigh(rows.T @ rows)
+        rows = rows @ vectors[:, -_COMPONENTS:]
+    found = explained(rows, evaluation.code("batch"))
+    if found is None:
+        return Measurement(None, reason=_CONSTANT)
+    raw, chance = found
+    return Measurement(1.0 - raw, ceiling=1.0 - chance, raw=raw, chance=chance)
+
+
+def explained(rows: NDArray[Any], codes: IntArray) -> tuple[float, float] | None:
+    """Share of the (n, e) rows' variance between groups, and the share expected without effect; None if undefined."""
+    rows = rows - rows.mean(axis=0, dtype=np.float64)
+    total = float(np.sum(rows**2))
+    groups = np.unique(codes, return_inverse=True)[1]
+    count = np.bincount(groups)
+    if total == 0 or len(count) >= len(rows):
+        return None
+    sums = np.zeros((len(count), rows.shape[1]))
+    np.add.at(sums, groups, rows)
+    between = float(np.sum(sums**2 / count[:, None]))
+    return min(between / total, 1.0), (len(count) - 1) / (len(rows) - 1)
+
+
+_CONSTANT = "not identifiable: no variance among the test rows, or one row a group"
+
+
+def _adjusted(evaluation: Evaluation, column: str) -> Measurement:
+    found = explained(evaluation.test, evaluation.code(column))
+    if found is None:
+        return Measurement(None, reason=_CONSTANT)
+    raw, chance = found
+    return Measurement(1.0 - float(np.clip((raw - chance) / (1.0 - chance), 0.0, 1.0)), raw=raw, chance=chance)
+
+
+BATCH = Metric(
+    name="batch_variance",
+    role="technical",
+    primary=False,
+    in_sweep=False,
+    title="Variance not explained by batch (adjusted)",
+    direction="1: batches explain no more variance than chance; 0: all of it",
+    function=batch_variance,
+)
+PLATE = Metric(
+    name="plate_variance",
+    role="technical",
+    primary=False,
+    in_sweep=False,
+    title="Variance not explained by plate (adjusted)",
+    direction="1: plates explain no more variance than chance; 0: all of it",
+    function=plate_variance,
+)
+PCR = Metric(
+    name="pcr",
+    role="technical",
+    primary=False,
+    in_sweep=False,
+    title="Principal component regression on batch",
+    direction="1: principal components do not depend on the batch; 0: they are the batch",
+    function=pcr,
+)
