@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: install demo test lint lock jump benchmark-adversaries benchmark-packs clean
+.PHONY: install demo test lint lock jump benchmark-adversaries benchmark-packs benchmark-panel clean
 
 install: $(VENV)/.installed
 
@@ -41,6 +41,9 @@ benchmark-adversaries: install
 
 benchmark-packs: install
 	$(BIN)/python benchmarks/packs.py
+
+benchmark-panel: install
+	$(BIN)/python benchmarks/panel.py
 
 # Upgrade the pinned versions on purpose.
 lock: install

@@ -1,0 +1,189 @@
+"""What the panel says of embeddings whose fault is known: is each fault seen, and by which metric?
+
+make benchmark-panel        (about a minute on one core; writes benchmarks/panel.json)
+
+A simulated screen of 4 batches × 3 plates, 60 perturbations of 12 targets (70 % of them active) once a plate at random
+positions and 24 controls a plate; 64 dimensions, additive batch effect. Every embedding is a known treatment of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sweeper.metrics.panel import score_table
+from sweeper.sweep import versions
+
+BATCHES, PLATES, PERTURBATIONS, TARGETS, CONTROLS, DIMENSIONS = 4, 3, 60, 12, 24, 64
+ACTIVE = 0.7
+BATCH, TARGET, OWN = 0.75, 0.45, 0.45
+"""Standard deviation per dimension of the batch effect and of the phenotype's two parts; the noise has 1."""
+SEEDS = (0, 1, 2)
+
+T = {
+    "bras": ("batch_mixing_bras",),
+    "cilisi": ("cilisi",),
+    "probe": ("batch_probe_linear", "batch_probe_knn"),
+    "variance": ("batch_variance",),
+}
+B = {name: (name,) for name in ("activity_map", "retrieval_map", "target_consistency", "label_ami")}
+"""Parts of the technical and of the biological composite; the worst of a part's metrics counts."""
+
+TITLES = {"T": "T, anchored", "B": "B, anchored", "geometric": "√(T·B)", "scib": "0.4/0.6 of raw numbers"}
+README = Path(__file__).with_name("README.md")
+BEGIN, END = "<!-- panel: written by benchmarks/panel.py -->", "<!-- end of panel -->"
+
+SCIB_BATCH = ("asw_batch", "graph_connectivity", "kbet_controls", "ilisi")
+SCIB_BIOLOGY = ("pasw", "label_nmi", "label_ari", "activity_map", "retrieval_map")
+
+
+def design(rng: np.random.Generator) -> pd.DataFrame:
+    """The table of wells."""
+    positions = [f"{row}{column:02d}" for row in "ABCDEFGH" for column in range(1, 13)]
+    labels = np.array([f"p{number:02d}" for number in range(PERTURBATIONS)] + ["DMSO"] * CONTROLS)
+    plates = [
+        pd.DataFrame(
+            {
+                "batch": f"b{batch}",
+                "plate": f"b{batch}p{plate}",
+                "well": rng.choice(positions, len(labels), replace=False),
+                "perturbation": labels,
+                "control_type": np.where(labels == "DMSO", "negative", "treatment"),
+                "target": [None if name == "DMSO" else f"t{int(name[1:]) % TARGETS}" for name in labels],
+            }
+        )
+        for batch in range(BATCHES)
+        for plate in range(PLATES)
+    ]
+    return pd.concat(plates, ignore_index=True)
+
+
+def embeddings(seed: int) -> tuple[pd.DataFrame, dict[str, NDArray[np.float32]]]:
+    """The wells and every treatment of the same simulated screen, by name."""
+    rng = np.random.default_rng(seed)
+    wells = design(rng)
+    treated = (wells["perturbation"] != "DMSO").to_numpy()
+    number = np.where(treated, wells["perturbation"].str[1:].where(treated, "0").astype(int), 0)
+    batch = wells["batch"].str[1:].astype(int).to_numpy()
+    profile = TARGET * rng.normal(size=(TARGETS, DIMENSIONS))[np.arange(PERTURBATIONS) % TARGETS]
+    profile += OWN * rng.normal(size=(PERTURBATIONS, DIMENSIONS))
+    profile[rng.permutation(PERTURBATIONS)[round(ACTIVE * PERTURBATIONS) :]] = 0.0
+    signal = np.where(treated[:, None], profile[number], 0.0)
+    noise = rng.normal(size=signal.shape)
+    offset = BATCH * rng.normal(size=(BATCHES, DIMENSIONS))
+    offset -= offset.mean(axis=0)
+    oracle = signal + noise
+    raw = oracle + offset[batch]
+
+    centred = raw.copy()
+    shuffled = np.arange(len(wells))
+    for rows in wells.groupby("plate").indices.values():
+        centred[rows] -= raw[rows][~treated[rows]].mean(axis=0)
+        shuffled[rows] = rng.permutation(rows)
+    pairs = (offset[0::2] + offset[1::2]) / 2
+    swapped = np.stack([rng.permutation(PERTURBATIONS) for _ in range(BATCHES)])[batch, number]
+    mean = np.zeros_like(oracle)
+    for rows in wells.groupby("perturbation").indices.values():
+        mean[rows] = oracle[rows].mean(axis=0)
+    found = {
+        "exact removal": oracle,
+        "centred on controls": centred,
+        "partial": oracle + pairs[batch // 2],
+        "exact removal + noise": oracle + 1.5 * rng.normal(size=oracle.shape),
+        "raw": raw,
+        "25 % signal": 0.25 * signal + noise,
+        "misaligned": np.where(treated[:, None], profile[swapped], 0.0) + noise,
+        "shuffled": oracle[shuffled],
+        "noise": rng.normal(size=oracle.shape),
+        "leak": mean + 0.05 * noise,
+    }
+    return wells, {name: rows.astype(np.float32) for name, rows in found.items()}
+
+
+def anchored(row: Mapping[str, Any]) -> float:
+    """(value - floor) / (ceiling - floor), within [0, 1]."""
+    share = (row["value"] - row["floor"]) / (row["ceiling"] - row["floor"])
+    return float(np.clip(share, 0.0, 1.0))
+
+
+def composites(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """The anchored composites T and B with their geometric mean, and the field's 0.4/0.6 total of familiar numbers."""
+    technical, biological = (
+        float(np.mean([min(anchored(rows[name]) for name in names) for names in part.values()])) for part in (T, B)
+    )
+    batch, biology = (float(np.mean([rows[name]["raw"] for name in names])) for names in (SCIB_BATCH, SCIB_BIOLOGY))
+    return {
+        "T": technical,
+        "B": biological,
+        "geometric": float(np.sqrt(technical * biological)),
+        "scib": 0.4 * batch + 0.6 * biology,
+    }
+
+
+def panel_of(
+    wells: pd.DataFrame, rows: NDArray[np.float32], metrics: Sequence[str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """The measurable metrics of one embedding, by name."""
+    panel = score_table(rows, wells, metrics=metrics)
+    if panel.status != "ok":
+        raise SystemExit(panel.reason)
+    return {row["metric"]: row for row in panel.rows if row["value"] is not None}
+
+
+def main() -> None:
+    """Score every embedding at every seed and write the means."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"))
+    options = parser.parse_args()
+    found: dict[str, list[dict[str, Any]]] = {}
+    for seed in SEEDS:
+        wells, treatments = embeddings(seed)
+        for name, rows in treatments.items():
+            panel = panel_of(wells, rows)
+            keys = ("value", "floor", "ceiling", "raw", "chance")
+            numbers = {metric: {key: row[key] for key in keys} for metric, row in panel.items()}
+            found.setdefault(name, []).append({"metrics": numbers, "composites": composites(panel)})
+            print(seed, name, {key: round(value, 3) for key, value in composites(panel).items()}, flush=True)
+    result = {
+        "command": "make benchmark-panel",
+        "seeds": list(SEEDS),
+        "versions": versions(),
+        "embeddings": {name: _mean(runs) for name, runs in found.items()},
+    }
+    options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    README.write_text(with_table(README.read_text(encoding="utf-8"), result), encoding="utf-8")
+
+
+def with_table(text: str, result: Mapping[str, Any]) -> str:
+    """The text with the table of a result between its two markers."""
+    treatments = result["embeddings"]
+    lines = [
+        f"| raw number, mean of {len(result['seeds'])} seeds | {' | '.join(treatments)} |",
+        "|---" * (len(treatments) + 1) + "|",
+    ]
+    for metric in treatments["raw"]["metrics"]:
+        numbers = [f"{found['metrics'][metric]['raw']:.3f}" for found in treatments.values()]
+        lines.append(f"| `{metric}` | {' | '.join(numbers)} |")
+    for key, title in TITLES.items():
+        numbers = [f"{found['composites'][key]:.2f}" for found in treatments.values()]
+        lines.append(f"| **{title}** | {' | '.join(numbers)} |")
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{rest.split(END)[1]}"
+
+
+def _mean(runs: Sequence[Any]) -> Any:
+    """Mean over runs of every number of equal trees."""
+    if isinstance(runs[0], dict):
+        return {key: _mean([run[key] for run in runs]) for key in runs[0]}
+    return round(float(np.mean(runs)), 4)
+
+
+if __name__ == "__main__":
+    main()
