@@ -68,5 +68,17 @@ def test_centring_mixes_batches(jump, centred, evaluation):
     assert after > before + 0.08
 
 
+def test_secondary_technical_metrics_see_the_centring(jump, centred, evaluation):
+    names = ("batch_probe_knn", "batch_variance", "pcr", "cilisi", "ilisi")
+    before, after = (
+        {metric.name: (found.value - found.floor) / (found.ceiling - found.floor) for metric, found in measured}
+        for measured in (measure(evaluation(rows, jump[1]), names) for rows in (jump[0], centred))
+    )
+    for name in names:
+        assert after[name] > before[name] + 0.02, name
+    assert after["batch_variance"] == pytest.approx(1)
+    assert before["cilisi"] < 0.75
+
+
 def test_the_table_has_not_collapsed(jump):
     assert gate(jump[0]) is None

@@ -68,6 +68,24 @@ def test_activity_equals_copairs(evaluation, drawn):
     )
 
 
+@settings(max_examples=10, deadline=None)
+@given(designs())
+def test_activity_within_a_batch_equals_copairs(evaluation, drawn):
+    """Replicates in the same batch, on another plate and at another well position."""
+    wells, features = drawn
+    meta = assign_reference_index(wells, "perturbation == 'dmso'", reference_col="reference", default_value=-1)
+    found, _ = activity_ranking(evaluation(features, wells), within=True)
+    assert_equal_to_copairs(
+        found,
+        meta.assign(query=meta["perturbation"] != "dmso"),
+        features,
+        pos_sameby=["perturbation", "reference", "batch"],
+        pos_diffby=["plate", "well"],
+        neg_sameby=["plate"],
+        neg_diffby=["perturbation", "reference"],
+    )
+
+
 @settings(max_examples=15, deadline=None)
 @given(designs())
 def test_retrieval_equals_copairs(evaluation, drawn):
