@@ -4,6 +4,7 @@ make benchmark-panel        (about a minute on one core; writes benchmarks/panel
 
 A simulated screen of 4 batches × 3 plates, 60 perturbations of 12 targets (70 % of them active) once a plate at random
 positions and 24 controls a plate; 64 dimensions, additive batch effect. Every embedding is a known treatment of it.
+Beside it the real table of configs/jump_source3.yaml.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sweeper.config import load_config
+from sweeper.metrics.controls import control_embedding
+from sweeper.metrics.evaluation import PanelOptions
 from sweeper.metrics.panel import score_table
-from sweeper.sweep import versions
+from sweeper.sweep import load_screen, versions
+from trainers.screens.normalise import normalise
 
 BATCHES, PLATES, PERTURBATIONS, TARGETS, CONTROLS, DIMENSIONS = 4, 3, 60, 12, 24, 64
 ACTIVE = 0.7
@@ -37,6 +42,7 @@ B = {name: (name,) for name in ("activity_map", "retrieval_map", "target_consist
 """Parts of the technical and of the biological composite; the worst of a part's metrics counts."""
 
 TITLES = {"T": "T, anchored", "B": "B, anchored", "geometric": "√(T·B)", "scib": "0.4/0.6 of raw numbers"}
+JUMP = Path(__file__).parent.parent / "configs/jump_source3.yaml"
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- panel: written by benchmarks/panel.py -->", "<!-- end of panel -->"
 
@@ -128,10 +134,13 @@ def composites(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 
 def panel_of(
-    wells: pd.DataFrame, rows: NDArray[np.float32], metrics: Sequence[str] | None = None
+    wells: pd.DataFrame,
+    rows: NDArray[np.float32],
+    metrics: Sequence[str] | None = None,
+    options: PanelOptions | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The measurable metrics of one embedding, by name."""
-    panel = score_table(rows, wells, metrics=metrics)
+    panel = score_table(rows, wells, metrics=metrics, options=options)
     if panel.status != "ok":
         raise SystemExit(panel.reason)
     return {row["metric"]: row for row in panel.rows if row["value"] is not None}
@@ -147,35 +156,59 @@ def main() -> None:
         wells, treatments = embeddings(seed)
         for name, rows in treatments.items():
             panel = panel_of(wells, rows)
-            keys = ("value", "floor", "ceiling", "raw", "chance")
-            numbers = {metric: {key: row[key] for key in keys} for metric, row in panel.items()}
-            found.setdefault(name, []).append({"metrics": numbers, "composites": composites(panel)})
+            found.setdefault(name, []).append({"metrics": _numbers(panel), "composites": composites(panel)})
             print(seed, name, {key: round(value, 3) for key, value in composites(panel).items()}, flush=True)
     result = {
         "command": "make benchmark-panel",
         "seeds": list(SEEDS),
         "versions": versions(),
         "embeddings": {name: _mean(runs) for name, runs in found.items()},
+        "jump": _mean([jump()]),
     }
     options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     README.write_text(with_table(README.read_text(encoding="utf-8"), result), encoding="utf-8")
 
 
 def with_table(text: str, result: Mapping[str, Any]) -> str:
-    """The text with the table of a result between its two markers."""
-    treatments = result["embeddings"]
-    lines = [
-        f"| raw number, mean of {len(result['seeds'])} seeds | {' | '.join(treatments)} |",
-        "|---" * (len(treatments) + 1) + "|",
-    ]
-    for metric in treatments["raw"]["metrics"]:
-        numbers = [f"{found['metrics'][metric]['raw']:.3f}" for found in treatments.values()]
-        lines.append(f"| `{metric}` | {' | '.join(numbers)} |")
-    for key, title in TITLES.items():
-        numbers = [f"{found['composites'][key]:.2f}" for found in treatments.values()]
-        lines.append(f"| **{title}** | {' | '.join(numbers)} |")
+    """The text with the tables of a result between their two markers."""
+    lines = _table(f"simulated; raw number, mean of {len(result['seeds'])} seeds", result["embeddings"])
+    lines += ["", *_table("real table; raw number", result["jump"])]
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{rest.split(END)[1]}"
+
+
+def _table(title: str, treatments: Mapping[str, Any]) -> list[str]:
+    lines = [f"| {title} | {' | '.join(treatments)} |", "|---" * (len(treatments) + 1) + "|"]
+    first = next(iter(treatments.values()))
+    for metric in first["metrics"]:
+        numbers = [f"{found['metrics'][metric]['raw']:.3f}" for found in treatments.values()]
+        lines.append(f"| `{metric}` | {' | '.join(numbers)} |")
+    for key in first.get("composites", ()):
+        numbers = [f"{found['composites'][key]:.2f}" for found in treatments.values()]
+        lines.append(f"| **{TITLES[key]}** | {' | '.join(numbers)} |")
+    return lines
+
+
+def jump() -> dict[str, Any]:
+    """The real table, z-scored, and standardised per batch and per plate."""
+    config = load_config(JUMP)
+    screen = load_screen(config)
+    treatments = {
+        "z-scored": control_embedding("raw", screen.features, screen.wells, train_rows=np.arange(len(screen)), seed=0)
+    }
+    treatments["per batch"] = normalise(screen.features, screen.wells, "batch")
+    treatments["per plate"] = normalise(screen.features, screen.wells, "plate")
+    return {
+        name: {"metrics": _numbers(panel_of(screen.wells, rows, options=config.panel))}
+        for name, rows in treatments.items()
+    }
+
+
+def _numbers(panel: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    return {
+        metric: {key: row[key] for key in ("value", "floor", "ceiling", "raw", "chance")}
+        for metric, row in panel.items()
+    }
 
 
 def _mean(runs: Sequence[Any]) -> Any:
