@@ -56,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
     from sweeper.config import build_panel_options
     from sweeper.errors import InputError
     from sweeper.metrics.panel import score_table
+    from sweeper.store import write_atomically
     from trainers.screens.readers import ScreenSpec, read_screen
 
     if options.seed < 0:
@@ -83,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
             "reason": panel.reason,
             "metrics": list(panel.rows),
         }
-        options.json.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_atomically(options.json, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return 0
 
 
