@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: install demo test lint lock jump benchmark-adversaries benchmark-packs benchmark-panel clean
+.PHONY: install demo test lint lock jump benchmark-adversaries benchmark-packs benchmark-panel benchmark-locator clean
 
 install: $(VENV)/.installed
 
@@ -44,6 +44,9 @@ benchmark-packs: install
 
 benchmark-panel: install
 	$(BIN)/python benchmarks/panel.py
+
+benchmark-locator: install
+	$(BIN)/python benchmarks/locator.py
 
 # Upgrade the pinned versions on purpose.
 lock: install

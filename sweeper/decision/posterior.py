@@ -59,7 +59,7 @@ class Location:
 
     Attributes:
         p_detect: probability that a loss of δ is reached within the range.
-        lower: 5 % quantile of λ_OC, the safe bound; a value of the smallest λ > 0 stands for that or less.
+        lower: 5 % quantile of λ_OC (at confidence 0.95), the safe bound; the smallest λ > 0 stands for that or less.
         median, upper: 50 % and 95 % quantiles.
     """
 
@@ -122,8 +122,13 @@ def fit_posterior(
     )
 
 
-def locate(posterior: Posterior, drawdown: Array, delta: float) -> Location:
-    """λ_OC(δ) of every curve by linear interpolation of its drawdown over x, and the quantiles of that."""
+def locate(posterior: Posterior, drawdown: Array, delta: float, confidence: float = 0.95) -> Location:
+    """λ_OC(δ) of every curve by linear interpolation of its drawdown over x, and the quantiles of that.
+
+    Args:
+        drawdown: `posterior.drawdown()`, shared by every δ.
+        confidence: one-sided level of each end of the interval.
+    """
     over = drawdown >= delta
     first = np.argmax(over, axis=1)
     reached = over[np.arange(len(over)), first]
@@ -132,14 +137,8 @@ def locate(posterior: Posterior, drawdown: Array, delta: float) -> Location:
     x = np.full(len(over), np.inf)
     left = np.where(right > 1, posterior.x[right - 1], posterior.x[1])  # from λ = 0 there is no distance to interpolate
     x[rows] = left + (posterior.x[right] - left) * (delta - before) / np.maximum(after - before, 1e-300)
-    low, middle, high = np.quantile(x, (0.05, 0.50, 0.95), method="inverted_cdf")
+    low, middle, high = np.quantile(x, (1 - confidence, 0.50, confidence), method="inverted_cdf")
     return Location(delta, float(reached.mean()), _strength(low), _strength(middle), _strength(high))
-
-
-def peak_strength(posterior: Posterior) -> float:
-    """Median over curves of the strength of the highest value; flat tops make it arbitrary."""
-    at = posterior.x[np.argmax(posterior.curves, axis=1)]
-    return float(10.0 ** np.quantile(at, 0.5, method="inverted_cdf"))
 
 
 def _strength(x: float) -> float | None:
