@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, ndtr, stdtr
 
-from sweeper.decision.noise import fit_noise, positions
+from sweeper.decision.bracket import Bracket, drawdown_bracket, max_t_quantile
+from sweeper.decision.noise import draw, fit_noise, positions
 from sweeper.decision.posterior import Location, fit_posterior, locate
 
 Array = NDArray[np.float64]
 Curve = Callable[[Array], Array]  # x = log10 λ, −∞ at λ = 0 → biology above its floor
 SEED_SD = 0.02
-P_IDENTIFY = 0.975
+P_IDENTIFY, LACK_OF_FIT = 0.975, 0.05
 FINE = np.concatenate([[-np.inf], np.linspace(-4, 2, 5001)])
 
 
@@ -142,10 +143,17 @@ def sample(curve: Curve, setting: Setting, rng: np.random.Generator) -> Array:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One repetition."""
+    """One repetition; `conflict`: the bracket proves a loss at or below the safe bound."""
 
     location: Location
+    bracket: Bracket
     lof_p: float
+    conflict: bool
+
+    @property
+    def trusted(self) -> bool:
+        """The posterior decides."""
+        return self.lof_p >= LACK_OF_FIT and not self.conflict
 
 
 def judge(values: Array, setting: Setting, seed: int) -> Outcome:
@@ -154,12 +162,20 @@ def judge(values: Array, setting: Setting, seed: int) -> Outcome:
     peak = float(np.median(np.sort(means)[-3:]))
     noise = fit_noise(values, positions(setting.levels), 1.0)
     posterior = fit_posterior(setting.levels, means, noise, peak=peak, draws=2000, seed=(seed,))
-    return Outcome(locate(posterior, posterior.drawdown(), setting.delta), posterior.lof_p)
+    location = locate(posterior, posterior.drawdown(), setting.delta)
+    critical = max_t_quantile(noise, draw(noise, 2000, (seed, 1)), delta=setting.delta, confidence=0.95)
+    bracket = drawdown_bracket(setting.levels, means, noise, critical, delta=setting.delta, confidence=0.95)
+    proven, safe = bracket.unsafe_from or np.inf, location.lower or np.inf
+    return Outcome(location, bracket, posterior.lof_p, np.isfinite(proven) and setting.levels[1] < safe >= proven)
 
 
 def score(outcomes: list[Outcome], true: float) -> dict[str, float | None]:
-    """Figures of one cell; those of the interval over the repetitions that identified a point."""
-    found = [o.location for o in outcomes if o.location.p_detect >= P_IDENTIFY]
+    """Figures of one cell; those of the interval over the repetitions in which the posterior located a point.
+
+    `unsafe` is the share in which the posterior's safe bound lies above the truth, whether or not it decides;
+    `unsafe_decided` in which the bound of the method that decides does.
+    """
+    found = [o.location for o in outcomes if o.trusted and o.location.p_detect >= P_IDENTIFY]
     low, middle, high = (
         np.array([np.log10(getattr(item, end)) for item in found]) for end in ("lower", "median", "upper")
     )
@@ -168,11 +184,13 @@ def score(outcomes: list[Outcome], true: float) -> dict[str, float | None]:
     figures: dict[str, float | None] = {
         "true_log10": true if np.isfinite(true) else None,
         "identified": at_all,
-        "not_reached": float(np.mean([o.location.p_detect <= 0.05 for o in outcomes])),
-        "poor_fit": float(np.mean([o.lof_p < 0.05 for o in outcomes])),
+        "not_reached": float(np.mean([o.trusted and o.location.p_detect <= 0.05 for o in outcomes])),
+        "poor_fit": float(np.mean([o.lof_p < LACK_OF_FIT for o in outcomes])),
+        "conflict": float(np.mean([o.conflict for o in outcomes])),
     }
     if np.isfinite(true):
         figures["unsafe"] = float((safe > true + 1e-9).mean())
+        figures["unsafe_decided"] = float(np.mean([_bound(o) > 10.0**true for o in outcomes]))
     if np.isfinite(true) and found:
         covered = (low <= true + 1e-9) & (true <= high + 1e-9)
         error = middle - true
@@ -184,6 +202,14 @@ def score(outcomes: list[Outcome], true: float) -> dict[str, float | None]:
             "width": float(np.median(high - low)),
         }
     return figures
+
+
+def _bound(outcome: Outcome) -> float:
+    """The safe bound as `decide` takes it: the posterior's where it has located a point or found none, else tested."""
+    point = outcome.location
+    if outcome.trusted and (point.lower is None or point.p_detect >= P_IDENTIFY):
+        return np.inf if point.lower is None else point.lower
+    return outcome.bracket.safe_up_to or 0.0
 
 
 def main() -> None:
@@ -207,9 +233,9 @@ def main() -> None:
             shown = ", ".join(f"{key} {value:.3g}" for key, value in made[name].items() if value is not None)
             print(f"{setting.name}  {name}: {shown}", flush=True)
         cells[setting.name] = made
-    seconds = time.perf_counter() - began
-    document = {"repetitions": given.repetitions, "seconds": round(seconds, 1), "cells": cells}
-    given.out.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        seconds = time.perf_counter() - began
+        document = {"repetitions": given.repetitions, "seconds": round(seconds, 1), "cells": cells}
+        given.out.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

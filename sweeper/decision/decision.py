@@ -12,10 +12,11 @@ from scipy.special import stdtrit
 from sweeper.decision.bracket import Bracket, baseline_bracket, detectable_drop, drawdown_bracket, max_t_quantile
 from sweeper.decision.curve import Curve, build_curve
 from sweeper.decision.noise import Draws, Noise, draw, fit_noise, level_errors, positions, signal_lower_bound
+from sweeper.decision.posterior import Location, Posterior, fit_posterior, locate
 from sweeper.decision.reasons import reasons
 from sweeper.decision.screen import Screen, screen
 from sweeper.decision.settings import DecisionSettings
-from sweeper.decision.states import State, bracket_state
+from sweeper.decision.states import Conditions, State, bracket_state, located_state
 from sweeper.decision.table import InvalidTableError, prepare, select
 from sweeper.decision.technical import Technical, assess_technical, technical_falls
 from sweeper.decision.values import Decision, Estimate, Level, LevelMean, Run, Sensitivity
@@ -23,11 +24,20 @@ from sweeper.decision.values import Decision, Estimate, Level, LevelMean, Run, S
 Array = NDArray[np.float64]
 POWER = 0.80
 NOTHING = 1e-9  # rounding error of a composite that lies exactly at its floor
-USABLE = (State.BRACKET_ONLY, State.NOT_REACHED, State.UNSTABLE, State.NOT_OVERCORRECTION)
+APART = 0.5  # decades between the intervals of metrics that conflict
+USABLE = (
+    State.IDENTIFIED,
+    State.IDENTIFIED_WIDE,
+    State.CONFLICTING_METRICS,
+    State.BRACKET_ONLY,
+    State.NOT_REACHED,
+    State.UNSTABLE,
+    State.NOT_OVERCORRECTION,
+)
 
 
 def decide(results: pd.DataFrame, *, view: str, margin: float, settings: DecisionSettings) -> Decision:
-    """Judge one trade-off curve by the drawdown bracket.
+    """Judge one trade-off curve: by the posterior of its point or, where that cannot be trusted, by the bracket.
 
     The order of the steps is the order of the exclusions: validate, anchor, count what failed, screen for collapse,
     drop strengths that lost too many runs, keep the seeds that are complete at all others, and only then look at the
@@ -128,20 +138,19 @@ def _judge(known: Decision, curve: Curve, screened: Screen, settings: DecisionSe
         confidence=settings.confidence,
     )
     signal_lower = signal_lower_bound(biology.means, biology.noise, biology.draws, settings.confidence)
+    names = [use.name for use in curve.metrics if use.role == "biological"]
+    metrics = {
+        name: _fit(curve.by_metric[name][cells], strengths, settings, stream=2 + place)
+        for place, name in enumerate(names)
+    }
+    points = _Points.of(strengths, biology, metrics if len(names) > 1 else {}, settings)
     sensitivity = tuple(
-        _sensitivity(strengths, biology, removal, delta, technical, signal_lower, settings, known)
+        _sensitivity(strengths, biology, removal, points, delta, technical, signal_lower, settings, known)
         for delta in settings.all_deltas
     )
     chosen = next(entry for entry in sensitivity if entry.delta == settings.delta)
     by_metric = {
-        use.name: _bracket(
-            strengths,
-            _fit(curve.by_metric[use.name][cells], strengths, settings, stream=2 + place),
-            settings.delta,
-            settings,
-            known,
-        )[0]
-        for place, use in enumerate(use for use in curve.metrics if use.role == "biological")
+        name: _bracket(strengths, fitted, settings.delta, settings, known)[0] for name, fitted in metrics.items()
     }
     established = {name: item.unsafe_from for name, item in by_metric.items() if item.unsafe_from is not None}
     effective = technical.lambda_effective
@@ -153,6 +162,11 @@ def _judge(known: Decision, curve: Curve, screened: Screen, settings: DecisionSe
         sigma=biology.noise.sigma / peak if peak > 0 else float("inf"),
         safe_up_to=chosen.safe_up_to,
         unsafe_from=chosen.unsafe_from,
+        bracket=chosen.bracket,
+        location=chosen.location,
+        fallback=chosen.fallback,
+        families=points.composite.posterior.families if points.composite else {},
+        lof_p=points.composite.posterior.lof_p if points.composite else None,
         lambda_ni=baseline_bracket(
             strengths,
             biology.means,
@@ -169,7 +183,8 @@ def _judge(known: Decision, curve: Curve, screened: Screen, settings: DecisionSe
         detectable_drop=chosen.detectable_drop,
         psi=chosen.psi,
         metric_brackets=by_metric,
-        earliest_metric=min(established, key=lambda name: (established[name], name), default=None),
+        metric_locations=points.of_metrics(settings.delta, settings),
+        earliest_metric=chosen.earliest or min(established, key=lambda name: (established[name], name), default=None),
     )
     drawn = _intervals(biology, settings.confidence), _intervals(removal, settings.confidence)
     placed = dict(zip(strengths, zip(*drawn, strict=True), strict=True))
@@ -185,6 +200,64 @@ def _fit(values: Array, strengths: tuple[float, ...], settings: DecisionSettings
     """Level means, noise and draws of (L, S) values; `stream` keeps the draws of different composites apart."""
     noise = fit_noise(values, positions(strengths), settings.kernel_width)
     return _Fitted(values.mean(axis=1), noise, draw(noise, settings.draws, (settings.seed, stream)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """The posterior of one composite or metric; its drawdown serves every δ."""
+
+    posterior: Posterior
+    drawdown: Array
+
+    def at(self, delta: float, settings: DecisionSettings) -> Location:
+        return locate(self.posterior, self.drawdown, delta, settings.confidence)
+
+
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """Posteriors of the biological composite (None without a peak above the floor) and of metrics that fit."""
+
+    top: float
+    composite: _Point | None
+    metrics: dict[str, _Point]
+
+    @staticmethod
+    def of(
+        strengths: tuple[float, ...], biology: _Fitted, metrics: dict[str, _Fitted], settings: DecisionSettings
+    ) -> _Points:
+        made: dict[str, _Point] = {}
+        for stream, (name, fitted) in enumerate({"": biology, **metrics}.items()):
+            peak = _peak(fitted)
+            if peak <= NOTHING:
+                continue
+            posterior = fit_posterior(
+                strengths,
+                fitted.means,
+                fitted.noise,
+                peak=peak,
+                draws=settings.curves,
+                seed=(settings.seed, 1000 + stream),
+            )
+            if not name or posterior.lof_p >= settings.lack_of_fit:
+                made[name] = _Point(posterior, posterior.drawdown())
+        return _Points(strengths[-1], made.pop("", None), made)
+
+    def of_metrics(self, delta: float, settings: DecisionSettings) -> dict[str, Location]:
+        return {name: point.at(delta, settings) for name, point in self.metrics.items()}
+
+    def conflict(self, delta: float, settings: DecisionSettings) -> tuple[str, Location] | None:
+        """The earliest metric, where its interval ends more than `APART` decades before another's begins."""
+        located = self.of_metrics(delta, settings)
+        early = [
+            (item.upper, name)
+            for name, item in located.items()
+            if item.upper is not None and item.p_detect >= settings.p_identify
+        ]
+        if not early:
+            return None
+        end, name = min(early)
+        latest = max(item.lower or self.top for item in located.values())
+        return (name, located[name]) if np.log10(latest / end) > APART else None
 
 
 def _peak(biology: _Fitted) -> float:
@@ -213,45 +286,105 @@ def _sensitivity(
     strengths: tuple[float, ...],
     biology: _Fitted,
     removal: _Fitted,
+    points: _Points,
     delta: float,
     technical: Technical,
     signal_lower: float,
     settings: DecisionSettings,
     known: Decision,
 ) -> Sensitivity:
-    """Bracket, state, window and power of the curve at one δ."""
+    """Location, bracket, state, window and power of the curve at one δ."""
     bracket, critical = _bracket(strengths, biology, delta, settings, known)
-    falls = bracket.unsafe_from is not None and technical_falls(
-        removal.means,
-        removal.noise,
-        removal.draws,
-        at=strengths.index(bracket.unsafe_from),
-        epsilon_technical=settings.epsilon_technical,
-        confidence=settings.confidence,
-    )
-    state = bracket_state(
+    conflict = points.conflict(delta, settings)
+    location = conflict[1] if conflict else points.composite.at(delta, settings) if points.composite else None
+    fallback = _fallback(strengths, bracket, location, points.composite, settings)
+    safe, unsafe = bracket.safe_up_to, bracket.unsafe_from
+    if location is not None and fallback is None:
+        safe, unsafe = _trained(strengths, location, bracket, settings, known.lambda_unstable)
+    given = Conditions(
         strengths=strengths,
-        safe_up_to=bracket.safe_up_to,
-        unsafe_from=bracket.unsafe_from,
+        safe_up_to=safe,
+        unsafe_from=unsafe,
         lambda_unstable=known.lambda_unstable,
         has_signal=signal_lower > NOTHING,
         has_technical_effect=technical.has_effect,
         technical_saturated=technical.saturated,
-        technical_falls=falls,
+        technical_falls=unsafe is not None
+        and technical_falls(
+            removal.means,
+            removal.noise,
+            removal.draws,
+            at=strengths.index(unsafe),
+            epsilon_technical=settings.epsilon_technical,
+            confidence=settings.confidence,
+        ),
     )
-    window = _window(state, technical.lambda_effective_upper, bracket.safe_up_to)
+    if location is None or fallback is not None:
+        state = bracket_state(given)
+    else:
+        state = located_state(
+            given,
+            location,
+            conflicting=conflict is not None,
+            p_identify=settings.p_identify,
+            p_not_reached=settings.p_not_reached,
+        )
+    window = _window(state, technical.lambda_effective_upper, safe)
     peak, sigma = _peak(biology), biology.noise.sigma
     return Sensitivity(
         delta=delta,
         state=state,
-        safe_up_to=bracket.safe_up_to,
-        unsafe_from=bracket.unsafe_from,
-        technical_falls=falls,
+        safe_up_to=safe,
+        unsafe_from=unsafe,
+        bracket=bracket,
+        location=location,
+        fallback=fallback,
+        earliest=conflict[0] if conflict and fallback is None else None,
+        technical_falls=given.technical_falls,
         window=window,
         recommended=window[0] if window else None,
         detectable_drop=detectable_drop(biology.noise, biology.draws, critical, peak=peak, delta=delta, power=POWER),
         psi=delta * np.sqrt(biology.noise.n_seeds) * peak / sigma if sigma > 0 and peak > 0 else None,
     )
+
+
+def _fallback(
+    strengths: tuple[float, ...],
+    bracket: Bracket,
+    location: Location | None,
+    composite: _Point | None,
+    settings: DecisionSettings,
+) -> str | None:
+    """Why the posterior cannot decide; a loss proven at or below its safe bound is the error that does harm."""
+    if location is None or composite is None:
+        return "no_signal"
+    if composite.posterior.lof_p < settings.lack_of_fit:
+        return "poor_fit"
+    proven, safe = bracket.unsafe_from, location.lower
+    beyond = safe is None or safe > strengths[1]  # at the smallest λ > 0 the bound stands for that or less
+    return "conflict" if proven is not None and beyond and (safe is None or proven <= safe) else None
+
+
+def _trained(
+    strengths: tuple[float, ...],
+    location: Location,
+    bracket: Bracket,
+    settings: DecisionSettings,
+    unstable: float | None,
+) -> tuple[float | None, float | None]:
+    """Largest trained λ > 0 below the safe bound; smallest at or above the interval's upper end.
+
+    Between "located" and "not reached" the quantiles rest on the prior as much as on the data: the bracket's bounds.
+    """
+    if location.lower is None:
+        unsafe: list[float] = []
+    elif location.upper is not None and location.p_detect >= settings.p_identify:
+        unsafe = [s for s in strengths[1:] if s >= location.upper * (1 - 1e-9)]
+    else:
+        return bracket.safe_up_to, bracket.unsafe_from
+    limits = [limit for limit in (location.lower, unstable) if limit is not None]
+    safe = [s for s in strengths[1:] if all(s < limit for limit in limits)]
+    return safe[-1] if safe else None, unsafe[0] if unsafe else None
 
 
 def _window(state: State, effective: float | None, safe: float | None) -> tuple[float, float] | None:

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from sweeper.decision.posterior import Location
 from sweeper.decision.states import State
 from sweeper.decision.values import Decision, Estimate
+
+WORDS = (  # least probability, word
+    (0.99, "virtually certain"),
+    (0.90, "very likely"),
+    (0.66, "likely"),
+    (0.33, "about as likely as not"),
+    (0.10, "unlikely"),
+    (0.01, "very unlikely"),
+    (0.0, "exceptionally unlikely"),
+)
 
 
 def strength_text(value: float) -> str:
@@ -48,18 +59,68 @@ def _state_reasons(decision: Decision, estimate: Estimate) -> list[str]:
             return [f"Training fails at {where}: {worst.lost} of {worst.recorded} runs were lost."]
         case State.NOT_OVERCORRECTION:
             return ["Batch removal falls where biology falls: the training is damaged, nothing is over-corrected."]
+        case _ if estimate.fallback is None and estimate.location is not None:
+            return _located(decision, estimate, estimate.location)
         case State.BELOW_RANGE:
-            return [f"The loss of {loss} is established at the smallest strength above 0."]
+            return [f"The loss of {loss} is established at the smallest strength above 0.", *_fallback(estimate)]
         case State.NOT_REACHED:
-            return [f"A loss of {loss} is excluded at every strength, and batch removal has saturated ({level})."]
+            excluded = f"A loss of {loss} is excluded at every strength, and batch removal has saturated ({level})."
+            return [excluded, *_fallback(estimate)]
         case State.INCONCLUSIVE:
             nowhere = "is established nowhere and not excluded even at the smallest strength"
-            return [f"A loss of {loss} {nowhere} ({level})."]
+            return [f"A loss of {loss} {nowhere} ({level}).", *_fallback(estimate)]
         case _:
-            found = ["The tests bound the over-correction point; they do not locate it."]
+            found = ["The tests bound the over-correction point; they do not locate it.", *_fallback(estimate)]
             if estimate.safe_up_to == decision.levels[-1].strength:
                 found.append("Batch removal has not saturated at the largest strength: extend the range upwards.")
             return found
+
+
+def _located(decision: Decision, estimate: Estimate, point: Location) -> list[str]:
+    """The reasons where the posterior decides."""
+    loss = share_text(decision.delta)
+    probability = f"A loss of {loss} of the peak within the range is {probability_text(point.p_detect)}"
+    match decision.state:
+        case State.BELOW_RANGE:
+            return ["The interval of the over-correction point reaches down to the smallest strength above 0."]
+        case State.CONFLICTING_METRICS:
+            name = estimate.earliest_metric or ""
+            end = max(
+                estimate.metric_locations.items(),
+                key=lambda item: decision.levels[-1].strength if item[1].lower is None else item[1].lower,
+            )
+            later = "not within the range" if end[1].lower is None else f"not below {strength_text(end[1].lower)}"
+            return [f"{name} loses {loss} at about {strength_text(point.median or 0.0)}, {end[0]} {later}."]
+        case State.IDENTIFIED | State.IDENTIFIED_WIDE:
+            return [f"{probability}, and its interval spans {point.width:.2g} decades."]
+        case State.NOT_REACHED:
+            return [f"{probability}, and batch removal has saturated."]
+        case _:
+            found = [f"{probability}: neither located nor excluded."]
+            if not estimate.technical.saturated:
+                found.append("Batch removal has not saturated at the largest strength: extend the range upwards.")
+            return found
+
+
+def _fallback(estimate: Estimate) -> list[str]:
+    """Why the bracket decides."""
+    match estimate.fallback:
+        case "poor_fit":
+            return [
+                f"No curve of gains and losses fits the level means (p = {estimate.lof_p:.2g}): the bracket decides."
+            ]
+        case "conflict":
+            where = strength_text(estimate.bracket.unsafe_from or 0.0)
+            return [f"The tests prove a loss at {where}, below the fitted safe bound: the bracket decides."]
+        case _:
+            return []
+
+
+def probability_text(probability: float) -> str:
+    """A probability in the words of the IPCC (2010 guidance note) and as a number, never as certainty."""
+    word = next(word for least, word in WORDS if probability >= least)
+    number = "> 0.99" if probability > 0.995 else "< 0.01" if probability < 0.005 else f"= {probability:.2f}"
+    return f"{word}, P {number}"
 
 
 def _limits(decision: Decision, estimate: Estimate) -> list[str]:

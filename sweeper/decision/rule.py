@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from sweeper.decision.decision import USABLE
+from sweeper.decision.posterior import Location
 from sweeper.decision.reasons import early_metrics
 from sweeper.decision.states import State
 from sweeper.decision.values import Decision, Estimate
 
 SCHEMA = "overcorrection-rule/1"
-METHOD = {"name": "drawdown-bracket", "version": "1"}
+METHOD, BRACKET = "bma-bms", "drawdown-bracket"
 CERTAINTIES = ("high", "moderate", "low", "very low")
 DOWNGRADES: Mapping[str, str] = MappingProxyType(
     {
@@ -30,6 +31,7 @@ DOWNGRADES: Mapping[str, str] = MappingProxyType(
         "risk_of_bias:adaptive_points": "strengths chosen adaptively",
         "inconsistency:primary_metrics": "the biological metrics disagree about where loss begins",
         "indirectness:one_screen": "one screen",
+        "imprecision:wide_interval": "the interval of the point is more than a decade wide",
         "imprecision:wide_bracket": "the bounds are more than a decade apart or one is missing",
         "imprecision:seed_noise": "seed noise is large",
         "instability:collapse": "runs are lost up to or near the safe bound",
@@ -46,6 +48,7 @@ ASSUMPTIONS: Mapping[str, str] = MappingProxyType(
         "A1": "the same seed means the same splits at every strength",
         "A2": "biological metrics are measured on held-out perturbations, above a measured floor",
         "A3": "seed noise is roughly symmetric after the collapse screen",
+        "A4": "mean biology gains, then loses once or twice; the fit is tested",
         "A5": "a strength means the same training schedule at every level",
         "A6": "strengths were chosen without looking at these seeds' results",
         "A7": "δ and the composites were fixed before looking",
@@ -88,6 +91,7 @@ def rule(decision: Decision, provenance: Mapping[str, Any]) -> dict[str, Any]:
         "sensitivity": {
             f"{entry.delta:g}": {
                 "state": entry.state,
+                **_point(entry.location),
                 "safe_up_to": entry.safe_up_to,
                 "unsafe_from": entry.unsafe_from,
                 "lambda_recommended": entry.recommended,
@@ -108,7 +112,7 @@ def rule(decision: Decision, provenance: Mapping[str, Any]) -> dict[str, Any]:
             "design_djs": provenance.get("design_djs"),
         },
         "design": _design(decision, estimate, provenance),
-        "method": METHOD,
+        "method": _method(estimate),
         "assumptions": list(ASSUMPTIONS),
         "reasons": decision.reasons,
     }
@@ -130,6 +134,8 @@ def downgrades(decision: Decision, provenance: Mapping[str, Any]) -> list[str]:
         safe, unsafe = estimate.safe_up_to, estimate.unsafe_from
         if decision.state is State.BRACKET_ONLY and (safe is None or unsafe is None or unsafe > 10 * safe):
             found.append("imprecision:wide_bracket")
+        if decision.state is State.IDENTIFIED_WIDE:
+            found.append("imprecision:wide_interval")
         if estimate.psi is not None and estimate.psi < 2:
             found.append("imprecision:seed_noise")
         near = [item for item in decision.levels if safe is not None and item.strength <= safe * 10**0.5]
@@ -150,7 +156,7 @@ def _apart(estimate: Estimate) -> bool:
 def _strength(decision: Decision, certainty: str | None) -> str:
     """recommend: a located or excluded point, at least moderate certainty, and a window at every δ; suggest: a window.
 
-    Without a sham arm the bracket's certainty is low at best, so this form only suggests.
+    Without a sham arm the certainty is low at best, so this form only suggests.
     """
     if decision.estimate is None or decision.estimate.recommended is None:
         return "none"
@@ -159,11 +165,9 @@ def _strength(decision: Decision, certainty: str | None) -> str:
 
 
 def _estimate(decision: Decision, estimate: Estimate | None) -> dict[str, Any]:
-    """The bounds; `lambda_oc`, `ci90` and `p_detect` are the point's, which a bracket does not give."""
+    """The point and its bounds; where the bracket decides, the point is indicative only (see `method`)."""
     found = {
-        "lambda_oc": None,
-        "ci90": None,
-        "p_detect": None,
+        **_point(estimate.location if estimate else None),
         "delta": decision.delta,
         "confidence": decision.confidence,
         "safe_up_to": None,
@@ -185,6 +189,36 @@ def _estimate(decision: Decision, estimate: Estimate | None) -> dict[str, Any]:
         "lambda_effective_upper": estimate.technical.lambda_effective_upper,
         "window": estimate.window,
         "lambda_ni": {"safe_up_to": estimate.lambda_ni.safe_up_to, "unsafe_from": estimate.lambda_ni.unsafe_from},
+    }
+
+
+def _point(location: Location | None) -> dict[str, Any]:
+    """λ_OC, its two-sided interval (its lower end is λ_L) and the probability that it lies within the range."""
+    if location is None:
+        return {"lambda_oc": None, "ci90": None, "p_detect": None}
+    whole = location.lower is not None and location.upper is not None
+    return {
+        "lambda_oc": location.median,
+        "ci90": [location.lower, location.upper] if whole else None,
+        "p_detect": location.p_detect,
+    }
+
+
+def _method(estimate: Estimate | None) -> dict[str, Any]:
+    """Which method bounds the point, and what the other says of it."""
+    if estimate is None:
+        return {"name": METHOD, "version": "1", "families": {}, "lof_p": None, "fallback": None}
+    bracket = estimate.bracket
+    return {
+        "name": BRACKET if estimate.fallback else METHOD,
+        "version": "1",
+        "families": estimate.families,
+        "lof_p": estimate.lof_p,
+        "fallback": {
+            "safe_up_to": bracket.safe_up_to,
+            "unsafe_from": bracket.unsafe_from,
+            "because": estimate.fallback,
+        },
     }
 
 

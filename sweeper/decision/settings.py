@@ -17,9 +17,12 @@ class DecisionSettings(BaseModel):
     deciding_view: str = Field(min_length=1, description="The evaluation view whose curve makes the rule.")
     delta: Share = Field(0.10, description="Loss of biology that counts: a share of its peak above the floor.")
     deltas: tuple[Share, ...] = Field(
-        (0.05, 0.10, 0.20), description="Losses at which the bracket is also reported; `delta` is always among them."
+        (0.05, 0.10, 0.20), description="Losses at which the curve is also judged; `delta` is always among them."
     )
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="One-sided level of every bound.")
+    p_identify: Share = Field(0.975, description="Probability of a loss from which on the point counts as located.")
+    p_not_reached: Share = Field(0.05, description="Probability of a loss up to which it counts as not reached.")
+    lack_of_fit: Share = Field(0.05, description="Level of the fit's test; below it the bracket decides.")
     epsilon_technical: Share = Field(
         0.05, description="Smallest technical change that counts, on the anchored scale (0 floor, 1 ceiling)."
     )
@@ -41,6 +44,7 @@ class DecisionSettings(BaseModel):
         1.0, description="Width (± one standard deviation), in decades of λ, of the kernel that smooths the noise."
     )
     draws: Annotated[int, Field(ge=100)] = Field(20_000, description="Monte Carlo draws behind each critical value.")
+    curves: Annotated[int, Field(ge=100)] = Field(2_000, description="Curves drawn from the posterior.")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of the Monte Carlo draws.")
     primary_biological: tuple[str, ...] | None = Field(
         None, min_length=1, description="Metrics of the biological composite; none named: those marked primary."

@@ -18,6 +18,9 @@ from sweeper.decision.values import Decision
 
 # For curves without a recommendation: how much they still say, most first.
 INFORMATIVE = (
+    State.IDENTIFIED,
+    State.IDENTIFIED_WIDE,
+    State.CONFLICTING_METRICS,
     State.NOT_REACHED,
     State.BRACKET_ONLY,
     State.UNSTABLE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sweeper.decision.reasons import share_text, strength_text
+from sweeper.decision.reasons import probability_text, share_text, strength_text
 from sweeper.decision.rule import DOWNGRADES
 from sweeper.decision.states import State
 
@@ -55,6 +55,11 @@ def _power(rule: Mapping[str, Any]) -> str:
     return f"the sweep could have established a loss of {share_text(drop)} with 80 % power"
 
 
+def _fitted(rule: Mapping[str, Any]) -> bool:
+    """Whether the posterior decides."""
+    return rule["estimate"]["p_detect"] is not None and rule["method"]["fallback"]["because"] is None
+
+
 def _no_signal(rule: Mapping[str, Any]) -> list[str]:
     return [
         f"No rule: if you train {_subject(rule)}, biology is not shown to lie above its floor at any strength "
@@ -72,26 +77,54 @@ def _no_effect(rule: Mapping[str, Any]) -> list[str]:
 
 def _inconclusive(rule: Mapping[str, Any]) -> list[str]:
     low, high = rule["design"]["range"]
+    safe = rule["estimate"]["safe_up_to"]
+    chance = f", though one is {probability_text(rule['estimate']['p_detect'])}" if _fitted(rule) else ""
+    excluded = f"even at {strength_text(low)}, none could be excluded"
+    if safe is not None:
+        where = "at every strength" if safe == high else f"only up to {strength_text(safe)}"
+        excluded = f"{where}, one was excluded ({_level(rule)})"
+    saturated = rule["design"]["technical_saturated"]
     return [
         "Not identified in the swept range.",
         f"If you train {_subject(rule)}, up to {strength_text(high)} no loss of {_loss(rule)} of biology's peak was "
-        f"established and, even at {strength_text(low)}, none could be excluded; {_power(rule)}.",
-        "Add seeds at the same strengths.",
+        f"established{chance} and, {excluded}; {_power(rule)}.",
+        "Add seeds at the same strengths."
+        if saturated
+        else "Batch removal was still improving there: extend the sweep upwards.",
     ]
 
 
 def _below_range(rule: Mapping[str, Any]) -> list[str]:
+    unsafe, lowest = rule["estimate"]["unsafe_from"], rule["design"]["range"][0]
+    smallest = f"{strength_text(lowest)}, the smallest above 0,"
+    shown = f"at {smallest if unsafe == lowest else strength_text(unsafe or lowest)}"
+    shown += f" a loss of at least {_loss(rule)} of its peak is established ({_level(rule)})"
+    if unsafe != lowest:
+        shown = f"even {smallest} is not shown to be safe" + (f", and {shown}" if unsafe is not None else "")
     return [
-        f"If you train {_subject(rule)}, then any tested strength may already cost biology: at "
-        f"{strength_text(rule['estimate']['unsafe_from'])}, the smallest above 0, a loss of at least {_loss(rule)} of "
-        f"its peak is established ({_level(rule)}).",
+        f"If you train {_subject(rule)}, then any tested strength may already cost biology: {shown}.",
         "Test smaller strengths.",
     ]
 
 
 def _bounds(rule: Mapping[str, Any]) -> list[str]:
-    """BRACKET_ONLY, NOT_REACHED, UNSTABLE and NOT_OVERCORRECTION: what to do, what is excluded, what is established."""
-    return [_advice(rule), _excluded(rule), _state_remark(rule), _other_losses(rule)]
+    """States with bounds on the point: what to do, where the loss lies, what the state adds, other losses."""
+    where = _located(rule) if _fitted(rule) else _excluded(rule)
+    return [_advice(rule), where, _state_remark(rule), _other_losses(rule)]
+
+
+def _located(rule: Mapping[str, Any]) -> str:
+    """Where the posterior puts the loss."""
+    estimate, chance = rule["estimate"], probability_text(rule["estimate"]["p_detect"])
+    if estimate["unsafe_from"] is None or estimate["ci90"] is None:
+        high = strength_text(rule["design"]["range"][1])
+        return f"Up to {high} a loss of {_loss(rule)} of biology's peak is {chance}."
+    low, high = estimate["ci90"]
+    inside = share_text(2 * estimate["confidence"] - 1)
+    return (
+        f"Above about {strength_text(estimate['lambda_oc'])} ({inside} interval {low:.3g} to {high:.3g}) biology falls "
+        f"by {_loss(rule)} of its peak or more ({chance})."
+    )
 
 
 def _advice(rule: Mapping[str, Any]) -> str:
@@ -141,6 +174,8 @@ def _other_losses(rule: Mapping[str, Any]) -> str:
 
 def _state_remark(rule: Mapping[str, Any]) -> str:
     match State(rule["state"]):
+        case State.CONFLICTING_METRICS:
+            return f"The biological metrics disagree, and the rule follows the earliest: {rule['reasons'][0]}"
         case State.NOT_REACHED:
             return f"Batch removal no longer improves there: over-correction was not reached; {_power(rule)}."
         case State.UNSTABLE:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sweeper.decision.bracket import Bracket
 from sweeper.decision.curve import LeftOut, MetricUse
+from sweeper.decision.posterior import Location
 from sweeper.decision.states import State
 from sweeper.decision.technical import Technical
 
@@ -67,7 +68,13 @@ class Sensitivity:
     Attributes:
         delta: the loss that counts.
         state: as it would be if this δ decided.
-        safe_up_to, unsafe_from: the drawdown bracket.
+        safe_up_to, unsafe_from: bounds on λ_OC at trained strengths by the method that decides: the largest below the
+            safe bound λ_L of `location` and the smallest above its upper end, or the bracket's where that decides or
+            the point is neither located nor out of reach.
+        bracket: the drawdown bracket, the cross-check.
+        location: λ_OC of the composite or, where metrics conflict, of the earliest; None without a signal.
+        fallback: why the bracket decides: "poor_fit", "conflict" or "no_signal"; None: the posterior decides.
+        earliest: the metric that a conflict makes the rule follow; None without a conflict.
         technical_falls: T at `unsafe_from` is shown to be ε_T or more below T at some smaller strength.
         window: (upper bound of λ_E, safe_up_to); None when empty or when either end is missing.
         recommended: smallest trained λ in the window.
@@ -79,6 +86,10 @@ class Sensitivity:
     state: State
     safe_up_to: float | None
     unsafe_from: float | None
+    bracket: Bracket
+    location: Location | None
+    fallback: str | None
+    earliest: str | None
     technical_falls: bool
     window: tuple[float, float] | None
     recommended: float | None
@@ -95,14 +106,18 @@ class Estimate:
         lambda_peak: strength of the best biological level mean; flat tops make it arbitrary, so nothing rests on it.
         signal_lower: lower bound of the highest true biological level.
         sigma: seed standard deviation of the biological composite, seed effects removed, in units of the peak.
-        safe_up_to, unsafe_from: the drawdown bracket of λ_OC.
+        safe_up_to, unsafe_from, bracket, location, fallback: as in `Sensitivity`.
+        families: curve family → posterior probability; empty without a signal.
+        lof_p: of the fit's test; None without a signal.
         lambda_ni: bracket of "no worse than uncorrected"; secondary.
         technical: rise, saturation and effective strength of batch removal.
         technical_falls, window, recommended: as in `Sensitivity`.
         biology_at_effective: biological level mean at λ_E, anchored scale; compares margins.
         detectable_drop, psi: as in `Sensitivity`.
         metric_brackets: drawdown bracket of every primary biological metric by itself.
-        earliest_metric: the one whose loss is established at the smallest strength; None: at none.
+        metric_locations: λ_OC of each of two or more primary biological metrics that fit.
+        earliest_metric: in a conflict the one the rule follows, else the one whose loss the brackets establish at the
+            smallest strength; None: at none.
     """
 
     peak: float
@@ -111,6 +126,11 @@ class Estimate:
     sigma: float
     safe_up_to: float | None
     unsafe_from: float | None
+    bracket: Bracket
+    location: Location | None
+    fallback: str | None
+    families: Mapping[str, float]
+    lof_p: float | None
     lambda_ni: Bracket
     technical: Technical
     technical_falls: bool
@@ -120,6 +140,7 @@ class Estimate:
     detectable_drop: float
     psi: float | None
     metric_brackets: Mapping[str, Bracket]
+    metric_locations: Mapping[str, Location]
     earliest_metric: str | None
 
 

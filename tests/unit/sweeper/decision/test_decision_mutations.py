@@ -13,7 +13,15 @@ from sweeper.decision import DecisionSettings, decide, decide_sweep
 from sweeper.decision.rule import plain
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=500)
-USEFUL = {"BRACKET_ONLY", "BELOW_RANGE", "NOT_OVERCORRECTION", "UNSTABLE"}
+USEFUL = {
+    "IDENTIFIED",
+    "IDENTIFIED_WIDE",
+    "CONFLICTING_METRICS",
+    "BRACKET_ONLY",
+    "BELOW_RANGE",
+    "NOT_OVERCORRECTION",
+    "UNSTABLE",
+}
 
 
 def judged(table):
@@ -45,7 +53,9 @@ def test_swapped_roles_never_locate_a_point():
     rng = np.random.default_rng(31)
     for shape in ("plateau_drop", "umbrella", "slow"):
         biology, technical = curve(rng, shape)
-        assert judged(tidy(technical, biology)).estimate.unsafe_from is None
+        decision = judged(tidy(technical, biology))
+        assert decision.estimate.unsafe_from is None
+        assert decision.state not in {"IDENTIFIED", "IDENTIFIED_WIDE", "CONFLICTING_METRICS"}
 
 
 def test_a_constant_added_to_a_metric_and_its_anchors_changes_nothing():
@@ -55,6 +65,8 @@ def test_a_constant_added_to_a_metric_and_its_anchors_changes_nothing():
         moved.loc[moved["role"] == "biological", column] += 3.0
     before, after = judged(table), judged(moved)
     assert (after.state, after.estimate.window) == (before.state, before.estimate.window)
+    assert after.estimate.location.lower == pytest.approx(before.estimate.location.lower, rel=1e-9)
+    assert after.estimate.location.upper == pytest.approx(before.estimate.location.upper, rel=1e-9)
     assert after.estimate.sigma == pytest.approx(before.estimate.sigma, rel=1e-9)
     assert after.estimate.detectable_drop == pytest.approx(before.estimate.detectable_drop, rel=1e-9)
 
@@ -92,9 +104,20 @@ def test_dropping_the_top_of_the_range_never_moves_the_answer():
     for _ in range(8):
         table = tidy(*curve(rng))
         short = judged(table[table["adversarial_weight"] < STRENGTHS[9]])
-        assert short.state in {"NOT_REACHED", "BRACKET_ONLY"}
+        assert short.state in {"NOT_REACHED", "BRACKET_ONLY", "INCONCLUSIVE"}
         assert short.estimate.safe_up_to < true
         assert short.estimate.unsafe_from is None or short.estimate.unsafe_from > true
+
+
+def test_dropping_strengths_above_the_point_leaves_it_where_it_is():
+    rng = np.random.default_rng(38)
+    true = np.log10(truth("umbrella", 0.10))
+    for _ in range(5):
+        table = tidy(*curve(rng))
+        whole, short = (judged(part).estimate for part in (table, table[table["adversarial_weight"] < STRENGTHS[11]]))
+        assert short.location.lower < whole.location.upper
+        assert whole.location.lower < short.location.upper
+        assert np.log10(short.location.median) == pytest.approx(true, abs=0.3)
 
 
 def test_repeated_seeds_are_refused_not_counted():

@@ -1,4 +1,4 @@
-"""Every state the bracket can return, reached through `decide`, and what the decision then holds."""
+"""Every state, reached through `decide`, and what the decision then holds."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import pytest
 from decision_curves import SHAPES, STRENGTHS, exact_curve, sample, technical_curve, tidy, truth
 
 from sweeper.decision import STATES, DecisionSettings, decide
+from sweeper.decision.bracket import Bracket
+from sweeper.decision.decision import _fallback, _Point
+from sweeper.decision.posterior import Location, Posterior
 from sweeper.decision.rule import plain
-from sweeper.decision.states import BRACKET_STATES, State
+from sweeper.decision.states import State
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=1000)
 TOP = STRENGTHS[-1]
@@ -44,6 +47,25 @@ def drop_at_once(x):
     return np.where(np.isfinite(x), 0.6, 1.0)
 
 
+def dip_then_drop(x):
+    """No gain and two losses: biology dips at one strength, recovers, then falls."""
+    return SHAPES["plateau_drop"](x) - 0.3 * (np.abs(x + 0.727) < 0.1)
+
+
+def dipping():
+    rng = np.random.default_rng(1)
+    return tidy(sample(dip_then_drop, rng, sigma=0.004), sample(technical_curve, rng, sigma=0.004))
+
+
+def two_metrics(first, second):
+    """The first is 0.3 of the composite's height, so that the composite hides what it loses."""
+    rng = np.random.default_rng(5)
+    technical = sample(technical_curve, rng, sigma=0.004)
+    early = tidy(0.3 * sample(SHAPES[first], rng, sigma=0.004), technical, names=("early",))
+    late = tidy(2 + sample(SHAPES[second], rng, sigma=0.004), technical, names=("late",))
+    return pd.concat([early, late.query("role == 'biological'")], ignore_index=True)
+
+
 CASES = {
     State.INVALID_INPUT: lambda: tidy(*exact_curve("flat")).query("role == 'biological'"),
     State.INSUFFICIENT_DATA: lambda: tidy(*exact_curve("flat", seeds=2)),
@@ -54,7 +76,10 @@ CASES = {
     State.BELOW_RANGE: lambda: tidy(
         sample(drop_at_once, np.random.default_rng(1), sigma=0.004), exact_curve("flat")[1]
     ),
-    State.BRACKET_ONLY: lambda: tidy(*exact_curve("plateau_drop")),
+    State.IDENTIFIED: lambda: tidy(*exact_curve("plateau_drop")),
+    State.IDENTIFIED_WIDE: lambda: noisy("slow", sigma=0.14),
+    State.CONFLICTING_METRICS: lambda: two_metrics("slow", "late"),
+    State.BRACKET_ONLY: dipping,
     State.NOT_REACHED: lambda: tidy(*exact_curve("improving")),
     State.INCONCLUSIVE: lambda: noisy("flat", sigma=0.25),
 }
@@ -69,26 +94,75 @@ def test_state(state):
     json.dumps(plain(decision), allow_nan=False)
 
 
-def test_the_cases_are_all_states_that_the_bracket_returns():
-    assert set(CASES) == set(BRACKET_STATES)
+def test_every_state_has_a_case():
+    assert set(CASES) == set(State)
     assert set(STATES) == set(State)
-    assert set(State) - set(BRACKET_STATES) == {State.IDENTIFIED, State.IDENTIFIED_WIDE, State.CONFLICTING_METRICS}
 
 
-def test_bracket_only_holds_the_truth_and_recommends_a_trained_strength_in_the_window():
-    decision = judged(CASES[State.BRACKET_ONLY]())
-    estimate = decision.estimate
-    assert estimate.safe_up_to < truth("plateau_drop", 0.10) < estimate.unsafe_from
+def test_identified_holds_the_truth_and_recommends_a_trained_strength_in_the_window():
+    decision = judged(CASES[State.IDENTIFIED]())
+    estimate, true = decision.estimate, truth("plateau_drop", 0.10)
+    assert estimate.location.lower < true * 1.02
+    assert np.log10(estimate.location.median) == pytest.approx(np.log10(true), abs=0.02)
+    assert estimate.safe_up_to < true < estimate.unsafe_from
+    assert estimate.safe_up_to < estimate.location.lower <= estimate.location.upper <= estimate.unsafe_from
+    assert (estimate.safe_up_to, estimate.unsafe_from) == (estimate.bracket.safe_up_to, estimate.bracket.unsafe_from)
     assert estimate.window == (estimate.technical.lambda_effective_upper, estimate.safe_up_to)
     assert estimate.recommended == estimate.window[0]
     assert estimate.recommended in STRENGTHS
     assert [entry.delta for entry in decision.sensitivity] == [0.05, 0.10, 0.20]
-    safe = [entry.safe_up_to for entry in decision.sensitivity]
-    unsafe = [entry.unsafe_from for entry in decision.sensitivity]
-    assert safe == sorted(safe)
-    assert unsafe == sorted(unsafe)
+    for ends in (
+        [entry.safe_up_to for entry in decision.sensitivity],
+        [entry.unsafe_from for entry in decision.sensitivity],
+        [entry.location.median for entry in decision.sensitivity],
+    ):
+        assert ends == sorted(ends)
     assert estimate.psi == pytest.approx(0.10 * np.sqrt(5) / estimate.sigma)
     assert 0.10 < estimate.detectable_drop < 0.15
+    assert sum(estimate.families.values()) == pytest.approx(1)
+    assert estimate.fallback is None
+    assert estimate.lof_p > 0.05
+
+
+def test_a_poor_fit_hands_the_decision_to_the_bracket():
+    estimate = judged(dipping()).estimate
+    assert estimate.fallback == "poor_fit"
+    assert estimate.lof_p < 0.01
+    assert (estimate.safe_up_to, estimate.unsafe_from) == (estimate.bracket.safe_up_to, estimate.bracket.unsafe_from)
+    assert estimate.safe_up_to < 10**-0.727 == pytest.approx(estimate.unsafe_from, rel=0.01)
+    assert judged(dipping(), lack_of_fit=1e-99).estimate.fallback is None
+
+
+def test_a_loss_proven_below_the_safe_bound_hands_the_decision_to_the_bracket():
+    strengths = (0.0, 0.1, 1.0, 10.0)
+    high, low = Location(0.1, 1.0, 5.0, 6.0, 7.0), Location(0.1, 1.0, 0.1, 0.1, 0.1)
+    composite = _Point(Posterior(np.zeros(1), np.zeros((1, 1)), {}, 0.5, 1.0), np.zeros((1, 1)))
+
+    def because(location, unsafe):
+        return _fallback(strengths, Bracket(0.1, None, unsafe), location, composite, SETTINGS)
+
+    assert because(high, 1.0) == "conflict"
+    assert because(high, 10.0) is None
+    assert because(high, None) is None
+    assert because(Location(0.1, 0.0, None, None, None), 10.0) == "conflict"
+    assert because(low, 0.1) is None  # at the smallest strength the bound stands for "here or below": they agree
+
+
+def test_a_point_neither_located_nor_out_of_reach_gives_no_bound_of_its_own():
+    estimate = judged(CASES[State.INCONCLUSIVE]()).estimate
+    assert 0.05 < estimate.location.p_detect < 0.975
+    assert (estimate.safe_up_to, estimate.unsafe_from) == (estimate.bracket.safe_up_to, estimate.bracket.unsafe_from)
+
+
+def test_metrics_that_conflict_make_the_rule_follow_the_earliest():
+    decision = judged(CASES[State.CONFLICTING_METRICS]())
+    estimate = decision.estimate
+    early, late = (estimate.metric_locations[name] for name in ("early", "late"))
+    assert estimate.earliest_metric == "early"
+    assert np.log10(late.lower / early.upper) > 0.5
+    assert estimate.location == early
+    assert estimate.safe_up_to < early.lower
+    assert decision.reasons[0].startswith("early loses 10 % at about λ = ")
 
 
 def test_levels_and_runs_are_what_was_measured():
@@ -104,7 +178,7 @@ def test_levels_and_runs_are_what_was_measured():
 def test_an_empty_window_is_a_result():
     late = tidy(*exact_curve("plateau_drop", technical=lambda x: technical_curve(x - 2)))
     decision = judged(late)
-    assert decision.state == State.BRACKET_ONLY
+    assert decision.state == State.IDENTIFIED
     assert decision.estimate.window is None
     assert decision.estimate.recommended is None
     assert any("window is empty" in reason for reason in decision.reasons)
@@ -112,13 +186,14 @@ def test_an_empty_window_is_a_result():
 
 def test_safe_to_the_end_without_saturation_is_not_not_reached():
     decision = judged(tidy(*exact_curve("improving", technical=lambda x: technical_curve(x - 3))))
-    assert decision.state == State.BRACKET_ONLY
+    assert decision.state == State.INCONCLUSIVE
     assert decision.estimate.safe_up_to == TOP
+    assert decision.estimate.recommended is None
     assert any("extend the range" in reason for reason in decision.reasons)
 
 
 def test_too_little_was_run():
-    table = CASES[State.BRACKET_ONLY]()
+    table = CASES[State.IDENTIFIED]()
     without_zero = judged(table[table["adversarial_weight"] > 0])
     assert (without_zero.state, "λ = 0 was not run" in without_zero.reasons[0]) == (State.INSUFFICIENT_DATA, True)
     few = judged(table[table["adversarial_weight"].isin(STRENGTHS[:5])])
@@ -131,7 +206,7 @@ def test_too_little_was_run():
 
 
 def test_only_complete_seeds_count_and_the_gaps_are_named():
-    table = CASES[State.BRACKET_ONLY]()
+    table = CASES[State.IDENTIFIED]()
     for place, seed in ((3, 0), (5, 1), (7, 2)):  # every level has 4 of 5 seeds, but only 2 seeds are whole
         lose(table, [STRENGTHS[place]], [seed], "failed")
     decision = judged(table)
@@ -167,30 +242,31 @@ def test_collapse_can_dominate():
 
 def test_unstable_limits_the_safe_bound_but_a_loss_before_it_decides():
     stable_loss = judged(lose(tidy(*exact_curve("plateau_drop")), [TOP], (0, 1)))
-    assert stable_loss.state == State.BRACKET_ONLY
+    assert stable_loss.state == State.IDENTIFIED
     assert stable_loss.lambda_unstable == TOP
     limited = judged(CASES[State.UNSTABLE]())
     assert limited.estimate.safe_up_to == STRENGTHS[8]
     assert limited.estimate.recommended is not None
 
 
-def test_one_metric_may_lose_while_the_composite_is_safe():
-    rng = np.random.default_rng(5)
-    lossy = sample(SHAPES["plateau_drop"], rng, sigma=0.004)
-    firm = 2.0 + sample(SHAPES["improving"], rng, sigma=0.004)
-    technical = sample(technical_curve, rng, sigma=0.004)
-    table = pd.concat(
-        [
-            tidy(lossy * 0.3, technical, names=("lossy",)),
-            tidy(firm, technical, names=("firm",)).query("role == 'biological'"),
-        ],
-        ignore_index=True,
-    )
-    decision = judged(table)
+def test_a_metric_that_loses_what_the_composite_hides_makes_the_rule():
+    decision = judged(two_metrics("plateau_drop", "improving"))
     estimate = decision.estimate
-    assert estimate.earliest_metric == "lossy"
-    assert estimate.metric_brackets["lossy"].unsafe_from <= estimate.safe_up_to
-    assert any(reason.startswith("lossy by itself loses 10 %") for reason in decision.reasons)
+    assert decision.state == State.CONFLICTING_METRICS
+    assert estimate.metric_locations["late"].lower is None
+    assert estimate.metric_brackets["late"].unsafe_from is None
+    assert estimate.safe_up_to < truth("plateau_drop", 0.10) < estimate.unsafe_from
+    assert "late not within the range" in decision.reasons[0]
+
+
+def test_one_metric_may_lose_while_the_composite_is_safe():
+    """Where the fits cannot be compared (here: none is trusted) the brackets of the metrics still warn."""
+    decision = judged(two_metrics("plateau_drop", "improving"), lack_of_fit=0.999)
+    estimate = decision.estimate
+    assert estimate.fallback == "poor_fit"
+    assert estimate.earliest_metric == "early"
+    assert estimate.metric_brackets["early"].unsafe_from <= estimate.safe_up_to
+    assert any(reason.startswith("early by itself loses 10 %") for reason in decision.reasons)
 
 
 def test_a_constant_metric_is_judged_without_noise():
