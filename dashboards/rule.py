@@ -68,7 +68,10 @@ class MetricUse:
 
 @dataclass(frozen=True)
 class CurveRule:
-    """One trade-off curve as judged. λ are None where the data give none; `peak` is None without an estimate."""
+    """One trade-off curve as judged. λ are None where the data give none; `peak` is None without an estimate.
+
+    `point` is λ_OC with its interval (lower, median, upper), where the posterior decides and has located it.
+    """
 
     view: str
     margin: float
@@ -88,6 +91,7 @@ class CurveRule:
     best: float | None
     safe_up_to: float | None
     unsafe_from: float | None
+    point: tuple[float, float, float] | None
     effective: float | None
     recommended: float | None
     unstable: float | None
@@ -210,6 +214,7 @@ def _curve(of: Mapping[str, Any]) -> CurveRule:
         best=estimate.get("lambda_peak"),
         safe_up_to=estimate.get("safe_up_to"),
         unsafe_from=estimate.get("unsafe_from"),
+        point=_point(estimate),
         effective=estimate.get("technical", {}).get("lambda_effective"),
         recommended=estimate.get("recommended"),
         unstable=of["lambda_unstable"],
@@ -229,6 +234,15 @@ def _curve(of: Mapping[str, Any]) -> CurveRule:
             for metric, bracket in estimate.get("metric_brackets", {}).items()
         ),
     )
+
+
+def _point(estimate: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    location = estimate.get("location")
+    if location is None or estimate["fallback"] is not None or estimate["unsafe_from"] is None:
+        return None
+    if location["lower"] is None or location["upper"] is None:
+        return None
+    return location["lower"], location["median"], location["upper"]
 
 
 def _level(of: Mapping[str, Any]) -> LevelRule:

@@ -70,6 +70,7 @@ class TradeOff:
         strengths: every recorded λ, ascending.
         panels: biological, technical.
         loss_line: (δ, B at a loss of δ from the peak), or None without an estimate.
+        point: λ_OC with its interval (lower, median, upper), or None.
         safe_up_to, unsafe_from, effective, recommended, unstable: λ, or None where there is none.
         lost: (λ, lost runs, recorded runs).
     """
@@ -81,6 +82,7 @@ class TradeOff:
     loss_line: tuple[float, float] | None
     safe_up_to: float | None
     unsafe_from: float | None
+    point: tuple[float, float, float] | None
     effective: float | None
     recommended: float | None
     unstable: float | None
@@ -109,6 +111,7 @@ def trade_off(rule: CurveRule) -> TradeOff:
         loss_line=None if rule.peak is None else (rule.delta, (1 - rule.delta) * rule.peak),
         safe_up_to=rule.safe_up_to,
         unsafe_from=rule.unsafe_from,
+        point=rule.point,
         effective=rule.effective,
         recommended=rule.recommended,
         unstable=rule.unstable,
@@ -142,6 +145,7 @@ def draw_trade_off(numbers: TradeOff, *, pixels: int = 560) -> go.Figure:
         title = "adversarial weight λ (log scale)" if row == 3 else None
         draw_axis(figure, axis, row=row, col=1, labels=row == 3, title=title)
     _draw_marks(figure, numbers, axis)
+    _draw_point(figure, numbers, axis)
     return figure
 
 
@@ -335,6 +339,24 @@ def _draw_marks(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> Non
     )
 
 
+def _draw_point(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> None:
+    """λ_OC and its interval, drawn on the δ line, where the curve is estimated to cross it."""
+    if numbers.point is None or numbers.loss_line is None:
+        return
+    low, middle, high = numbers.point
+    figure.add_scatter(
+        x=[axis.place(strength) for strength in numbers.point],
+        y=[numbers.loss_line[1]] * 3,
+        mode="lines+markers",
+        line={"color": UNSAFE, "width": 4},
+        marker={"symbol": ["line-ns-open", "diamond", "line-ns-open"], "size": [12, 11, 12], "color": UNSAFE},
+        hoverinfo="text",
+        hovertext=f"λ<sub>OC</sub> = {number(middle)} [{number(low)}, {number(high)}]",
+        row=1,
+        col=1,
+    )
+
+
 def _hover(role: str, mean: Mean) -> str:
     interval = "" if mean.lower is None else f" [{fixed(mean.lower, 3)}, {fixed(mean.upper, 3)}]"
     return f"λ = {number(mean.strength)}: {_LETTERS[role]} = {fixed(mean.mean, 3)}{interval}"
@@ -358,4 +380,7 @@ def describe_trade_off(numbers: TradeOff) -> str:
     ):
         if strength is not None:
             parts.append(text.format(number(strength)))
+    if numbers.point is not None:
+        low, middle, high = map(number, numbers.point)
+        parts.append(f"Over-correction at about λ = {middle} ({low} to {high}).")
     return " ".join(parts)

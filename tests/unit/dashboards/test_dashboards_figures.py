@@ -108,6 +108,27 @@ def test_trade_off_chart_shades_what_is_safe_unsafe_and_not_swept(curves: list[t
         assert label in words
 
 
+def test_the_located_point_is_drawn_on_the_loss_line(decide: Any, results: pd.DataFrame):
+    whatever_fits = decide(results, lack_of_fit=1e-99)
+    judged = {curve["margin"]: curve["estimate"] for curve in whatever_fits["views"][PLATES]["margins"]}
+    curves = [tradeoff.trade_off(curve) for curve in read_rule(whatever_fits).views[0].curves]
+    located = [curve for curve in curves if curve.point is not None]
+    assert located
+    for curve in located:
+        location = judged[curve.margin]["location"]
+        assert curve.point == (location["lower"], location["median"], location["upper"])
+        drawn = list(tradeoff.draw_trade_off(curve).select_traces({"mode": "lines+markers"}))
+        assert [list(trace.x) for trace in drawn] == [[pytest.approx(np.log10(end)) for end in curve.point]]
+        assert set(drawn[0].y) == {curve.loss_line[1]}
+        assert "Over-correction at about λ = " in tradeoff.describe_trade_off(curve)
+
+
+def test_a_point_that_the_bracket_overrules_is_not_drawn(decide: Any, results: pd.DataFrame):
+    overruled = read_rule(decide(results, lack_of_fit=0.9999)).views[0].curves
+    assert all(tradeoff.trade_off(curve).point is None for curve in overruled)
+    assert any(curve.unsafe_from is not None for curve in overruled)
+
+
 def test_unjudged_curve_shows_plain_means_without_intervals(decide: Any):
     table = simulated_results(views=[PLATES], margins=[0.3], lambdas=(0.0, 0.1, 1.0), seeds=2, sigma=0.05)
     rule = read_rule(decide(table))
