@@ -37,7 +37,7 @@ USABLE = (
 
 
 def decide(results: pd.DataFrame, *, view: str, margin: float, settings: DecisionSettings) -> Decision:
-    """Judge one trade-off curve: by the posterior of its point or, where that cannot be trusted, by the bracket.
+    """Judge one trade-off curve: by the drawdown bracket or, if so declared, by the posterior of its point.
 
     The order of the steps is the order of the exclusions: validate, anchor, count what failed, screen for collapse,
     drop strengths that lost too many runs, keep the seeds that are complete at all others, and only then look at the
@@ -226,6 +226,8 @@ class _Points:
         strengths: tuple[float, ...], biology: _Fitted, metrics: dict[str, _Fitted], settings: DecisionSettings
     ) -> _Points:
         made: dict[str, _Point] = {}
+        if settings.method == "bracket":
+            return _Points(strengths[-1], None, {})
         for stream, (name, fitted) in enumerate({"": biology, **metrics}.items()):
             peak = _peak(fitted)
             if peak <= NOTHING:
@@ -355,7 +357,9 @@ def _fallback(
     composite: _Point | None,
     settings: DecisionSettings,
 ) -> str | None:
-    """Why the posterior cannot decide; a loss proven at or below its safe bound is the error that does harm."""
+    """Why the posterior does not decide; a loss proven at or below its safe bound is the error that does harm."""
+    if settings.method == "bracket":
+        return "declared"
     if location is None or composite is None:
         return "no_signal"
     if composite.posterior.lof_p < settings.lack_of_fit:

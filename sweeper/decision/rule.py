@@ -207,7 +207,7 @@ def _point(location: Location | None) -> dict[str, Any]:
 def _method(estimate: Estimate | None) -> dict[str, Any]:
     """Which method bounds the point, and what the other says of it."""
     if estimate is None:
-        return {"name": METHOD, "version": "1", "families": {}, "lof_p": None, "fallback": None}
+        return {"name": None, "version": "1", "families": {}, "lof_p": None, "fallback": None}
     bracket = estimate.bracket
     return {
         "name": BRACKET if estimate.fallback else METHOD,

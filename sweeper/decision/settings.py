@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,6 +20,12 @@ class DecisionSettings(BaseModel):
         (0.05, 0.10, 0.20), description="Losses at which the curve is also judged; `delta` is always among them."
     )
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="One-sided level of every bound.")
+    method: Literal["bracket", "posterior"] = Field(
+        "bracket",
+        description="What bounds the point: bracket, the drawdown bracket, tested level against level; or posterior, "
+        "curves of eight families averaged (bma-bms), with the bracket as fall-back and cross-check. The posterior "
+        "narrows the interval; its false alarms just below δ are not yet within their gate (benchmarks/README.md).",
+    )
     p_identify: Share = Field(0.975, description="Probability of a loss from which on the point counts as located.")
     p_not_reached: Share = Field(0.05, description="Probability of a loss up to which it counts as not reached.")
     lack_of_fit: Share = Field(0.05, description="Level of the fit's test; below it the bracket decides.")

@@ -73,7 +73,7 @@ class Sensitivity:
             the point is neither located nor out of reach.
         bracket: the drawdown bracket, the cross-check.
         location: λ_OC of the composite or, where metrics conflict, of the earliest; None without a signal.
-        fallback: why the bracket decides: "poor_fit", "conflict" or "no_signal"; None: the posterior decides.
+        fallback: why the bracket decides: "declared", "poor_fit", "conflict" or "no_signal"; None: the posterior does.
         earliest: the metric that a conflict makes the rule follow; None without a conflict.
         technical_falls: T at `unsafe_from` is shown to be ε_T or more below T at some smaller strength.
         window: (upper bound of λ_E, safe_up_to); None when empty or when either end is missing.

@@ -109,7 +109,7 @@ def test_trade_off_chart_shades_what_is_safe_unsafe_and_not_swept(curves: list[t
 
 
 def test_the_located_point_is_drawn_on_the_loss_line(decide: Any, results: pd.DataFrame):
-    whatever_fits = decide(results, lack_of_fit=1e-99)
+    whatever_fits = decide(results, method="posterior", lack_of_fit=1e-99)
     judged = {curve["margin"]: curve["estimate"] for curve in whatever_fits["views"][PLATES]["margins"]}
     curves = [tradeoff.trade_off(curve) for curve in read_rule(whatever_fits).views[0].curves]
     located = [curve for curve in curves if curve.point is not None]

@@ -12,7 +12,7 @@ from decision_curves import SHAPES, STRENGTHS, controls, exact_curve, sample, te
 from sweeper.decision import DecisionSettings, decide, decide_sweep
 from sweeper.decision.rule import plain
 
-SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=500)
+SETTINGS = DecisionSettings(deciding_view="held_out_plates", method="posterior", draws=500)
 USEFUL = {
     "IDENTIFIED",
     "IDENTIFIED_WIDE",

@@ -16,7 +16,7 @@ import sweeper.decision as room
 from sweeper.decision import DecisionSettings, decide, decide_sweep, sentence
 from sweeper.decision.rule import ASSUMPTIONS, DOWNGRADES, plain, rule
 
-SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=500)
+SETTINGS = DecisionSettings(deciding_view="held_out_plates", method="posterior", draws=500)
 PROVENANCE = {"dataset_hash": "sha256:ab", "trainer": "abra", "settings_hash": "sha256:cd", "adaptive": False}
 SCHEMA = json.loads((Path(room.__file__).parent / "rule.schema.json").read_text(encoding="utf-8"))
 TOP = STRENGTHS[-1]

@@ -16,7 +16,7 @@ from sweeper.decision.posterior import Location, Posterior
 from sweeper.decision.rule import plain
 from sweeper.decision.states import State
 
-SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=1000)
+SETTINGS = DecisionSettings(deciding_view="held_out_plates", method="posterior", draws=1000)
 TOP = STRENGTHS[-1]
 
 

@@ -1,0 +1,205 @@
+"""Every state the bracket can return, reached through `decide`, and what the decision then holds."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from decision_curves import SHAPES, STRENGTHS, exact_curve, sample, technical_curve, tidy, truth
+
+from sweeper.decision import STATES, DecisionSettings, decide
+from sweeper.decision.rule import plain
+from sweeper.decision.states import State
+
+# Bounds, not a point: three states need an interval of the point itself.
+BRACKET_STATES = tuple(
+    state for state in State if state not in (State.IDENTIFIED, State.IDENTIFIED_WIDE, State.CONFLICTING_METRICS)
+)
+
+SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=1000)
+TOP = STRENGTHS[-1]
+
+
+def judged(table, **changes):
+    return decide(table, view="held_out_plates", margin=0.3, settings=SETTINGS.model_copy(update=changes))
+
+
+def lose(table, strengths, seeds, status="collapsed"):
+    hit = table["adversarial_weight"].isin(strengths) & table["seed"].isin(seeds)
+    table.loc[hit, "status"] = status
+    table.loc[hit, "value"] = np.nan
+    return table
+
+
+def noisy(shape, *, sigma, seeds=3, technical_sigma=0.004):
+    rng = np.random.default_rng(3)
+    return tidy(
+        sample(SHAPES[shape], rng, seeds=seeds, sigma=sigma),
+        sample(technical_curve, rng, seeds=seeds, sigma=technical_sigma),
+    )
+
+
+def falling_technical(x):
+    return technical_curve(x) - 0.3 * (np.where(np.isfinite(x), x, -9) > 0.5)
+
+
+def drop_at_once(x):
+    return np.where(np.isfinite(x), 0.6, 1.0)
+
+
+CASES = {
+    State.INVALID_INPUT: lambda: tidy(*exact_curve("flat")).query("role == 'biological'"),
+    State.INSUFFICIENT_DATA: lambda: tidy(*exact_curve("flat", seeds=2)),
+    State.NO_BASELINE_SIGNAL: lambda: tidy(exact_curve("flat")[0] - 1.0, exact_curve("flat")[1]),
+    State.NO_TECHNICAL_EFFECT: lambda: tidy(*exact_curve("plateau_drop", technical=SHAPES["flat"])),
+    State.UNSTABLE: lambda: lose(tidy(*exact_curve("flat")), STRENGTHS[9:], (0, 1, 2)),
+    State.NOT_OVERCORRECTION: lambda: tidy(*exact_curve("plateau_drop", technical=falling_technical)),
+    State.BELOW_RANGE: lambda: tidy(
+        sample(drop_at_once, np.random.default_rng(1), sigma=0.004), exact_curve("flat")[1]
+    ),
+    State.BRACKET_ONLY: lambda: tidy(*exact_curve("plateau_drop")),
+    State.NOT_REACHED: lambda: tidy(*exact_curve("improving")),
+    State.INCONCLUSIVE: lambda: noisy("flat", sigma=0.25),
+}
+
+
+@pytest.mark.parametrize("state", CASES)
+def test_state(state):
+    decision = judged(CASES[state]())
+    assert decision.state == state
+    assert decision.reasons
+    assert all(reason.endswith(".") and "\n" not in reason for reason in decision.reasons)
+    json.dumps(plain(decision), allow_nan=False)
+
+
+def test_the_cases_are_all_states_that_the_bracket_returns():
+    assert set(CASES) == set(BRACKET_STATES)
+    assert set(STATES) == set(State)
+    assert set(State) - set(BRACKET_STATES) == {State.IDENTIFIED, State.IDENTIFIED_WIDE, State.CONFLICTING_METRICS}
+
+
+def test_bracket_only_holds_the_truth_and_recommends_a_trained_strength_in_the_window():
+    decision = judged(CASES[State.BRACKET_ONLY]())
+    estimate = decision.estimate
+    assert estimate.safe_up_to < truth("plateau_drop", 0.10) < estimate.unsafe_from
+    assert estimate.window == (estimate.technical.lambda_effective_upper, estimate.safe_up_to)
+    assert estimate.recommended == estimate.window[0]
+    assert estimate.recommended in STRENGTHS
+    assert [entry.delta for entry in decision.sensitivity] == [0.05, 0.10, 0.20]
+    safe = [entry.safe_up_to for entry in decision.sensitivity]
+    unsafe = [entry.unsafe_from for entry in decision.sensitivity]
+    assert safe == sorted(safe)
+    assert unsafe == sorted(unsafe)
+    assert estimate.psi == pytest.approx(0.10 * np.sqrt(5) / estimate.sigma)
+    assert 0.10 < estimate.detectable_drop < 0.15
+
+
+def test_levels_and_runs_are_what_was_measured():
+    biology, technical = exact_curve("plateau_drop")
+    decision = judged(tidy(biology, technical))
+    np.testing.assert_allclose([level.biological.mean for level in decision.levels], biology.mean(axis=1))
+    assert all(level.technical.lower < level.technical.mean < level.technical.upper for level in decision.levels)
+    np.testing.assert_allclose([run.biological for run in decision.runs], biology.ravel())
+    assert all(run.used for run in decision.runs)
+    assert decision.seeds == (0, 1, 2, 3, 4)
+
+
+def test_an_empty_window_is_a_result():
+    late = tidy(*exact_curve("plateau_drop", technical=lambda x: technical_curve(x - 2)))
+    decision = judged(late)
+    assert decision.state == State.BRACKET_ONLY
+    assert decision.estimate.window is None
+    assert decision.estimate.recommended is None
+    assert any("window is empty" in reason for reason in decision.reasons)
+
+
+def test_safe_to_the_end_without_saturation_is_not_not_reached():
+    decision = judged(tidy(*exact_curve("improving", technical=lambda x: technical_curve(x - 3))))
+    assert decision.state == State.BRACKET_ONLY
+    assert decision.estimate.safe_up_to == TOP
+    assert any("extend the range" in reason for reason in decision.reasons)
+
+
+def test_too_little_was_run():
+    table = CASES[State.BRACKET_ONLY]()
+    without_zero = judged(table[table["adversarial_weight"] > 0])
+    assert (without_zero.state, "λ = 0 was not run" in without_zero.reasons[0]) == (State.INSUFFICIENT_DATA, True)
+    few = judged(table[table["adversarial_weight"].isin(STRENGTHS[:5])])
+    assert "4 strengths λ > 0 were run and 6 are needed: add 2" in few.reasons[0]
+    one_seed = judged(table[table["seed"] == 2])
+    assert "1 seeds were run and 3 are needed" in one_seed.reasons[0]
+    thin = judged(table[table["seed"] < 2], min_seeds=2, min_degrees_of_freedom=13)
+    assert "12 residual degrees of freedom, 13 needed" in thin.reasons[0]
+    assert {item.state for item in (few, one_seed, thin)} == {State.INSUFFICIENT_DATA}
+
+
+def test_only_complete_seeds_count_and_the_gaps_are_named():
+    table = CASES[State.BRACKET_ONLY]()
+    for place, seed in ((3, 0), (5, 1), (7, 2)):  # every level has 4 of 5 seeds, but only 2 seeds are whole
+        lose(table, [STRENGTHS[place]], [seed], "failed")
+    decision = judged(table)
+    assert decision.state == State.INSUFFICIENT_DATA
+    assert "2 seeds are complete at every strength and 3 are needed" in decision.reasons[0]
+    assert f"λ = {STRENGTHS[3]:.3g} seed 0 (failed)" in decision.reasons[0]
+    assert decision.seeds == (3, 4)
+    not_run = judged(table[~((table["adversarial_weight"] == TOP) & (table["seed"] > 1))])
+    assert "(absent)" in not_run.reasons[0]
+
+
+def test_lost_runs_are_counted_and_never_imputed():
+    biology, technical = exact_curve("plateau_drop")
+    table = lose(tidy(biology, technical), [STRENGTHS[8]], [4], "oom")
+    decision = judged(table)
+    assert decision.levels[8].collapse_rate == pytest.approx(0.2)
+    assert decision.seeds == (0, 1, 2, 3)
+    assert decision.levels[0].biological.mean == pytest.approx(biology[0, :4].mean())
+    assert {run.status for run in decision.runs if not run.used} == {"oom", "ok"}
+
+
+def test_collapse_can_dominate():
+    dominated = judged(lose(tidy(*exact_curve("flat")), STRENGTHS[5:], (0, 1)))
+    assert dominated.state == State.UNSTABLE
+    assert dominated.estimate is None
+    assert "at 8 of 12 strengths" in dominated.reasons[0]
+    at_zero = judged(lose(tidy(*exact_curve("flat")), [0.0], (0, 1)))
+    assert (at_zero.state, "already at λ = 0" in at_zero.reasons[0]) == (State.UNSTABLE, True)
+    everything = judged(lose(tidy(*exact_curve("flat")), STRENGTHS, range(5)))
+    assert everything.state == State.UNSTABLE
+    assert [level.collapse_rate for level in everything.levels] == [1.0] * 13
+
+
+def test_unstable_limits_the_safe_bound_but_a_loss_before_it_decides():
+    stable_loss = judged(lose(tidy(*exact_curve("plateau_drop")), [TOP], (0, 1)))
+    assert stable_loss.state == State.BRACKET_ONLY
+    assert stable_loss.lambda_unstable == TOP
+    limited = judged(CASES[State.UNSTABLE]())
+    assert limited.estimate.safe_up_to == STRENGTHS[8]
+    assert limited.estimate.recommended is not None
+
+
+def test_one_metric_may_lose_while_the_composite_is_safe():
+    rng = np.random.default_rng(5)
+    lossy = sample(SHAPES["plateau_drop"], rng, sigma=0.004)
+    firm = 2.0 + sample(SHAPES["improving"], rng, sigma=0.004)
+    technical = sample(technical_curve, rng, sigma=0.004)
+    table = pd.concat(
+        [
+            tidy(lossy * 0.3, technical, names=("lossy",)),
+            tidy(firm, technical, names=("firm",)).query("role == 'biological'"),
+        ],
+        ignore_index=True,
+    )
+    decision = judged(table)
+    estimate = decision.estimate
+    assert estimate.earliest_metric == "lossy"
+    assert estimate.metric_brackets["lossy"].unsafe_from <= estimate.safe_up_to
+    assert any(reason.startswith("lossy by itself loses 10 %") for reason in decision.reasons)
+
+
+def test_a_constant_metric_is_judged_without_noise():
+    flat = np.full((13, 5), 0.5)
+    assert judged(tidy(flat, exact_curve("flat")[1])).state == State.NOT_REACHED
+    assert judged(tidy(0 * flat, exact_curve("flat")[1])).state == State.NO_BASELINE_SIGNAL
+    assert judged(tidy(flat, flat)).state == State.NO_TECHNICAL_EFFECT
