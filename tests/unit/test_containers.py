@@ -148,7 +148,7 @@ def test_services_find_each_other(stack: dict[str, Any]) -> None:
     )
     assert services["sweeper"]["profiles"] == ["run"]
     shared = {name: service["volumes"] for name, service in services.items() if name != "mlflow"}
-    assert set(map(tuple, shared.values())) == {("runs:/work/runs",)}
+    assert set(map(tuple, shared.values())) == {("runs:/sweeps/runs",)}
     mounted = {volume.split(":")[0] for service in services.values() for volume in service["volumes"]}
     assert mounted == set(stack["volumes"])
     for service in services.values():

@@ -150,3 +150,26 @@ def exact_curve(shape, *, seeds=5, sigma=0.004, technical=technical_curve):
     """(B, T) with noise so small that every bound is as sharp as the grid."""
     rng = np.random.default_rng(7)
     return sample(SHAPES[shape], rng, seeds=seeds, sigma=sigma), sample(technical, rng, seeds=seeds, sigma=sigma)
+
+
+def lose(table, strengths, seeds, status="collapsed"):
+    hit = table["adversarial_weight"].isin(strengths) & table["seed"].isin(seeds)
+    table.loc[hit, "status"] = status
+    table.loc[hit, "value"] = np.nan
+    return table
+
+
+def noisy(shape, *, sigma, seeds=3, technical_sigma=0.004):
+    rng = np.random.default_rng(3)
+    return tidy(
+        sample(SHAPES[shape], rng, seeds=seeds, sigma=sigma),
+        sample(technical_curve, rng, seeds=seeds, sigma=technical_sigma),
+    )
+
+
+def falling_technical(x):
+    return technical_curve(x) - 0.3 * (np.where(np.isfinite(x), x, -9) > 0.5)
+
+
+def drop_at_once(x):
+    return np.where(np.isfinite(x), 0.6, 1.0)

@@ -12,7 +12,9 @@ from decision_curves import SHAPES, STRENGTHS, controls, exact_curve, sample, te
 from sweeper.decision import DecisionSettings, decide, decide_sweep
 from sweeper.decision.rule import plain
 
-SETTINGS = DecisionSettings(deciding_view="held_out_plates", method="posterior", draws=500)
+SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=500)
+
+
 USEFUL = {
     "IDENTIFIED",
     "IDENTIFIED_WIDE",
@@ -40,6 +42,20 @@ def curve(rng, shape="umbrella"):
     return sample(SHAPES[shape], rng), sample(technical_curve, rng)
 
 
+@pytest.fixture(params=["bracket", "posterior"])
+def either(request, monkeypatch):
+    """The test holds whichever method bounds the point."""
+    changed = SETTINGS.model_copy(update={"method": request.param})
+    monkeypatch.setattr(request.module, "SETTINGS", changed)
+
+
+@pytest.fixture
+def posterior(request, monkeypatch):
+    """The test is about the posterior."""
+    monkeypatch.setattr(request.module, "SETTINGS", SETTINGS.model_copy(update={"method": "posterior"}))
+
+
+@pytest.mark.usefixtures("either")
 def test_strengths_permuted_within_seeds_leave_nothing_to_find():
     rng = np.random.default_rng(30)
     found = 0
@@ -49,6 +65,7 @@ def test_strengths_permuted_within_seeds_leave_nothing_to_find():
     assert found <= 1
 
 
+@pytest.mark.usefixtures("posterior")
 def test_swapped_roles_never_locate_a_point():
     rng = np.random.default_rng(31)
     for shape in ("plateau_drop", "umbrella", "slow"):
@@ -58,6 +75,7 @@ def test_swapped_roles_never_locate_a_point():
         assert decision.state not in {"IDENTIFIED", "IDENTIFIED_WIDE", "CONFLICTING_METRICS"}
 
 
+@pytest.mark.usefixtures("posterior")
 def test_a_constant_added_to_a_metric_and_its_anchors_changes_nothing():
     table = tidy(*curve(np.random.default_rng(32)))
     moved = table.copy()
@@ -71,6 +89,7 @@ def test_a_constant_added_to_a_metric_and_its_anchors_changes_nothing():
     assert after.estimate.detectable_drop == pytest.approx(before.estimate.detectable_drop, rel=1e-9)
 
 
+@pytest.mark.usefixtures("either")
 def test_the_unit_of_biology_does_not_matter():
     table = tidy(*curve(np.random.default_rng(33)))
     wider = table.copy()
@@ -81,6 +100,7 @@ def test_the_unit_of_biology_does_not_matter():
     assert after.estimate.psi == pytest.approx(before.estimate.psi, rel=1e-9)
 
 
+@pytest.mark.usefixtures("either")
 def test_a_constant_added_without_its_floor_hides_a_loss_and_the_measured_floor_restores_it():
     biology, technical = exact_curve("plateau_drop")
     table = tidy(biology, technical)
@@ -98,6 +118,7 @@ def test_a_constant_added_without_its_floor_hides_a_loss_and_the_measured_floor_
     assert restored.unsafe_from == judged(tidy(biology, technical)).estimate.unsafe_from
 
 
+@pytest.mark.usefixtures("posterior")
 def test_dropping_the_top_of_the_range_never_moves_the_answer():
     rng = np.random.default_rng(34)
     true = truth("umbrella", 0.10)
@@ -109,6 +130,7 @@ def test_dropping_the_top_of_the_range_never_moves_the_answer():
         assert short.estimate.unsafe_from is None or short.estimate.unsafe_from > true
 
 
+@pytest.mark.usefixtures("posterior")
 def test_dropping_strengths_above_the_point_leaves_it_where_it_is():
     rng = np.random.default_rng(38)
     true = np.log10(truth("umbrella", 0.10))
@@ -120,6 +142,7 @@ def test_dropping_strengths_above_the_point_leaves_it_where_it_is():
         assert np.log10(short.location.median) == pytest.approx(true, abs=0.3)
 
 
+@pytest.mark.usefixtures("either")
 def test_repeated_seeds_are_refused_not_counted():
     table = tidy(*curve(np.random.default_rng(35)))
     same_ids = pd.concat([table, table], ignore_index=True)
@@ -127,6 +150,7 @@ def test_repeated_seeds_are_refused_not_counted():
     assert judged(same_ids).state == judged(new_ids).state == "INVALID_INPUT"
 
 
+@pytest.mark.usefixtures("either")
 def test_the_order_of_rows_and_columns_leaves_the_json_identical():
     rng = np.random.default_rng(36)
     names = {"names": ("a", "b"), "technical_names": ("s", "t")}
@@ -143,6 +167,7 @@ def test_the_order_of_rows_and_columns_leaves_the_json_identical():
     assert text(swept(table)) == text(swept(shuffled)) == text(swept(table))
 
 
+@pytest.mark.usefixtures("either")
 def test_another_seed_of_the_draws_moves_no_bound_of_a_clear_curve():
     table = tidy(*exact_curve("plateau_drop"))
     one, other = (
@@ -153,6 +178,7 @@ def test_another_seed_of_the_draws_moves_no_bound_of_a_clear_curve():
     assert text(plain(one)) != text(plain(other))
 
 
+@pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("shape", ["plateau_drop", "flat"])
 def test_scattered_collapses_do_not_move_the_bracket_past_the_truth(shape):
     true = truth(shape, 0.10)
@@ -167,3 +193,32 @@ def test_scattered_collapses_do_not_move_the_bracket_past_the_truth(shape):
             wrong += (estimate.safe_up_to or 0) >= true or (estimate.unsafe_from or np.inf) < true
     assert judgeable >= 15
     assert wrong <= 1
+
+
+def test_swapped_roles_never_locate_a_point_by_the_bracket():
+    rng = np.random.default_rng(31)
+    for shape in ("plateau_drop", "umbrella", "slow"):
+        biology, technical = curve(rng, shape)
+        assert judged(tidy(technical, biology)).estimate.unsafe_from is None
+
+
+def test_a_constant_added_to_a_metric_and_its_anchors_changes_nothing_by_the_bracket():
+    table = tidy(*curve(np.random.default_rng(32)))
+    moved = table.copy()
+    for column in ("value", "floor", "ceiling"):
+        moved.loc[moved["role"] == "biological", column] += 3.0
+    before, after = judged(table), judged(moved)
+    assert (after.state, after.estimate.window) == (before.state, before.estimate.window)
+    assert after.estimate.sigma == pytest.approx(before.estimate.sigma, rel=1e-9)
+    assert after.estimate.detectable_drop == pytest.approx(before.estimate.detectable_drop, rel=1e-9)
+
+
+def test_dropping_the_top_of_the_range_never_moves_the_answer_by_the_bracket():
+    rng = np.random.default_rng(34)
+    true = truth("umbrella", 0.10)
+    for _ in range(8):
+        table = tidy(*curve(rng))
+        short = judged(table[table["adversarial_weight"] < STRENGTHS[9]])
+        assert short.state in {"NOT_REACHED", "BRACKET_ONLY"}
+        assert short.estimate.safe_up_to < true
+        assert short.estimate.unsafe_from is None or short.estimate.unsafe_from > true

@@ -7,7 +7,19 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from decision_curves import SHAPES, STRENGTHS, exact_curve, sample, technical_curve, tidy, truth
+from decision_curves import (
+    SHAPES,
+    STRENGTHS,
+    drop_at_once,
+    exact_curve,
+    falling_technical,
+    lose,
+    noisy,
+    sample,
+    technical_curve,
+    tidy,
+    truth,
+)
 
 from sweeper.decision import STATES, DecisionSettings, decide
 from sweeper.decision.bracket import Bracket
@@ -17,34 +29,13 @@ from sweeper.decision.rule import plain
 from sweeper.decision.states import State
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", method="posterior", draws=1000)
+
+
 TOP = STRENGTHS[-1]
 
 
 def judged(table, **changes):
     return decide(table, view="held_out_plates", margin=0.3, settings=SETTINGS.model_copy(update=changes))
-
-
-def lose(table, strengths, seeds, status="collapsed"):
-    hit = table["adversarial_weight"].isin(strengths) & table["seed"].isin(seeds)
-    table.loc[hit, "status"] = status
-    table.loc[hit, "value"] = np.nan
-    return table
-
-
-def noisy(shape, *, sigma, seeds=3, technical_sigma=0.004):
-    rng = np.random.default_rng(3)
-    return tidy(
-        sample(SHAPES[shape], rng, seeds=seeds, sigma=sigma),
-        sample(technical_curve, rng, seeds=seeds, sigma=technical_sigma),
-    )
-
-
-def falling_technical(x):
-    return technical_curve(x) - 0.3 * (np.where(np.isfinite(x), x, -9) > 0.5)
-
-
-def drop_at_once(x):
-    return np.where(np.isfinite(x), 0.6, 1.0)
 
 
 def dip_then_drop(x):
@@ -165,6 +156,14 @@ def test_metrics_that_conflict_make_the_rule_follow_the_earliest():
     assert decision.reasons[0].startswith("early loses 10 % at about λ = ")
 
 
+@pytest.fixture(params=["bracket", "posterior"])
+def either(request, monkeypatch):
+    """The test holds whichever method bounds the point."""
+    changed = SETTINGS.model_copy(update={"method": request.param})
+    monkeypatch.setattr(request.module, "SETTINGS", changed)
+
+
+@pytest.mark.usefixtures("either")
 def test_levels_and_runs_are_what_was_measured():
     biology, technical = exact_curve("plateau_drop")
     decision = judged(tidy(biology, technical))
@@ -218,6 +217,7 @@ def test_only_complete_seeds_count_and_the_gaps_are_named():
     assert "(absent)" in not_run.reasons[0]
 
 
+@pytest.mark.usefixtures("either")
 def test_lost_runs_are_counted_and_never_imputed():
     biology, technical = exact_curve("plateau_drop")
     table = lose(tidy(biology, technical), [STRENGTHS[8]], [4], "oom")
@@ -228,6 +228,7 @@ def test_lost_runs_are_counted_and_never_imputed():
     assert {run.status for run in decision.runs if not run.used} == {"oom", "ok"}
 
 
+@pytest.mark.usefixtures("either")
 def test_collapse_can_dominate():
     dominated = judged(lose(tidy(*exact_curve("flat")), STRENGTHS[5:], (0, 1)))
     assert dominated.state == State.UNSTABLE
@@ -269,6 +270,7 @@ def test_one_metric_may_lose_while_the_composite_is_safe():
     assert any(reason.startswith("early by itself loses 10 %") for reason in decision.reasons)
 
 
+@pytest.mark.usefixtures("either")
 def test_a_constant_metric_is_judged_without_noise():
     flat = np.full((13, 5), 0.5)
     assert judged(tidy(flat, exact_curve("flat")[1])).state == State.NOT_REACHED
