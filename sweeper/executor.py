@@ -41,8 +41,6 @@ PROBE_SECONDS = 5.0
 class Progress:
     """Where the execution stands, told after every report of a trial."""
 
-    packs_done: int
-    packs: int
     training: Mapping[str, float]
     """Pack id → share of its training that is done, for the packs in flight."""
 
@@ -294,14 +292,13 @@ def _make_callback(
     class Follow(tune.Callback):
         def __init__(self) -> None:
             self.training: dict[str, float] = {}
-            self.done: set[str] = set()
 
         def __reduce__(self) -> tuple[Any, tuple[()]]:
             """Tune pickles its callbacks for a restore that never happens; ours holds the driver's threads."""
             return tune.Callback, ()
 
         def _tell(self) -> None:
-            on_progress(Progress(packs_done=len(self.done), packs=len(by_file), training=dict(self.training)))
+            on_progress(Progress(training=dict(self.training)))
 
         def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: Any) -> None:
             self.training[by_file[trial.config["pack_file"]].pack_id] = result["fraction"]
@@ -316,7 +313,6 @@ def _make_callback(
         def _end(self, trial: Any) -> None:
             pack = by_file[trial.config["pack_file"]]
             self.training.pop(pack.pack_id, None)
-            self.done.add(pack.pack_id)
             on_pack(pack)
             self._tell()
 

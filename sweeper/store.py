@@ -52,6 +52,11 @@ def dump_json(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
+def _is_foreign(path: Path) -> bool:
+    """False for what a start that was killed leaves: the mirror's database, made before the store, and temporaries."""
+    return path.name != "mlartifacts" and not path.name.startswith("mlflow.db") and path.suffix != ".tmp"
+
+
 @dataclass(frozen=True)
 class Store:
     """The folder of one sweep. Making the value touches nothing; `create` and the writers do."""
@@ -89,7 +94,7 @@ class Store:
                     f"{self.folder}: holds another sweep (id {found}, this configuration is {sweep_id}: data, splits, "
                     "trainer settings or panel differ); choose another folder, e.g. --set folder=runs/other"
                 )
-        elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        elif self.folder.exists() and (not self.folder.is_dir() or any(map(_is_foreign, self.folder.iterdir()))):
             raise StoreMismatchError(f"{self.folder}: is not empty and not a sweep's folder; choose another folder")
 
     def create(self, *, sweep_id: str, description: Mapping[str, Any], screen: Screen) -> None:
@@ -101,6 +106,8 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{self.folder}: cannot make the output folder: {error.strerror}") from None
+        # First: whatever a kill leaves behind from here on is this sweep's, and the same command goes on with it.
+        write_atomically(self.folder / "sweep.json", dump_json({"sweep_id": sweep_id, **description}))
         screen_folder = self.folder / "screen"
         if not screen_folder.exists():
             temporary = self.folder / f".screen.{os.getpid()}.tmp"
@@ -111,7 +118,6 @@ class Store:
             temporary.rename(screen_folder)
         for name in ("cells", "packs", "proposals", "checkpoints"):
             (self.folder / name).mkdir(exist_ok=True)
-        write_atomically(self.folder / "sweep.json", dump_json({"sweep_id": sweep_id, **description}))
 
     def description(self) -> dict[str, Any]:
         """sweep.json; raises `InputError` where there is none."""

@@ -35,7 +35,7 @@ from sweeper.plan import (
 from sweeper.results import tidy, to_parquet_bytes
 from sweeper.scoring import cell_record
 from sweeper.search.composites import strength_composites
-from sweeper.search.optuna_rounds import propose
+from sweeper.search.optuna_rounds import SAMPLER, propose
 from sweeper.store import Store, dump_json, write_atomically
 from trainers.screens.normalise import normalise
 from trainers.screens.readers import read_screen
@@ -213,7 +213,8 @@ class _Rounds:
             round_number=number,
             study_name=self._prepared.sweep_id,
         )
-        self._store.write_proposals(number, strengths, {"options": config.optuna.model_dump(mode="json")})
+        how = {"sampler": SAMPLER, "options": config.optuna.model_dump(mode="json"), "versions": versions()}
+        self._store.write_proposals(number, strengths, how)
         listed = ", ".join(f"λ={weight:g} m={margin:g}" for weight, margin in strengths)
         self._tell(
             Event(

@@ -10,7 +10,7 @@ import pandas as pd
 from sweeper.config import OptunaSearch, round_strength
 
 Strength = tuple[float, float]
-SAMPLER = "optuna.TPESampler"
+SAMPLER = "optuna.samplers.TPESampler"
 
 
 def propose(

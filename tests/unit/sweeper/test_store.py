@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,13 @@ def test_one_driver_at_a_time(tmp_path: Path) -> None:
         pass
     with store.locked():
         pass
+
+
+def test_a_start_that_was_killed_is_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("")
+    (tmp_path / "mlartifacts").mkdir()
+    store = make(tmp_path)  # killed while the mirror was opened: the folder is still this sweep's to take
+    shutil.rmtree(tmp_path / "screen")  # killed before the screen was written
+    store.check("abc")
+    store.create(sweep_id="abc", description={"config": {}}, screen=SCREEN)
+    assert store.screen().fingerprint == SCREEN.fingerprint
