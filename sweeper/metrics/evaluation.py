@@ -16,6 +16,7 @@ from trainers.base import FloatArray, IntArray
 from trainers.errors import InputError
 
 Role = Literal["technical", "biological"]
+Standing = Literal["primary", "secondary", "guard", "parity"]
 BoolArray = NDArray[np.bool_]
 Float64Array = NDArray[np.float64]
 Value = TypeVar("Value")
@@ -150,7 +151,8 @@ class Metric:
     Attributes:
         name: the key in configs and results.
         role: which of the two groups it belongs to.
-        primary: whether it decides by default.
+        standing: "primary" decides in a sweep that names nothing else; "secondary" stands beside it and may be in a
+            composite; a "guard" raises the alarm and is never averaged; "parity" is reported because the field does.
         title: the name for people.
         direction: what the ends of its value mean.
         function: measures it.
@@ -160,11 +162,16 @@ class Metric:
 
     name: str
     role: Role
-    primary: bool
+    standing: Standing
     title: str
     direction: str
     function: Callable[[Evaluation], Measurement]
     in_sweep: bool = True
+
+    @property
+    def primary(self) -> bool:
+        """Whether it decides in a sweep that names nothing else."""
+        return self.standing == "primary"
 
 
 def unit_rows(embeddings: NDArray[Any]) -> Float64Array:
@@ -174,4 +181,14 @@ def unit_rows(embeddings: NDArray[Any]) -> Float64Array:
     return rows / np.where(length > 0, length, 1.0)
 
 
-__all__ = ["BoolArray", "Evaluation", "Float64Array", "Measurement", "Metric", "PanelOptions", "Role", "unit_rows"]
+__all__ = [
+    "BoolArray",
+    "Evaluation",
+    "Float64Array",
+    "Measurement",
+    "Metric",
+    "PanelOptions",
+    "Role",
+    "Standing",
+    "unit_rows",
+]

@@ -29,8 +29,8 @@ class Panel:
     Attributes:
         status: "collapsed" when the gate refused the embedding; then there are no rows.
         reason: why it was refused.
-        rows: one per metric, plain values ready for JSON: metric, role, primary, value, floor, ceiling, raw, chance,
-            reason; see `Measurement`. A metric that is not measurable has value None and its reason.
+        rows: one per metric, plain values ready for JSON: metric, role, standing, primary, value, floor, ceiling, raw,
+            chance, reason; see `Metric` and `Measurement`. A metric that is not measurable has value None and its reason.
     """
 
     status: Literal["ok", "collapsed"]
@@ -90,6 +90,7 @@ def panel_rows(evaluation: Evaluation, names: Sequence[str]) -> list[dict[str, A
         {
             "metric": metric.name,
             "role": metric.role,
+            "standing": metric.standing,
             "primary": metric.primary,
             "value": _number(found.value),
             "floor": _number(found.floor),

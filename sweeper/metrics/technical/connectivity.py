@@ -70,7 +70,7 @@ def _graph(evaluation: Evaluation) -> IntArray:
 UNDIRECTED = Metric(
     name="graph_connectivity",
     role="technical",
-    primary=False,
+    standing="parity",
     in_sweep=False,
     title="Graph connectivity, undirected (scib); joint, diagnostic",
     direction="1: the wells of a perturbation hang together; floor: permuted perturbations",
@@ -79,7 +79,7 @@ UNDIRECTED = Metric(
 DIRECTED = Metric(
     name="graph_connectivity_directed",
     role="technical",
-    primary=False,
+    standing="parity",
     in_sweep=False,
     title="Graph connectivity, directed (scib-metrics); joint, diagnostic",
     direction="1: the wells of a perturbation reach one another; floor: permuted perturbations",

@@ -53,7 +53,7 @@ def accepted(index: IntArray, batch: IntArray) -> float:
 KBET = Metric(
     name="kbet_controls",
     role="technical",
-    primary=False,
+    standing="parity",
     in_sweep=False,
     title="kBET on negative controls",
     direction="ceiling: neighbourhoods of controls hold batches as if drawn at random; 0: none does",

@@ -114,7 +114,7 @@ def affinities(distance: Float64Array, perplexity: float) -> Float64Array:
 ILISI = Metric(
     name="ilisi",
     role="technical",
-    primary=False,
+    standing="parity",
     in_sweep=False,
     title="Batches among neighbours (iLISI)",
     direction="ceiling: neighbours come from batches as if drawn at random; 0: from one batch",
@@ -123,7 +123,7 @@ ILISI = Metric(
 CILISI = Metric(
     name="cilisi",
     role="technical",
-    primary=False,
+    standing="secondary",
     in_sweep=False,
     title="Batches among neighbours of the same perturbation (CiLISI)",
     direction="ceiling: inside a perturbation neighbours come from batches as if drawn at random; 0: from one batch",

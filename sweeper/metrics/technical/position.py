@@ -51,7 +51,7 @@ def row_column_ridge(evaluation: Evaluation) -> Measurement:
 RIDGE = Metric(
     name="row_column_ridge",
     role="technical",
-    primary=False,
+    standing="secondary",
     in_sweep=False,
     title="Row and column not readable (ridge)",
     direction="1: row and column cannot be predicted; 0: they are predicted exactly",
