@@ -103,7 +103,7 @@ def sweep_identity(config: SweepConfig, fingerprint: str) -> dict[str, Any]:
         "trainer": config.trainer,
         "settings": config.trainer_settings.model_dump(mode="json"),
         "metrics": list(panel_names(config)),
-        "panel": config.panel.model_dump(mode="json"),
+        "panel": config.panel.model_dump(mode="json", exclude={"units"}),  # what else is kept changes no number
     }
 
 

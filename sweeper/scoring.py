@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from sweeper.metrics.evaluation import Evaluation, PanelOptions
 from sweeper.metrics.gate import gate
-from sweeper.metrics.panel import panel_rows
+from sweeper.metrics.panel import measure_panel
 from sweeper.plan import Cell
 from trainers.base import FloatArray
 from trainers.screens.splits import Split
@@ -68,15 +69,35 @@ def cell_record(
     }
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scored:
+    """What scoring a cell gives.
+
+    Attributes:
+        status: "ok", "collapsed" or, without an embedding, "failed".
+        reason: why it is not "ok".
+        rows: the panel; empty unless "ok".
+        units: its label metrics by batch and by perturbation (`sweeper.metrics.units.COLUMNS`), or None.
+        embeddings: (n_test, e) of the test rows, or None.
+    """
+
+    status: str
+    reason: str | None
+    rows: Sequence[Mapping[str, Any]] = ()
+    units: pd.DataFrame | None = None
+    embeddings: FloatArray | None = None
+
+
 def score(
     embed: Embed, split: Split, wells: pd.DataFrame, *, cell: Cell, names: Sequence[str], options: PanelOptions
-) -> tuple[str, str | None, list[dict[str, Any]], FloatArray]:
-    """Status, reason, panel rows and test embeddings of a trained or control embedding.
+) -> Scored:
+    """Score a trained or control embedding.
 
     A collapsed embedding is `collapsed` and has no panel: retrieval would call a constant perfect.
     """
     evaluation, test = evaluate(embed, split, wells, seed=cell.seed, options=options)
     collapse = None if cell.is_control else gate(test)
     if collapse is not None:
-        return "collapsed", collapse, [], test
-    return "ok", None, panel_rows(evaluation, names), test
+        return Scored(status="collapsed", reason=collapse, embeddings=test)
+    rows, units = measure_panel(evaluation, names)
+    return Scored(status="ok", reason=None, rows=rows, units=units, embeddings=test)

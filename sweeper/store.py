@@ -4,7 +4,7 @@
 
     <folder>/sweep.json           what the sweep is: identity, id, configuration as given
     <folder>/screen/              features.npy (n × d float32, opened memory-mapped), wells.parquet
-    <folder>/cells/<cell id>/     record.json, embeddings.npz (float16, evaluation wells), curve.json
+    <folder>/cells/<cell id>/     record.json, embeddings.npz (float16, evaluation wells), curve.json, units.parquet
     <folder>/proposals/           round-001.json: strengths proposed by a search
     <folder>/checkpoints/         packs in training
     <folder>/results.parquet · decision.json · report.html
@@ -184,6 +184,16 @@ class Store:
         with np.load(self.cells_folder / cell_id / "embeddings.npz", allow_pickle=False) as data:
             return data["rows"], data["embeddings"].astype(np.float32)
 
+    def units(self, cell_id: str) -> pd.DataFrame | None:
+        """A finished cell's label metrics by batch and by perturbation (`sweeper.metrics.units.COLUMNS`).
+
+        None where there are none: not asked for, not an `ok` cell, or written before they were kept.
+        """
+        try:
+            return pd.read_parquet(self.cells_folder / cell_id / "units.parquet")
+        except FileNotFoundError:
+            return None
+
     def write_cell(
         self,
         record: Mapping[str, Any],
@@ -191,6 +201,7 @@ class Store:
         curve: list[dict[str, float]],
         rows: NDArray[np.int64] | None = None,
         embeddings: NDArray[np.float32] | None = None,
+        units: pd.DataFrame | None = None,
         replace: bool = False,
     ) -> bool:
         """Write a finished cell in one rename. False when it is there already (the first result stays).
@@ -205,6 +216,8 @@ class Store:
         (temporary / "curve.json").write_text(json.dumps(curve, allow_nan=False))
         if rows is not None and embeddings is not None:
             np.savez(temporary / "embeddings.npz", rows=rows, embeddings=embeddings.astype(np.float16))
+        if units is not None and len(units):
+            units.to_parquet(temporary / "units.parquet", index=False, compression="zstd")
         write_atomically(temporary / "record.json", dump_json(record))
         if replace and final.exists():
             shutil.rmtree(final)

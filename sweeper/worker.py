@@ -15,9 +15,9 @@ import pandas as pd
 
 from sweeper.config import SweepConfig, build_config
 from sweeper.plan import CONTROL_PREFIX, Cell, PackPlan, panel_names
-from sweeper.scoring import Embed, cell_record, score
+from sweeper.scoring import Embed, Scored, cell_record, score
 from sweeper.store import Store
-from trainers.base import FloatArray, IntArray, Pack, TrainingCell
+from trainers.base import IntArray, Pack, TrainingCell
 from trainers.screens.splits import Split, make_split
 from trainers.screens.table import Screen
 
@@ -123,12 +123,10 @@ class PackRun:
             index = -1 if cell.is_control else trained.index(cell)
             reason = None if cell.is_control or pack is None else pack.diverged(index)
             split = self._split(cell)
-            embeddings: FloatArray | None = None
-            rows: list[dict[str, Any]] = []
             if reason is not None:
-                status = "failed"
+                scored = Scored(status="failed", reason=reason)
             else:
-                status, reason, rows, embeddings = score(
+                scored = score(
                     self._embed(cell, index, split),
                     split,
                     self._screen.wells,
@@ -138,17 +136,18 @@ class PackRun:
                 )
             record = cell_record(
                 cell,
-                status=status,
-                reason=reason,
-                metrics=rows,
+                status=scored.status,
+                reason=scored.reason,
+                metrics=scored.rows,
                 seconds={"train": 0.0 if cell.is_control else share, "score": time.perf_counter() - began},
                 pack_cells=len(trained),
             )
             self.store.write_cell(
                 record,
                 curve=[] if cell.is_control or pack is None else pack.history(index),
-                rows=split.test if embeddings is not None else None,
-                embeddings=embeddings,
+                rows=split.test if scored.embeddings is not None else None,
+                embeddings=scored.embeddings,
+                units=scored.units,
                 replace=cell.cell_id in replaced,
             )
             yield cell

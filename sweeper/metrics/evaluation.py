@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from trainers.errors import InputError
 
 Role = Literal["technical", "biological"]
 Standing = Literal["primary", "secondary", "guard", "parity"]
+Axis = Literal["batch", "perturbation"]
 BoolArray = NDArray[np.bool_]
 Float64Array = NDArray[np.float64]
 Value = TypeVar("Value")
@@ -44,6 +45,10 @@ class PanelOptions(BaseModel):
         description="Replicates must also sit at another well position: a fixed layout must not pass for biology.",
     )
     permutations: int = Field(default=20, ge=1, description="Label permutations behind a measured floor or ceiling.")
+    units: tuple[Axis, ...] = Field(
+        default=("batch", "perturbation"),
+        description="Label metrics are also kept by held-out batch, by perturbation, or both; [] for neither.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,6 +128,22 @@ class Evaluation:
         return kept
 
 
+class Unit(NamedTuple):
+    """A metric on the queries of one batch or one perturbation.
+
+    Attributes:
+        axis: "batch" (of the query well) or "perturbation".
+        unit: the batch or perturbation.
+        value: oriented and chance-corrected as `Measurement.value`; higher is better.
+        wells: number of wells it was measured on, ≥ 1.
+    """
+
+    axis: Axis
+    unit: str
+    value: float
+    wells: int
+
+
 @dataclass(frozen=True)
 class Measurement:
     """The result of one metric.
@@ -134,6 +155,7 @@ class Measurement:
         raw: the familiar number before orientation, e.g. the probe's balanced accuracy.
         chance: `raw` of an embedding without information.
         reason: why `value` is None; with a value, a caveat on how it was measured, else None.
+        units: of a label metric, the value by batch and by perturbation; () where that has no meaning.
     """
 
     value: float | None
@@ -142,6 +164,7 @@ class Measurement:
     raw: float | None = None
     chance: float | None = None
     reason: str | None = None
+    units: tuple[Unit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -182,6 +205,7 @@ def unit_rows(embeddings: NDArray[Any]) -> Float64Array:
 
 
 __all__ = [
+    "Axis",
     "BoolArray",
     "Evaluation",
     "Float64Array",
@@ -190,5 +214,6 @@ __all__ = [
     "PanelOptions",
     "Role",
     "Standing",
+    "Unit",
     "unit_rows",
 ]

@@ -8,7 +8,7 @@ panel = score_table(embeddings, wells)        # (n, e) array; DataFrame with bat
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweeper.metrics.evaluation import Evaluation, PanelOptions
+from sweeper.metrics.evaluation import Evaluation, Measurement, Metric, PanelOptions
 from sweeper.metrics.gate import gate
 from sweeper.metrics.registry import REGISTRY, measure, resolve
+from sweeper.metrics.units import unit_table
 from trainers.screens.table import make_screen
 
 
@@ -31,11 +32,14 @@ class Panel:
         reason: why it was refused.
         rows: one per metric, plain values ready for JSON: metric, role, standing, primary, value, floor, ceiling, raw,
             chance, reason; see `Metric` and `Measurement`. A metric that is not measurable has value None and its reason.
+        units: the label metrics by batch and by perturbation; columns metric, axis, unit, wells, value, see
+            `sweeper.metrics.units`.
     """
 
     status: Literal["ok", "collapsed"]
     reason: str | None
     rows: tuple[dict[str, Any], ...]
+    units: pd.DataFrame
 
 
 def score_table(
@@ -68,7 +72,7 @@ def score_table(
     width = values.shape[1] if values.ndim == 2 else 0
     screen = make_screen(values, tuple(f"e{number}" for number in range(width)), wells)
     if (refused := gate(screen.features)) is not None:
-        return Panel("collapsed", refused, ())
+        return Panel("collapsed", refused, (), unit_table((), ()))
     none, no_wells = screen.features[:0], screen.wells.iloc[:0]
     evaluation = Evaluation(
         test=screen.features,
@@ -81,25 +85,32 @@ def score_table(
         seed=seed,
         options=options or PanelOptions(),
     )
-    return Panel("ok", None, tuple(panel_rows(evaluation, names)))
+    rows, units = measure_panel(evaluation, names)
+    return Panel("ok", None, tuple(rows), units)
 
 
-def panel_rows(evaluation: Evaluation, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The panel as plain rows; a metric that cannot be measured is there with its reason."""
+def measure_panel(evaluation: Evaluation, names: Sequence[str]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """The panel as plain rows, and the units of its label metrics on the axes that the options want."""
+    found = measure(evaluation, names)
+    return panel_rows(found), unit_table(found, evaluation.options.units)
+
+
+def panel_rows(found: Iterable[tuple[Metric, Measurement]]) -> list[dict[str, Any]]:
+    """What was measured as plain rows; a metric that cannot be measured is there with its reason."""
     return [
         {
             "metric": metric.name,
             "role": metric.role,
             "standing": metric.standing,
             "primary": metric.primary,
-            "value": _number(found.value),
-            "floor": _number(found.floor),
-            "ceiling": _number(found.ceiling),
-            "raw": _number(found.raw),
-            "chance": _number(found.chance),
-            "reason": found.reason,
+            "value": _number(measured.value),
+            "floor": _number(measured.floor),
+            "ceiling": _number(measured.ceiling),
+            "raw": _number(measured.raw),
+            "chance": _number(measured.chance),
+            "reason": measured.reason,
         }
-        for metric, found in measure(evaluation, names)
+        for metric, measured in found
     ]
 
 
@@ -107,4 +118,4 @@ def _number(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-__all__ = ["Panel", "panel_rows", "score_table"]
+__all__ = ["Panel", "measure_panel", "panel_rows", "score_table"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
-from sweeper.metrics.classifier import LinearClassifier, balanced_accuracy, fit
-from sweeper.metrics.evaluation import BoolArray, Evaluation, Measurement, Metric
-from trainers.base import FloatArray
+from sweeper.metrics.classifier import LinearClassifier, fit
+from sweeper.metrics.evaluation import BoolArray, Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.ranking import mean_by_group
+from sweeper.metrics.units import query_units
+from trainers.base import FloatArray, IntArray
 
 
 def perturbation_accuracy(evaluation: Evaluation) -> Measurement:
@@ -39,14 +43,30 @@ def accuracy_gap(evaluation: Evaluation) -> Measurement:
     if not wanted:
         return Measurement(None, reason="no training perturbation has wells both in validation and in test")
     inside, outside = (
-        _accuracy(classifier, names, embeddings, wells, wells["perturbation"].isin(wanted).to_numpy(dtype=bool))
+        _hits(classifier, names, embeddings, wells, wells["perturbation"].isin(wanted).to_numpy(dtype=bool))
         for embeddings, wells in (
             (evaluation.validation, evaluation.validation_wells),
             (evaluation.test, evaluation.test_wells),
         )
     )
-    drop = inside - outside
-    return Measurement(-drop, floor=-(1.0 - 1.0 / len(names)), ceiling=0.0, raw=drop, chance=0.0)
+    drop = inside.accuracy - outside.accuracy
+    expected = np.bincount(inside.truth, inside.hit) / np.maximum(np.bincount(inside.truth), 1)
+    units = query_units(evaluation.test_wells, outside.rows, outside.hit - expected[outside.truth])
+    return Measurement(-drop, floor=-(1.0 - 1.0 / len(names)), ceiling=0.0, raw=drop, chance=0.0, units=units)
+
+
+@dataclass(frozen=True, eq=False)
+class _Hits:
+    """Of the q predicted wells: row number, code of the perturbation, and 1.0 where it was recognised."""
+
+    rows: IntArray
+    truth: IntArray
+    hit: Float64Array
+
+    @property
+    def accuracy(self) -> float:
+        """Balanced accuracy: the mean over the perturbations present of their share of hits."""
+        return mean_by_group(self.hit, self.truth)
 
 
 _UNTRAINED = "fewer than 2 perturbations besides negative controls among the training rows"
@@ -70,15 +90,17 @@ def _corrected(evaluation: Evaluation, embeddings: FloatArray, wells: pd.DataFra
     known = wells["perturbation"].isin(names).to_numpy(dtype=bool)
     if not known.any():
         return Measurement(None, reason=f"no {part} row has a perturbation of the training rows")
-    raw, chance = _accuracy(classifier, names, embeddings, wells, known), 1.0 / len(names)
-    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance)
+    hits, chance = _hits(classifier, names, embeddings, wells, known), 1.0 / len(names)
+    units = query_units(wells, hits.rows, hits.hit, chance=chance)
+    return Measurement((hits.accuracy - chance) / (1.0 - chance), raw=hits.accuracy, chance=chance, units=units)
 
 
-def _accuracy(
+def _hits(
     classifier: LinearClassifier, names: list[str], embeddings: FloatArray, wells: pd.DataFrame, rows: BoolArray
-) -> float:
+) -> _Hits:
     truth = np.searchsorted(names, wells.loc[rows, "perturbation"].to_numpy(dtype=str)).astype(np.int64)
-    return balanced_accuracy(truth, classifier.predict(embeddings[rows]))
+    hit = classifier.predict(embeddings[rows]) == truth
+    return _Hits(np.flatnonzero(rows), truth, hit.astype(np.float64))
 
 
 PERTURBATION = Metric(

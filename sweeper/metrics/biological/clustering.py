@@ -8,6 +8,7 @@ import numpy as np
 
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
 from sweeper.metrics.silhouette import silhouettes
+from sweeper.metrics.units import query_units
 from trainers.base import IntArray
 
 _STARTS = 3
@@ -66,10 +67,13 @@ def pasw(evaluation: Evaluation) -> Measurement:
         return Measurement(None, reason=_TOO_FEW)
     rng = np.random.default_rng([evaluation.seed, 13])
     shuffled = (rng.permutation(labels) for _ in range(min(_SHUFFLES, evaluation.options.permutations)))
-    means = silhouettes(evaluation.test[evaluation.scored], [labels, *shuffled]).mean(axis=1)
-    raw, *permuted = (means + 1.0) / 2.0
+    found = (silhouettes(evaluation.test[evaluation.scored], [labels, *shuffled]) + 1.0) / 2.0
+    raw, *permuted = found.mean(axis=1)
     floor = float(np.mean(permuted))
-    return Measurement(float(raw), floor=floor, raw=float(raw), chance=floor)
+    # A mean over wells, not over perturbations: one group.
+    rows, whole = np.flatnonzero(evaluation.scored), np.zeros(len(labels), dtype=np.int64)
+    units = query_units(evaluation.test_wells, rows, found[0], groups=whole)
+    return Measurement(float(raw), floor=floor, raw=float(raw), chance=floor, units=units)
 
 
 _TOO_FEW = "fewer than 2 scored perturbations, or no more wells than perturbations, among the test rows"

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sweeper.metrics.evaluation import BoolArray, Evaluation, Measurement, Metric
+from sweeper.metrics.evaluation import BoolArray, Evaluation, Measurement, Metric, Unit
 from sweeper.metrics.ranking import Ranking, mean_by_group, rank
+from sweeper.metrics.units import query_units
 from trainers.base import IntArray
 
 
@@ -51,7 +52,7 @@ def activity_map(evaluation: Evaluation) -> Measurement:
             None, reason=f"no query has {_replicate(evaluation)} and 2 negative controls on its plate or batch"
         )
     note = f"{borrowed} of {len(ranking.queries)} queries took the controls of their batch: fewer than 2 on their plate"
-    return average(ranking, evaluation.code("perturbation"), note if borrowed else None)
+    return _by_perturbation(evaluation, ranking, note if borrowed else None)
 
 
 def within_batch_activity(evaluation: Evaluation) -> Measurement:
@@ -69,7 +70,7 @@ def within_batch_activity(evaluation: Evaluation) -> Measurement:
             None, reason="no query has a replicate on another plate of its batch and 2 negative controls beside it"
         )
     note = f"{borrowed} of {len(ranking.queries)} queries took the controls of their batch: fewer than 2 on their plate"
-    return average(ranking, evaluation.code("perturbation"), note if borrowed else None)
+    return _by_perturbation(evaluation, ranking, note if borrowed else None)
 
 
 def retrieval_map(evaluation: Evaluation) -> Measurement:
@@ -81,7 +82,7 @@ def retrieval_map(evaluation: Evaluation) -> Measurement:
     ranking = evaluation.once(_replicate_ranking)
     if len(np.unique(perturbation[ranking.queries])) < 2:
         return Measurement(None, reason=f"fewer than 2 perturbations have {_replicate(evaluation)} among the test rows")
-    return average(ranking, perturbation)
+    return _by_perturbation(evaluation, ranking)
 
 
 def nn_accuracy(evaluation: Evaluation) -> Measurement:
@@ -99,7 +100,8 @@ def nn_accuracy(evaluation: Evaluation) -> Measurement:
     groups = perturbation[queries]
     raw = mean_by_group(ranking.nearest, groups)
     chance = mean_by_group(ranking.positives / ranking.candidates, groups)
-    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance)
+    units = query_units(evaluation.test_wells, queries, ranking.nearest, chance=chance)
+    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance, units=units)
 
 
 def _replicate_ranking(evaluation: Evaluation) -> Ranking:
@@ -136,13 +138,18 @@ def _replicate(evaluation: Evaluation) -> str:
     return f"a replicate in another {evaluation.options.replicates_across}{position}"
 
 
-def average(ranking: Ranking, groups: IntArray, note: str | None = None) -> Measurement:
+def average(ranking: Ranking, groups: IntArray, note: str | None = None, units: tuple[Unit, ...] = ()) -> Measurement:
     """Value, raw and chance of a ranking, as means over groups of the mean over their queries."""
     of_query = groups[ranking.queries]
     value, raw, chance = (
         mean_by_group(column, of_query) for column in (ranking.normalised, ranking.precision, ranking.expected)
     )
-    return Measurement(value, raw=raw, chance=chance, reason=note)
+    return Measurement(value, raw=raw, chance=chance, reason=note, units=units)
+
+
+def _by_perturbation(evaluation: Evaluation, ranking: Ranking, note: str | None = None) -> Measurement:
+    units = query_units(evaluation.test_wells, ranking.queries, ranking.normalised)
+    return average(ranking, evaluation.code("perturbation"), note, units)
 
 
 ACTIVITY = Metric(

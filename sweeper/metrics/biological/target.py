@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweeper.metrics.biological.retrieval import average
-from sweeper.metrics.evaluation import BoolArray, Evaluation, Float64Array, Measurement, Metric, unit_rows
+from sweeper.metrics.evaluation import BoolArray, Evaluation, Float64Array, Measurement, Metric, Unit, unit_rows
 from sweeper.metrics.ranking import mean_by_group, rank
+from sweeper.metrics.units import query_units
 from trainers.base import IntArray
 
 _TAIL = 0.05
@@ -22,11 +23,15 @@ class _Consensus:
         unit: (p, e) median of each one's unit rows, scaled to length 1.
         target: (p,) code of its target.
         scored: (p,) whether its phenotype is judged.
+        names: the p perturbations, sorted.
+        wells: (p,) number of rows behind each.
     """
 
     unit: Float64Array
     target: IntArray
     scored: BoolArray
+    names: tuple[str, ...]
+    wells: IntArray
 
 
 def target_consistency(evaluation: Evaluation) -> Measurement:
@@ -34,7 +39,7 @@ def target_consistency(evaluation: Evaluation) -> Measurement:
 
     A perturbation is its consensus, the median of its unit rows. Queries are the scored perturbations; candidates are
     all non-negative test perturbations with a target. Value is the mean over targets. Consensus averages batches out,
-    so a batch effect in a balanced design does not show here.
+    so a batch effect in a balanced design does not show here, and there is no value by batch.
     """
     found = evaluation.once(_consensus)
     if found is None:
@@ -50,7 +55,11 @@ def target_consistency(evaluation: Evaluation) -> Measurement:
         return Measurement(
             None, reason="no scored perturbation shares its target with another, or there is one target only"
         )
-    return average(ranking, target)
+    units = (
+        Unit("perturbation", found.names[query], float(value), int(found.wells[query]))
+        for query, value in zip(ranking.queries, ranking.normalised, strict=True)
+    )
+    return average(ranking, target, units=tuple(units))
 
 
 def target_recall(evaluation: Evaluation) -> Measurement:
@@ -119,7 +128,8 @@ def _matching(evaluation: Evaluation, *, across_batches: bool) -> Measurement:
         return Measurement(None, reason=f"fewer than 2 targets have wells of a second perturbation{place}")
     raw = mean_by_group(ranking.nearest, groups)
     chance = mean_by_group(ranking.positives / ranking.candidates, groups)
-    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance)
+    units = query_units(evaluation.test_wells, ranking.queries, ranking.nearest, chance=chance, groups=groups)
+    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance, units=units)
 
 
 _NO_TARGETS = "no targets among the test rows"
@@ -137,13 +147,15 @@ def _consensus(evaluation: Evaluation) -> _Consensus | None:
     wells, known = evaluation.test_wells, _known(evaluation)
     if not known.any():
         return None
-    _, first, code = np.unique(
+    names, first, code = np.unique(
         wells.loc[known, "perturbation"].to_numpy(dtype=str), return_index=True, return_inverse=True
     )
     target = np.unique(wells.loc[known, "target"].to_numpy(dtype=str)[first], return_inverse=True)[1].astype(np.int64)
     rows = evaluation.unit[known]
     consensus = np.stack([np.median(rows[code == number], axis=0) for number in range(len(first))])
-    return _Consensus(unit_rows(consensus), target, evaluation.scored[known][first])
+    return _Consensus(
+        unit_rows(consensus), target, evaluation.scored[known][first], tuple(names.tolist()), np.bincount(code)
+    )
 
 
 TARGET = Metric(

@@ -67,6 +67,26 @@ def test_every_cell_is_written_with_panel_embeddings_and_curve(tmp_path: Path) -
         assert sweep.store.curve(cell.cell_id)[-1]["step"] == 24
 
 
+def test_units_are_kept_beside_the_record_unless_switched_off(tmp_path: Path) -> None:
+    kept, bare = prepared(tmp_path / "kept"), prepared(tmp_path / "bare", panel={"units": []})
+    assert kept.sweep_id == bare.sweep_id, "what else is kept makes another sweep"
+    pack, path = pack_file(kept, [0.0, 1e39])
+    finish(PackRun(path))
+    _, path = pack_file(bare, [0.0])
+    finish(PackRun(path))
+    good, bad = (cell.cell_id for cell in pack.cells)
+    units = kept.store.units(good)
+    assert units is not None
+    assert set(units["metric"]) == {"perturbation_accuracy"}
+    assert set(units.loc[units["axis"] == "batch", "unit"]) == set(kept.screen.wells["batch"])
+    values = {row["metric"]: row["value"] for row in kept.store.record(good)["metrics"]}
+    mean = units.loc[units["axis"] == "perturbation", "value"].mean()
+    assert mean == pytest.approx(values["perturbation_accuracy"], abs=1e-6)
+    assert kept.store.units(bad) is None
+    assert bare.store.units(good) is None
+    assert bare.store.record(good)["metrics"] == kept.store.record(good)["metrics"]
+
+
 def test_a_checkpointed_pack_continues_where_it_was(tmp_path: Path) -> None:
     whole = prepared(tmp_path / "whole", executor={"checkpoint_every": 6})
     pack, path = pack_file(whole, [0.0, 3.0])
