@@ -31,7 +31,7 @@ class Panel:
         status: "collapsed" when the gate refused the embedding; then there are no rows.
         reason: why it was refused.
         rows: one per metric, plain values ready for JSON: metric, role, standing, primary, value, floor, ceiling, raw,
-            chance, reason; see `Metric` and `Measurement`. A metric that is not measurable has value None and its reason.
+            chance, reason; see `Metric` and `Measurement`. One that is not measurable has value None and its reason.
         units: the label metrics by batch and by perturbation; columns metric, axis, unit, wells, value, see
             `sweeper.metrics.units`.
     """
