@@ -18,6 +18,7 @@ import pandas as pd
 
 from sweeper.config import SweepConfig, build_config
 from sweeper.decision import decide_sweep
+from sweeper.design_index import DesignIndex, confounding_warning, design_index
 from sweeper.errors import ConfigError, SweepFailedError
 from sweeper.metrics.registry import REGISTRY, resolve
 from sweeper.plan import (
@@ -55,6 +56,8 @@ class Prepared:
     identity: dict[str, Any]
     folds: dict[str, int]
     training_batches: dict[SplitKey, int]
+    designs: dict[str, DesignIndex]
+    """View → perturbation × batch imbalance of its training wells: the worst fold of the first seed."""
     warnings: tuple[str, ...]
 
     @property
@@ -99,13 +102,18 @@ def prepare(config: SweepConfig) -> Prepared:
     screen = load_screen(config)
     folds: dict[str, int] = {spec.view: fold_count(spec, screen.wells) for spec in config.views}
     training_batches: dict[SplitKey, int] = {}
+    designs: dict[str, DesignIndex] = {}
     for spec in config.views:
+        found: list[DesignIndex] = []
         for seed in config.seeds:
             for fold in range(folds[spec.view]):
                 split = make_split(
                     screen.wells, spec, fold=fold, seed=seed, held_out_perturbations=config.held_out_perturbations
                 )
                 training_batches[spec.view, fold, seed] = screen.wells["batch"].iloc[split.train].nunique()
+                if seed == config.seeds[0]:
+                    found.append(design_index(screen.wells.iloc[split.train]))
+        designs[spec.view] = max(found, key=lambda index: index.d_js)
     normalise(screen.features, screen.wells, config.normalise)
     identity = sweep_identity(config, screen.fingerprint)
     prepared = Prepared(
@@ -115,7 +123,8 @@ def prepare(config: SweepConfig) -> Prepared:
         identity=identity,
         folds=folds,
         training_batches=training_batches,
-        warnings=screen_warnings(screen),
+        designs=designs,
+        warnings=(*screen_warnings(screen), *confounding_warning(designs)),
     )
     prepared.store.check(prepared.sweep_id)
     return prepared
@@ -136,6 +145,7 @@ def _description(prepared: Prepared, command: Sequence[str]) -> dict[str, Any]:
         "command": list(command),
         "versions": versions(),
         "warnings": list(prepared.warnings),
+        "design": {view: index.to_json() for view, index in prepared.designs.items()},
         "screen": {
             "wells": len(wells),
             "features": prepared.screen.features.shape[1],
@@ -344,6 +354,7 @@ def tabulate_and_decide(store: Store) -> tuple[pd.DataFrame, Mapping[str, Any]]:
 def decision_provenance(description: Mapping[str, Any]) -> dict[str, Any]:
     """What a rule is conditional on."""
     identity = description["identity"]
+    deciding = description["config"]["decision"]["deciding_view"]
     return {
         "sweep_id": description["sweep_id"],
         "dataset_hash": identity["data"],
@@ -351,6 +362,7 @@ def decision_provenance(description: Mapping[str, Any]) -> dict[str, Any]:
         "settings_hash": content_hash(identity["settings"]),
         "normalise": identity["normalise"],
         "held_out_perturbations": identity["held_out_perturbations"],
+        "design_djs": description.get("design", {}).get(deciding, {}).get("d_js"),
         "adaptive": description["config"]["optuna"]["rounds"] > 0,
         "versions": description["versions"],
     }

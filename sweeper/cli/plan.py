@@ -36,6 +36,7 @@ def run(options: argparse.Namespace) -> int:
     print(f"           λ = {', '.join(f'{weight:g}' for weight in weights)}")
     for view, folds in prepared.folds.items():
         print(f"view:      {view}, {folds} split{'s' if folds > 1 else ''} a seed")
+        print(f"design:    {prepared.designs[view].line}")
     print(
         f"cells:     {len(cells)}: {len(cells) - len(missing)} done, {len(missing)} missing ({len(trained)} to train)"
     )

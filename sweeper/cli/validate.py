@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     print(f"controls:  {kinds.get('negative', 0)} negative, {kinds.get('positive', 0)} positive")
     for view, folds in prepared.folds.items():
         print(f"view:      {view}, {folds} split{'s' if folds > 1 else ''} a seed")
+        print(f"design:    {prepared.designs[view].line}")
     grid = prepared.config.strengths.grid()
     print(f"strengths: {len(grid)} × {len(prepared.config.seeds)} seeds → {len(cells)} cells with controls")
     print("valid")
