@@ -23,6 +23,8 @@ class TrainingCell:
         seed: seeds initialisation, sampling order and adversarial draws.
         train: (n_train,) row numbers of the screen that are learnt from.
         validation: (n_val,) row numbers of seen batches, for early stopping only; may be empty.
+        batches: (n,) bio-batch indices that this cell trains with in place of the screen's own (a sham arm);
+            None: those of the screen.
     """
 
     key: str
@@ -31,6 +33,7 @@ class TrainingCell:
     seed: int
     train: IntArray
     validation: IntArray
+    batches: IntArray | None = None
 
 
 class Pack(Protocol):

@@ -71,14 +71,18 @@ class AbraPack:
         groups = _common_groups(self._cells, batches, settings)
         self._features = self._floats(features)
         self._labels = self._integers(labels)
-        self._batches = self._integers(batches)
+        own_batches = [batches if cell.batches is None else cell.batches for cell in cells]
+        if all(own is batches for own in own_batches):
+            self._batches = self._integers(batches)  # (n,), or with a sham arm (K, n)
+        else:
+            self._batches = self._integers(np.stack(own_batches))
 
         count, classes = len(cells), int(labels.max()) + 1
         shapes = encoder_shapes(features.shape[1], settings.hidden_widths, settings.embedding_dim)
         shapes[CLASS_VECTORS] = (classes, settings.embedding_dim)
         self._parameters = StackedParameters(shapes, count, self._device)
         moments: dict[bytes, tuple[Tensor, Tensor]] = {}
-        samplers: dict[tuple[int, bytes], int] = {}
+        samplers: dict[tuple[int, bytes, bytes], int] = {}
         self._samplers: list[GroupSampler] = []
         self._sampler_of = np.empty(count, np.int64)
         for index, cell in enumerate(cells):
@@ -87,11 +91,11 @@ class AbraPack:
             if rows not in moments:
                 moments[rows] = _moments(self._features[self._integers(cell.train)])
             # cells that differ in strength alone see the same mini-batches: draw them once
-            key = (cell.seed, rows)
+            key = (cell.seed, rows, b"" if cell.batches is None else cell.batches.tobytes())
             if key not in samplers:
                 samplers[key] = len(self._samplers)
                 self._samplers.append(
-                    GroupSampler(cell.train, batches, groups=groups, items=settings.items, seed=cell.seed)
+                    GroupSampler(cell.train, own_batches[index], groups=groups, items=settings.items, seed=cell.seed)
                 )
             self._sampler_of[index] = samplers[key]
         self._mean = torch.stack([moments[cell.train.tobytes()][0] for cell in cells])  # (K, 1, d)
@@ -99,7 +103,8 @@ class AbraPack:
 
         class_absent = np.stack([~np.isin(np.arange(classes), labels[cell.train]) for cell in cells])
         self._absent = torch.from_numpy(class_absent[:, None, :]).to(self._device) if class_absent.any() else None
-        present = np.stack([np.isin(np.arange(int(batches.max()) + 1), batches[cell.train]) for cell in cells])
+        known = np.arange(int(batches.max()) + 1)
+        present = np.stack([np.isin(known, own[cell.train]) for cell, own in zip(cells, own_batches, strict=True)])
         self._objective = Objective(
             settings,
             strengths=[cell.adversarial_weight for cell in cells],
@@ -248,7 +253,7 @@ class AbraPack:
         return MiniBatch(
             x.sub_(self._mean).mul_(self._inverse_std),
             self._labels[rows],
-            self._batches[rows],
+            self._batches[rows] if self._batches.ndim == 1 else self._batches.gather(1, rows),
         )
 
     def _record(self, terms: Terms, margin_share: float, strength_share: float) -> None:
@@ -328,6 +333,8 @@ class AbraPack:
         for cell in self._cells:
             digest.update(repr((cell.key, cell.adversarial_weight, cell.margin, cell.seed)).encode())
             digest.update(np.ascontiguousarray(cell.train, np.int64).tobytes() + b"|")
+            if cell.batches is not None:
+                digest.update(np.ascontiguousarray(cell.batches, np.int64).tobytes() + b"|")
             digest.update(np.ascontiguousarray(cell.validation, np.int64).tobytes() + b"|")
         return f"sha256:{digest.hexdigest()}"
 
@@ -396,7 +403,10 @@ def _check_cell(cell: TrainingCell, labels: IntArray, batches: IntArray, setting
 def _common_groups(cells: Sequence[TrainingCell], batches: IntArray, settings: AbraSettings) -> int:
     if not cells:
         raise InputError("pack: no cells; give at least one")
-    groups = [mini_batch_groups(batches[cell.train], settings.groups) for cell in cells]
+    groups = [
+        mini_batch_groups((batches if cell.batches is None else cell.batches)[cell.train], settings.groups)
+        for cell in cells
+    ]
     for cell, own in zip(cells, groups, strict=True):
         if own != groups[0]:
             raise InputError(

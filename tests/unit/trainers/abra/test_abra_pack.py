@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -254,6 +255,26 @@ def test_the_ridge_critic_removes_the_batch_and_the_classes_stay(simulated: Any,
     assert accuracy[1] > accuracy[0] - 0.1
     assert told[0] > 0.3
     assert told[1] < told[0] - 0.08
+
+
+def test_a_cell_may_train_with_batches_of_its_own_beside_others(simulated: Any, short: AbraSettings) -> None:
+    rng = np.random.default_rng(3)
+    sham = simulated.batches.copy()
+    for label in np.unique(simulated.labels[:240]):
+        rows = np.flatnonzero(simulated.labels[:240] == label)
+        sham[rows] = rng.permutation(sham[rows])
+    real = simulated.cell(5.0, 0.2)
+    same, other = replace(real, batches=simulated.batches.copy()), replace(real, batches=sham)
+    for critic in ("ridge", "mlp"):
+        settings = settings_of(short, critic=critic)
+        mixed = trained(simulated.pack([real, same, other], settings))
+        assert torch.equal(weights(mixed, 0), weights(mixed, 1))
+        assert torch.equal(weights(mixed, 0), weights(trained(simulated.pack([real], settings)), 0))
+        alone = trained(simulated.pack([other], settings))
+        np.testing.assert_allclose(alone.embed(0, EVERY_ROW), mixed.embed(2, EVERY_ROW), atol=1e-4)
+        assert not np.allclose(mixed.embed(0, EVERY_ROW), mixed.embed(2, EVERY_ROW), atol=1e-2)
+        with pytest.raises(InputError, match="other cells"):
+            simulated.pack([real], settings).load_state_dict(alone.state_dict())
 
 
 @pytest.mark.parametrize("critic_steps", [0, 3])
