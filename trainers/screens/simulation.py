@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from trainers.errors import InputError
+from trainers.screens.atomic import write_whole
 from trainers.screens.names import first_few
 from trainers.screens.readers import screen_frame
 from trainers.screens.table import Screen
@@ -144,21 +143,8 @@ def write_simulation(simulation: Simulation, folder: Path, *, overwrite: bool = 
         raise InputError(f"{folder}: {first_few(present)} already there; name another folder or ask to overwrite")
     folder.mkdir(parents=True, exist_ok=True)
     for name, write in writers.items():
-        _write_whole(folder / name, write)
+        write_whole(folder / name, write)
     return folder / "screen.parquet"
-
-
-def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write beside the target, then rename over it."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with beside.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 __all__ = ["Simulation", "SimulationSpec", "write_simulation"]

@@ -53,20 +53,7 @@ class Screen:
             raise InputError("screen: feature names are not distinct")
         if not np.isfinite(self.features).all():
             raise InputError("screen: features hold NaN or infinite values; impute or drop them first")
-        missing = [name for name in CANONICAL if name not in self.wells.columns]
-        if missing:
-            raise InputError(f"screen: wells lack the columns {first_few(missing)}")
-        if not self.wells.index.equals(pd.RangeIndex(rows)):
-            raise InputError("screen: wells must be numbered 0..n-1 (RangeIndex)")
-        for name in REQUIRED:
-            if self.wells[name].isna().any():
-                raise InputError(f"screen: column {name!r} holds nulls")
-        unknown = sorted(set(self.wells["control_type"]) - set(CONTROL_TYPES))
-        if unknown:
-            raise InputError(f"screen: control_type {unknown[0]!r} is none of {', '.join(CONTROL_TYPES)}")
-        batches = self.wells.groupby("plate")["batch"].nunique()
-        if (batches > 1).any():
-            raise InputError(f"screen: plate {batches.idxmax()!r} lies in {batches.max()} batches")
+        check_wells(self.wells)
 
     def __len__(self) -> int:
         """Number of rows n."""
@@ -78,11 +65,7 @@ class Screen:
         digest = hashlib.sha256()
         _update(digest, "features", *self.feature_names)
         digest.update(np.ascontiguousarray(self.features, dtype="<f4").data)
-        for name in sorted(self.wells.columns):
-            column = self.wells[name]
-            # A null is told from every string by the mark in front of each value.
-            marked = ("-" if null else f"+{value}" for value, null in zip(column, column.isna(), strict=True))
-            _update(digest, name, *marked)
+        _update_wells(digest, self.wells)
         return f"sha256:{digest.hexdigest()}"
 
     def subset(self, rows: ArrayLike) -> Screen:
@@ -92,12 +75,37 @@ class Screen:
         return Screen(np.ascontiguousarray(self.features[index]), self.feature_names, wells)
 
 
-def make_screen(features: NDArray[np.floating], feature_names: tuple[str, ...], wells: pd.DataFrame) -> Screen:
-    """Bring a table of wells into a screen's form.
+def check_wells(wells: pd.DataFrame) -> None:
+    """Check what must hold of every screen's wells, as `Screen` describes them.
 
-    Names are stripped of surrounding blanks; well names become canonical ("b1" → "B01") and give `row` and `column`
-    where those are absent or null; a plate name used in several batches becomes "<batch>/<plate>"; an absent
-    control_type is "treatment"; further columns become nullable strings.
+    Raises:
+        InputError: a column or value is missing, a control type is unknown, or a plate lies in two batches.
+    """
+    missing = [name for name in CANONICAL if name not in wells.columns]
+    if missing:
+        raise InputError(f"screen: wells lack the columns {first_few(missing)}")
+    if not wells.index.equals(pd.RangeIndex(len(wells))):
+        raise InputError("screen: wells must be numbered 0..n-1 (RangeIndex)")
+    for name in REQUIRED:
+        if wells[name].isna().any():
+            raise InputError(f"screen: column {name!r} holds nulls")
+    unknown = sorted(set(wells["control_type"]) - set(CONTROL_TYPES))
+    if unknown:
+        raise InputError(f"screen: control_type {unknown[0]!r} is none of {', '.join(CONTROL_TYPES)}")
+    batches = wells.groupby("plate")["batch"].nunique()
+    if (batches > 1).any():
+        raise InputError(f"screen: plate {batches.idxmax()!r} lies in {batches.max()} batches")
+
+
+def wells_digest(wells: pd.DataFrame) -> str:
+    """The digest "<hex>" over the names and values of every column: equal wells, equal digest."""
+    digest = hashlib.sha256()
+    _update_wells(digest, wells)
+    return digest.hexdigest()
+
+
+def make_screen(features: NDArray[np.floating], feature_names: tuple[str, ...], wells: pd.DataFrame) -> Screen:
+    """A screen of features and any table of wells that `make_wells` can bring into its form.
 
     Args:
         features: (n, d), any floating type.
@@ -106,6 +114,22 @@ def make_screen(features: NDArray[np.floating], feature_names: tuple[str, ...], 
 
     Raises:
         InputError: as `Screen`; a required column is absent.
+    """
+    return Screen(np.ascontiguousarray(features, dtype=np.float32), tuple(feature_names), make_wells(wells))
+
+
+def make_wells(wells: pd.DataFrame) -> pd.DataFrame:
+    """Bring a table of wells into a screen's form.
+
+    Names are stripped of surrounding blanks; well names become canonical ("b1" → "B01") and give `row` and `column`
+    where those are absent or null; a plate name used in several batches becomes "<batch>/<plate>"; an absent
+    control_type is "treatment"; further columns become nullable strings.
+
+    Args:
+        wells: n rows with at least batch, plate, well and perturbation.
+
+    Raises:
+        InputError: a required column is absent.
     """
     absent = [name for name in REQUIRED if name not in wells.columns and name != "control_type"]
     if absent:
@@ -132,8 +156,7 @@ def make_screen(features: NDArray[np.floating], feature_names: tuple[str, ...], 
     for name in DESCRIBED:
         frame[name] = as_text(wells[name]) if name in wells.columns else pd.Series([pd.NA] * count, dtype="string")
     further = {str(name): as_text(wells[name]) for name in wells.columns if name not in CANONICAL}
-    frame = pd.concat([frame, pd.DataFrame(further, index=frame.index)], axis=1)
-    return Screen(np.ascontiguousarray(features, dtype=np.float32), tuple(feature_names), frame)
+    return pd.concat([frame, pd.DataFrame(further, index=frame.index)], axis=1)
 
 
 def as_text(column: pd.Series) -> pd.Series[str]:
@@ -195,6 +218,14 @@ def _paired_plates(batch: pd.Series[str], plate: pd.Series[str]) -> pd.Series[st
     return plate.mask(shared, batch + "/" + plate)
 
 
+def _update_wells(digest: hashlib._Hash, wells: pd.DataFrame) -> None:
+    """Feed every column; a null is told from every string by the mark in front of each value."""
+    for name in sorted(wells.columns):
+        column = wells[name]
+        marked = ("-" if null else f"+{value}" for value, null in zip(column, column.isna(), strict=True))
+        _update(digest, name, *marked)
+
+
 def _update(digest: hashlib._Hash, *parts: str) -> None:
     """Feed parts with their lengths, so that no two lists of parts read the same."""
     for part in parts:
@@ -202,4 +233,14 @@ def _update(digest: hashlib._Hash, *parts: str) -> None:
         digest.update(f"{len(data)}:".encode() + data)
 
 
-__all__ = ["CANONICAL", "CONTROL_TYPES", "Screen", "as_text", "make_screen", "screen_warnings"]
+__all__ = [
+    "CANONICAL",
+    "CONTROL_TYPES",
+    "Screen",
+    "as_text",
+    "check_wells",
+    "make_screen",
+    "make_wells",
+    "screen_warnings",
+    "wells_digest",
+]
