@@ -17,6 +17,7 @@ VERBS = {
     "plan": "dry run: cells done, cells missing, estimated time",
     "run": "run what is missing of a sweep, then decide and report",
     "status": "how far a sweep is, and what it says so far",
+    "decide": "decide again from a store, or on any tidy table",
     "metrics": "score any embedding table with the metric panel",
     "report": "rebuild results, decision and report from the store",
 }
@@ -31,6 +32,7 @@ _EPILOG = """examples:
   sweeper plan configs/jump_source3.yaml         how long will it take?
   sweeper run configs/jump_source3.yaml          run it; the same command resumes it
   sweeper report runs/jump_source3               rebuild the report from the store
+  sweeper decide --table sweep.csv               the rule of a sweep made elsewhere
   sweeper metrics embeddings.parquet             score an embedding from anywhere
 
 exit codes: 0 done · 1 the sweep failed · 2 the input is wrong (one line says what) · 130 interrupted"""

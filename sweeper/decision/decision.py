@@ -13,7 +13,7 @@ from sweeper.decision.bracket import Bracket, baseline_bracket, detectable_drop,
 from sweeper.decision.curve import Curve, build_curve
 from sweeper.decision.noise import Draws, Noise, draw, fit_noise, level_errors, positions, signal_lower_bound
 from sweeper.decision.posterior import Location, Posterior, fit_posterior, locate
-from sweeper.decision.reasons import reasons
+from sweeper.decision.reasons import counted, reasons, were
 from sweeper.decision.screen import Screen, screen
 from sweeper.decision.settings import DecisionSettings
 from sweeper.decision.states import Conditions, State, bracket_state, located_state
@@ -89,22 +89,26 @@ def _shortage(curve: Curve, screened: Screen, settings: DecisionSettings) -> tup
     if 0.0 not in curve.strengths:
         return State.INSUFFICIENT_DATA, "λ = 0 was not run: there is nothing uncorrected to compare with"
     if len(positive) < settings.min_strengths:
-        need = f"{len(positive)} strengths λ > 0 were run and {settings.min_strengths} are needed"
-        return State.INSUFFICIENT_DATA, f"{need}: add {settings.min_strengths - len(positive)}"
+        ran = f"{counted(len(positive), 'strength')} λ > 0 {were(len(positive))} run"
+        need = f"{ran} and {settings.min_strengths} are needed: add {settings.min_strengths - len(positive)}"
+        return State.INSUFFICIENT_DATA, need
     if not screened.kept[0] or len(kept) < settings.min_strengths:
         dropped = f"at {len(positive) - len(kept)} of {len(positive)} strengths λ > 0"
         where = dropped if screened.kept[0] else "already at λ = 0"
         return State.UNSTABLE, f"training fails {where} ({lost} of {recorded} runs lost): too little is left to judge"
     complete = int(screened.complete().sum())
     if len(curve.seeds) < settings.min_seeds:
-        return State.INSUFFICIENT_DATA, f"{len(curve.seeds)} seeds were run and {settings.min_seeds} are needed"
+        return State.INSUFFICIENT_DATA, (
+            f"{counted(len(curve.seeds), 'seed')} {were(len(curve.seeds))} run and {settings.min_seeds} are needed"
+        )
     if complete < settings.min_seeds:
         gaps = [
             f"λ = {curve.strengths[level]:.3g} seed {curve.seeds[seed]} ({screened.status[level, seed]})"
             for level, seed in np.argwhere((screened.status != "ok") & screened.kept[:, None])
         ]
         shown = ", ".join(gaps[:4]) + (f" and {len(gaps) - 4} more" if len(gaps) > 4 else "")
-        have = f"{complete} seeds are complete at every strength and {settings.min_seeds} are needed"
+        are = "is" if complete == 1 else "are"
+        have = f"{counted(complete, 'seed')} {are} complete at every strength and {settings.min_seeds} are needed"
         return State.INSUFFICIENT_DATA, f"{have}: missing are {shown}"
     degrees = len(kept) * (complete - 1)
     if degrees < settings.min_degrees_of_freedom:

@@ -27,6 +27,16 @@ def share_text(value: float) -> str:
     return f"{100 * value:.3g} %"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things: "1 seed", "3 seeds"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def were(count: int) -> str:
+    """The verb that goes with a number of things in the past."""
+    return "was" if count == 1 else "were"
+
+
 def reasons(decision: Decision) -> tuple[str, ...]:
     """What put the curve in its state, then what limits the answer.
 
@@ -56,7 +66,9 @@ def _state_reasons(decision: Decision, estimate: Estimate) -> list[str]:
         case State.UNSTABLE:
             worst = next(item for item in decision.levels if item.strength == decision.lambda_unstable)
             where = strength_text(worst.strength)
-            return [f"Training fails at {where}: {worst.lost} of {worst.recorded} runs were lost."]
+            return [
+                f"Training fails at {where}: {worst.lost} of {counted(worst.recorded, 'run')} {were(worst.lost)} lost."
+            ]
         case State.NOT_OVERCORRECTION:
             return ["Batch removal falls where biology falls: the training is damaged, nothing is over-corrected."]
         case _ if estimate.fallback is None and estimate.location is not None:
@@ -141,7 +153,8 @@ def _limits(decision: Decision, estimate: Estimate) -> list[str]:
         found.append(f"Left out because training fails there: {', '.join(map(strength_text, dropped))}.")
     incomplete = sorted({run.seed for run in decision.runs} - set(decision.seeds))
     if incomplete:
-        found.append(f"Left out because incomplete at some strength: seed {', '.join(map(str, incomplete))}.")
+        noun = "seed" if len(incomplete) == 1 else "seeds"
+        found.append(f"Left out because incomplete at some strength: {noun} {', '.join(map(str, incomplete))}.")
     found += [f"Left out of the {item.role} composite: {item.name} ({item.reason})." for item in decision.left_out]
     return found
 

@@ -1,12 +1,13 @@
 """A decision as an If/Then rule: one JSON-ready object, graded, from which the text is rendered.
 
 Certainty and strength are kept apart, as in GRADE: certainty says how far the bounds can be trusted, strength what to
-do about them. Certainty starts high and drops one step for each entry of `DOWNGRADES` that applies.
+do about them. Certainty starts high and drops one step for each shortcoming; codes of `DOWNGRADES` that share one (see
+`STEPS`) lower it once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from math import isfinite, log10
@@ -15,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.decision.decision import USABLE
+from sweeper.decision.decision import APART, USABLE
 from sweeper.decision.posterior import Location
 from sweeper.decision.reasons import early_metrics
-from sweeper.decision.states import State
+from sweeper.decision.states import WIDE, State
+from sweeper.decision.table import ROLES
 from sweeper.decision.values import Decision, Estimate
 
 SCHEMA = "overcorrection-rule/1"
@@ -29,8 +31,11 @@ DOWNGRADES: Mapping[str, str] = MappingProxyType(
         "risk_of_bias:no_sham_arm": "no sham arm, so training damage is not told apart from over-correction",
         "risk_of_bias:training_classes": "biology measured on perturbations that were trained on",
         "risk_of_bias:adaptive_points": "strengths chosen adaptively",
+        "risk_of_bias:assumed_floor": "the floor of the metrics was assumed to be 0, not measured",
+        "risk_of_bias:undeclared_settings": "the settings depart from those declared before the sweep",
         "inconsistency:primary_metrics": "the biological metrics disagree about where loss begins",
         "indirectness:one_screen": "one screen",
+        "indirectness:silhouettes": "a group of metrics rests on silhouettes alone",
         "imprecision:wide_interval": "the interval of the point is more than a decade wide",
         "imprecision:wide_bracket": "the bounds are more than a decade apart or one is missing",
         "imprecision:seed_noise": "seed noise is large",
@@ -38,6 +43,19 @@ DOWNGRADES: Mapping[str, str] = MappingProxyType(
         "confounding:design": "perturbations and batches are confounded by design",
     }
 )
+STEPS: Mapping[str, str] = MappingProxyType(
+    {
+        "risk_of_bias:no_sham_arm": "bias of the measurement",
+        "risk_of_bias:training_classes": "bias of the measurement",
+        "indirectness:one_screen": "indirectness",
+        "indirectness:silhouettes": "indirectness",
+        "imprecision:wide_interval": "imprecision",
+        "imprecision:wide_bracket": "imprecision",
+        "imprecision:seed_noise": "imprecision",
+    }
+)
+"""Codes that are one shortcoming; every other code is one of its own."""
+SILHOUETTES = ("asw", "silhouette")  # parts of the names of metrics that are silhouettes
 UNLESS = (
     "you add plates or batches",
     "change the set of perturbations",
@@ -55,6 +73,7 @@ ASSUMPTIONS: Mapping[str, str] = MappingProxyType(
         "A9": "the rule holds for this screen, encoder and length of training",
     }
 )
+LOCATED = (State.IDENTIFIED, State.IDENTIFIED_WIDE, State.CONFLICTING_METRICS)
 CLAIMS = (*USABLE, State.BELOW_RANGE)  # states that claim a bound, and so have a certainty
 
 
@@ -63,12 +82,14 @@ def rule(decision: Decision, provenance: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         provenance: `dataset_hash` and `trainer` become conditions of the rule; `adaptive` (bool),
-            `held_out_perturbations` (share of perturbations) and `design_djs` (the label × batch confounding index, 0
-            to 1) are graded. All optional; other keys are not used here.
+            `held_out_perturbations` (share of perturbations), `design_djs` (the label × batch confounding index, 0 to
+            1), `assumed_floor` (metrics whose floor nobody stated) and `departed` (bool: the settings are not those
+            declared before the sweep) are graded. All optional; other keys are not used here.
     """
     estimate = decision.estimate
     lowered = downgrades(decision, provenance)
-    certainty = CERTAINTIES[min(len(lowered), len(CERTAINTIES) - 1)] if decision.state in CLAIMS else None
+    claims = estimate is not None and decision.state in CLAIMS
+    certainty = CERTAINTIES[min(steps(lowered), len(CERTAINTIES) - 1)] if claims else None
     conditions = {
         "dataset_hash": provenance.get("dataset_hash"),
         "trainer": decision.trainer or provenance.get("trainer"),
@@ -120,21 +141,31 @@ def rule(decision: Decision, provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def downgrades(decision: Decision, provenance: Mapping[str, Any]) -> list[str]:
-    """Keys of `DOWNGRADES` that apply and can be known; no sham arm and one screen always do in this form."""
+    """Codes of `DOWNGRADES` that apply and can be known; one screen always does, since a rule is about one."""
     estimate = decision.estimate
     found = ["risk_of_bias:no_sham_arm"]
     if provenance.get("held_out_perturbations", 1) == 0:
         found.append("risk_of_bias:training_classes")
     if provenance.get("adaptive"):
         found.append("risk_of_bias:adaptive_points")
-    if estimate is not None and (early_metrics(decision) or _apart(estimate)):
+    if provenance.get("assumed_floor"):
+        found.append("risk_of_bias:assumed_floor")
+    if provenance.get("departed"):
+        found.append("risk_of_bias:undeclared_settings")
+    if estimate is not None and (early_metrics(decision) or _apart(decision, estimate)):
         found.append("inconsistency:primary_metrics")
     found.append("indirectness:one_screen")
+    for role in ROLES:
+        names = [use.name for use in decision.metrics if use.role == role]
+        if names and all(any(part in name for part in SILHOUETTES) for name in names):
+            found.append("indirectness:silhouettes")
+            break
     if estimate is not None:
         safe, unsafe = estimate.safe_up_to, estimate.unsafe_from
         if decision.state is State.BRACKET_ONLY and (safe is None or unsafe is None or unsafe > 10 * safe):
             found.append("imprecision:wide_bracket")
-        if decision.state is State.IDENTIFIED_WIDE:
+        located = estimate.location is not None and estimate.fallback is None and decision.state in LOCATED
+        if located and estimate.location is not None and estimate.location.width > WIDE:
             found.append("imprecision:wide_interval")
         if estimate.psi is not None and estimate.psi < 2:
             found.append("imprecision:seed_noise")
@@ -146,11 +177,25 @@ def downgrades(decision: Decision, provenance: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _apart(estimate: Estimate) -> bool:
-    """One metric's loss is established more than half a decade below a strength at which another's is excluded."""
+def steps(codes: Sequence[str]) -> int:
+    """How many steps these codes lower the certainty."""
+    return len({STEPS.get(code, code) for code in codes})
+
+
+def _apart(decision: Decision, estimate: Estimate) -> bool:
+    """The metrics place the loss more than half a decade apart.
+
+    By their medians, one beyond the range counting as its end; by the brackets, one metric's loss is established that
+    far below a strength at which another's is excluded.
+    """
+    medians = [item.median for item in estimate.metric_locations.values()]
+    if any(medians):
+        ends = [decision.levels[-1].strength if median is None else median for median in medians]
+        if log10(max(ends) / min(ends)) > APART:
+            return True
     unsafe = [item.unsafe_from for item in estimate.metric_brackets.values() if item.unsafe_from is not None]
     safe = [item.safe_up_to for item in estimate.metric_brackets.values() if item.safe_up_to is not None]
-    return bool(unsafe and safe and log10(max(safe)) - log10(min(unsafe)) > 0.5)
+    return bool(unsafe and safe and log10(max(safe)) - log10(min(unsafe)) > APART)
 
 
 def _strength(decision: Decision, certainty: str | None) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from trainers.errors import InputError
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -71,3 +75,28 @@ class DecisionSettings(BaseModel):
     def all_deltas(self) -> tuple[float, ...]:
         """Every δ that is reported, ascending, `delta` included."""
         return tuple(sorted({*self.deltas, self.delta}))
+
+
+def decision_settings(values: Mapping[str, Any], source: str) -> DecisionSettings:
+    """Validated settings; raises `InputError`, one line with `source` and the key that is wrong."""
+    try:
+        return DecisionSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(key, list(DecisionSettings.model_fields), n=1, cutoff=0.5)
+        raise InputError(f"{source}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if first["type"] in ("missing", "value_error") else f", got {first['input']!r}"
+    raise InputError(f"{source}: {key + ': ' if key else ''}{message}{given}")
+
+
+def departures(used: DecisionSettings, declared: DecisionSettings | None) -> list[dict[str, Any]]:
+    """Settings that differ from those declared before the sweep: setting, declared, used."""
+    if declared is None:
+        return []
+    before, after = declared.model_dump(mode="json"), used.model_dump(mode="json")
+    return [
+        {"setting": key, "declared": before[key], "used": value} for key, value in after.items() if value != before[key]
+    ]

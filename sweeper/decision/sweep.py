@@ -10,7 +10,7 @@ import pandas as pd
 from sweeper.decision.decision import decide, refusal
 from sweeper.decision.reasons import strength_text
 from sweeper.decision.rule import SCHEMA, plain, rule
-from sweeper.decision.settings import DecisionSettings
+from sweeper.decision.settings import DecisionSettings, departures
 from sweeper.decision.states import State
 from sweeper.decision.table import CONTROL_PREFIX, InvalidTableError, curves, prepare
 from sweeper.decision.text import sentence
@@ -35,7 +35,13 @@ INFORMATIVE = (
 STRENGTHS = ("recommend", "suggest", "none")
 
 
-def decide_sweep(results: pd.DataFrame, *, settings: DecisionSettings, provenance: Mapping[str, Any]) -> dict[str, Any]:
+def decide_sweep(
+    results: pd.DataFrame,
+    *,
+    settings: DecisionSettings,
+    provenance: Mapping[str, Any],
+    declared: DecisionSettings | None = None,
+) -> dict[str, Any]:
     """Judge every view × margin and state the rule of the deciding view.
 
     Views are never mixed. A view's margin is chosen by the strength of its rule (recommend, suggest, none); among
@@ -46,10 +52,14 @@ def decide_sweep(results: pd.DataFrame, *, settings: DecisionSettings, provenanc
         results: tidy table of the whole sweep, any row order.
         provenance: copied into the document; some keys are read (see `rule`). With `trainer` given, other trainers'
             rows are set aside.
+        declared: the settings fixed before the sweep, where `settings` may differ from them: the document then says
+            how, and the certainty is lowered.
 
     Returns:
         The document described by `rule.schema.json`: finite numbers, null where there is none, equal for equal records.
     """
+    departed = departures(settings, declared)
+    graded = {**provenance, "departed": bool(departed)}
     decided: dict[str, list[Decision]] = {}
     trainer = provenance.get("trainer")
     whose = "" if trainer is None else f" of trainer {trainer!r}"
@@ -62,18 +72,19 @@ def decide_sweep(results: pd.DataFrame, *, settings: DecisionSettings, provenanc
             reason += f"; it has {', '.join(decided)}"
     except InvalidTableError as refused:
         reason = str(refused)
-    chosen = {view: min(items, key=lambda item: _preference(item, provenance)) for view, items in decided.items()}
+    chosen = {view: min(items, key=lambda item: _preference(item, graded)) for view, items in decided.items()}
     deciding = chosen.get(settings.deciding_view) or refusal(settings.deciding_view, None, f"{reason}.", settings)
-    final = rule(deciding, provenance)
+    final = rule(deciding, graded)
     document = {
         "schema": SCHEMA,
         "provenance": provenance,
         "settings": settings.model_dump(mode="json"),
+        "departures": departed,
         "deciding_view": settings.deciding_view,
         "views": {
             view: {
                 "chosen_margin": chosen[view].margin,
-                "margins": [_curve(item, provenance) for item in items],
+                "margins": [_curve(item, graded) for item in items],
             }
             for view, items in decided.items()
         },

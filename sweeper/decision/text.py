@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeper.decision.reasons import probability_text, share_text, strength_text
-from sweeper.decision.rule import DOWNGRADES
+from sweeper.decision.rule import DOWNGRADES, steps
 from sweeper.decision.states import State
 
 PURPOSES = {
@@ -217,7 +217,7 @@ def _closing(rule: Mapping[str, Any]) -> list[str]:
     if rule["certainty"] is not None:
         unless = rule["unless"]
         closing.append(f"Unless {', '.join(unless[:-1])} or {unless[-1]}: then sweep again.")
-        times = len(rule["downgrades"])
+        times = steps(rule["downgrades"])
         why = "; ".join(DOWNGRADES[code] for code in rule["downgrades"])
         lowered = f" (lowered {TIMES.get(times, f'{times} times')}: {why})" if times else ""
         closing.append(f"Certainty: {rule['certainty']}{lowered}.")

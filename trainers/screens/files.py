@@ -1,4 +1,4 @@
-"""Tables as files hold them, before anything is known of their columns: Parquet, CSV, CSV.gz and AnnData."""
+"""Tables as files hold them, before anything is known of their columns: Parquet, CSV, TSV (.gz) and AnnData."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pandas as pd
 from trainers.errors import InputError
 from trainers.screens.names import first_few
 
-FORMATS = (".parquet", ".csv", ".csv.gz", ".h5ad")
+FORMATS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".h5ad")
 METADATA_PREFIX = "Metadata_"
 
 _MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "None"]
@@ -57,7 +57,7 @@ def read_table(path: Path, described: Collection[str] = ()) -> RawTable:
     name = path.name.lower()
     if name.endswith(".parquet"):
         table = _split(_read_parquet(path), described)
-    elif name.endswith((".csv", ".csv.gz")):
+    elif name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz")):
         table = _split(_read_csv(path, described), described)
     elif name.endswith(".h5ad"):
         table = _read_h5ad(path)
@@ -92,11 +92,12 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read_csv(path: Path, described: Collection[str]) -> pd.DataFrame:
-    """A CSV file; metadata are read as text, so that "01" stays "01" and a gene named NA is no null."""
+    """A CSV or TSV file; metadata are read as text, so that "01" stays "01" and a gene named NA is no null."""
     opened = gzip.open if path.name.lower().endswith(".gz") else open
+    separator = "\t" if ".tsv" in path.name.lower()[-7:] else ","
     try:
         with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
-            header = next(csv.reader(file), [])
+            header = next(csv.reader(file, delimiter=separator), [])
         if not header:
             raise InputError(f"{path}: the file is empty")
         _refuse_repeated(path, header)
@@ -105,6 +106,7 @@ def _read_csv(path: Path, described: Collection[str]) -> pd.DataFrame:
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
             return pd.read_csv(
                 path,
+                sep=separator,
                 dtype=dict.fromkeys(text, str),
                 keep_default_na=False,
                 na_values={name: [""] if name in text else _MISSING for name in header},

@@ -58,7 +58,15 @@ def document():
 
 
 def test_the_public_names():
-    assert room.__all__ == ["STATES", "Decision", "DecisionSettings", "decide", "decide_sweep", "sentence"]
+    assert room.__all__ == [
+        "STATES",
+        "Decision",
+        "DecisionSettings",
+        "decide",
+        "decide_sweep",
+        "decide_table",
+        "sentence",
+    ]
 
 
 def test_the_document_follows_its_schema_and_survives_json(document):

@@ -198,7 +198,7 @@ def test_too_little_was_run():
     few = judged(table[table["adversarial_weight"].isin(STRENGTHS[:5])])
     assert "4 strengths λ > 0 were run and 6 are needed: add 2" in few.reasons[0]
     one_seed = judged(table[table["seed"] == 2])
-    assert "1 seeds were run and 3 are needed" in one_seed.reasons[0]
+    assert "1 seed was run and 3 are needed" in one_seed.reasons[0]
     thin = judged(table[table["seed"] < 2], min_seeds=2, min_degrees_of_freedom=13)
     assert "12 residual degrees of freedom, 13 needed" in thin.reasons[0]
     assert {item.state for item in (few, one_seed, thin)} == {State.INSUFFICIENT_DATA}

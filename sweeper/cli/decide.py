@@ -1,0 +1,129 @@
+"""Decide again from a finished sweep's store, or decide on any tidy table, and say the rule.
+
+A table (CSV, TSV, Parquet) has one row a metric of a run, with the columns adversarial_weight, margin, seed, metric,
+role (technical or biological) and value (higher is better; empty: not measured). Optional columns: floor (value at
+chance; without it 0 is assumed, and the certainty is lowered), ceiling (best value; without it 1), view, fold, status
+(ok, failed, collapsed, oom), primary, trainer, reason. Both groups of metrics are needed: one alone never decides.
+
+Nothing is written but the file named by --json. A sweep's own decision.json is never replaced by one made with other
+settings than those declared before the sweep.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+EXAMPLE = """examples:
+  sweeper decide runs/demo                                        the declared decision, from the stored cells
+  sweeper decide runs/demo --delta 0.05 --method posterior        what another δ and method would have said
+  sweeper decide runs/demo --view held_out_batches --json other.json
+  sweeper decide --table sweep.csv --delta 0.10 --json decision.json
+  sweeper decide --table sweep.parquet --view new_batches --set confidence=0.9"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `sweeper decide`."""
+    parser.add_argument("folder", type=Path, nargs="?", help="the folder of a sweep")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="a tidy table instead: .csv, .tsv (.gz) or .parquet")
+    parser.add_argument("--delta", type=float, metavar="SHARE", help="loss of biology that counts (default 0.10)")
+    parser.add_argument("--view", metavar="VIEW", help="the evaluation view that decides")
+    parser.add_argument("--method", metavar="METHOD", help="bracket or posterior")
+    parser.add_argument("--trainer", metavar="NAME", help="whose rows of the table are judged, where it has several")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="another key of the decision; `sweeper validate --keys` lists them (repeatable)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the decision here, too")
+
+
+def run(options: argparse.Namespace) -> int:
+    """The verb."""
+    from sweeper.config import apply_overrides
+    from sweeper.decision.printed import printed
+    from sweeper.errors import InputError
+    from sweeper.store import dump_json, write_atomically
+
+    if (options.folder is None) == (options.table is None):
+        raise InputError("decide: give either the folder of a sweep or --table FILE")
+    if options.trainer is not None and options.table is None:
+        raise InputError("--trainer: a sweep has one; it goes with --table only")
+    named = {"delta": options.delta, "deciding_view": options.view, "method": options.method}
+    given = {key: value for key, value in named.items() if value is not None}
+    changes = {**apply_overrides({}, options.overrides), **given}
+    _check_target(options.json)
+    document = _of_table(options, changes) if options.folder is None else _of_store(options.folder, changes)
+    if options.json is not None:
+        _refuse_replacing(options.json, options.folder, document)
+    print(printed(document))
+    if options.json is not None:
+        write_atomically(options.json, dump_json(document))
+        print(f"\ndecision: {options.json}")
+    return 0
+
+
+def _of_table(options: argparse.Namespace, changes: dict[str, Any]) -> dict[str, Any]:
+    import pandas as pd
+
+    from sweeper.decision.tidy import TEXT_COLUMNS, decide_table
+    from trainers.screens.files import read_table
+
+    raw = read_table(options.table, described=TEXT_COLUMNS)
+    view = changes.pop("deciding_view", None)
+    frame = pd.concat([raw.metadata, raw.measured], axis=1)
+    return decide_table(frame, view=view, trainer=options.trainer, source=str(options.table), **changes)
+
+
+def _of_store(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+    from sweeper.decision import decide_sweep
+    from sweeper.decision.settings import decision_settings
+    from sweeper.errors import InputError
+    from sweeper.store import Store
+    from sweeper.sweep import decision_provenance, results_table, stored_config
+
+    store = Store(folder.absolute())
+    description, config = store.description(), stored_config(store)
+    views = [spec.view for spec in config.views]
+    view = changes.get("deciding_view", config.decision.deciding_view)
+    if view not in views:
+        raise InputError(f"--view {view}: the sweep has {', '.join(views)}")
+    settings = decision_settings({**config.decision.model_dump(), **changes}, "decide")
+    results = results_table(store)
+    if results.empty:
+        raise InputError(f"{store.folder}: no finished cell yet; run the sweep first")
+    provenance = decision_provenance(description)
+    return decide_sweep(results, settings=settings, provenance=provenance, declared=config.decision)
+
+
+def _check_target(path: Path | None) -> None:
+    """Before anything is computed: whether the file could be written."""
+    from sweeper.errors import InputError
+
+    if path is not None and not path.absolute().parent.is_dir():
+        raise InputError(f"--json {path}: its folder does not exist")
+    if path is not None and path.is_dir():
+        raise InputError(f"--json {path}: is a folder, expected a file")
+
+
+def _refuse_replacing(path: Path, folder: Path | None, document: Mapping[str, Any]) -> None:
+    """A sweep's decision.json is the one declared before it, and no other."""
+    from sweeper.errors import InputError
+    from sweeper.store import Store
+
+    home = path.resolve().parent
+    if path.resolve() != Store(home).decision_path or not (home / "sweep.json").exists():
+        return
+    if folder is None or folder.resolve() != home:
+        raise InputError(f"--json {path}: holds the decision of the sweep in {home.name}; choose another file")
+    if document["departures"]:
+        changed = ", ".join(item["setting"] for item in document["departures"])
+        raise InputError(
+            f"--json {path}: holds the decision declared before the sweep, and these settings depart from it "
+            f"({changed}); choose another file"
+        )
