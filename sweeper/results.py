@@ -1,12 +1,15 @@
-"""Result records to the tidy table: one row a metric of a cell."""
+"""Result records to tidy tables: one row a metric of a cell, and one row a unit of a metric of a cell."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 COLUMNS = (
     "cell_id",
@@ -32,6 +35,32 @@ COLUMNS = (
 _FLOATS = ("adversarial_weight", "margin", "value", "floor", "ceiling", "raw", "chance")
 
 
+UNIT_SCHEMA = pa.schema(
+    [
+        ("cell_id", pa.string()),
+        ("trainer", pa.string()),
+        ("adversarial_weight", pa.float64()),
+        ("margin", pa.float64()),
+        ("seed", pa.int64()),
+        ("view", pa.string()),
+        ("fold", pa.int64()),
+        ("split", pa.string()),
+        ("metric", pa.string()),
+        ("axis", pa.string()),
+        ("unit", pa.string()),
+        ("wells", pa.int32()),
+        ("value", pa.float32()),
+    ]
+)
+"""Columns of units.parquet: a label metric of a cell on the queries of one batch or one perturbation (`axis`)."""
+
+_OF_CELL = UNIT_SCHEMA.names[:8]
+_CELLS_A_GROUP = 64
+
+Units = Callable[[str], pd.DataFrame | None]
+"""Reads the units of a cell by its id; None where there are none. `Store.units` is one."""
+
+
 def tidy(records: Iterable[Mapping[str, Any]], panel: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The tidy table, in a fixed order whatever the order of the records.
 
@@ -55,6 +84,68 @@ def tidy(records: Iterable[Mapping[str, Any]], panel: Sequence[Mapping[str, Any]
         frame.loc[frame[column].isna(), column] = None
     keys = ["view", "trainer", "adversarial_weight", "margin", "seed", "split", "metric"]
     return frame.sort_values(keys, kind="stable", ignore_index=True)
+
+
+def units(records: Iterable[Mapping[str, Any]], read: Units) -> pd.DataFrame:
+    """Every unit of the cells, with the columns of `UNIT_SCHEMA`; texts are categories.
+
+    In a fixed order whatever that of the records. A cell without units (none kept, not `ok`) has no row.
+    """
+    found = pa.Table.from_batches(
+        (batch for table in _unit_groups(records, read) for batch in table.to_batches()), UNIT_SCHEMA
+    )
+    return _unit_frame(found)
+
+
+def write_units(records: Iterable[Mapping[str, Any]], read: Units, path: Path) -> int:
+    """Write `units` as Parquet, a group of cells at a time; returns the number of rows. Not atomic."""
+    rows = 0
+    with pq.ParquetWriter(path, UNIT_SCHEMA, compression="zstd") as writer:
+        for table in _unit_groups(records, read):
+            writer.write_table(table)
+            rows += table.num_rows
+    return rows
+
+
+def read_units(path: Path) -> pd.DataFrame:
+    """The table that `write_units` wrote, as `units` gives it."""
+    return _unit_frame(pq.read_table(path))
+
+
+def _unit_groups(records: Iterable[Mapping[str, Any]], read: Units) -> Iterator[pa.Table]:
+    """Tables of some cells each: what is held at a time does not grow with the sweep."""
+    tables: list[pa.Table] = []
+    for record in sorted(records, key=_cell_order):
+        frame = read(record["cell_id"])
+        if frame is None or frame.empty:
+            continue
+        columns = {
+            name: pa.repeat(pa.scalar(record[name], UNIT_SCHEMA.field(name).type), len(frame)) for name in _OF_CELL
+        }
+        columns |= {
+            name: pa.array(
+                frame[name].astype(object) if frame[name].dtype == "category" else frame[name],
+                UNIT_SCHEMA.field(name).type,
+            )
+            for name in UNIT_SCHEMA.names[8:]
+        }
+        tables.append(pa.table(columns, UNIT_SCHEMA))
+        if len(tables) == _CELLS_A_GROUP:
+            yield pa.concat_tables(tables)
+            tables = []
+    if tables:
+        yield pa.concat_tables(tables)
+
+
+def _cell_order(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    strength = (-1.0 if record[key] is None else record[key] for key in ("margin", "adversarial_weight"))
+    return record["view"], record["trainer"], *strength, record["seed"], record["fold"]
+
+
+def _unit_frame(table: pa.Table) -> pd.DataFrame:
+    texts = [field.name for field in UNIT_SCHEMA if field.type == pa.string()]
+    frame: pd.DataFrame = table.combine_chunks().to_pandas(categories=texts)
+    return frame
 
 
 def to_parquet_bytes(frame: pd.DataFrame) -> bytes:

@@ -7,7 +7,7 @@
     <folder>/cells/<cell id>/     record.json, embeddings.npz (float16, evaluation wells), curve.json, units.parquet
     <folder>/proposals/           round-001.json: strengths proposed by a search
     <folder>/checkpoints/         packs in training
-    <folder>/results.parquet · decision.json · report.html
+    <folder>/results.parquet · units.parquet · decision.json · report.html
 
 A cell is finished when its folder exists: it is written beside and renamed, so no reader ever sees half a cell, and a
 cell written twice keeps its first result.
@@ -72,6 +72,11 @@ class Store:
     def results_path(self) -> Path:
         """Tidy table of every metric of every cell."""
         return self.folder / "results.parquet"
+
+    @property
+    def units_path(self) -> Path:
+        """Tidy table of the label metrics by batch and by perturbation; absent where no cell has any."""
+        return self.folder / "units.parquet"
 
     @property
     def decision_path(self) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from sweeper.config import SweepConfig, build_config
 from sweeper.decision import decide_sweep
 from sweeper.design_index import DesignIndex, confounding_warning, design_index
 from sweeper.errors import ConfigError, SweepFailedError
+from sweeper.gains import Gains, gains
 from sweeper.metrics.registry import REGISTRY, resolve
 from sweeper.plan import (
     CONTROL_PREFIX,
@@ -33,7 +35,7 @@ from sweeper.plan import (
     panel_names,
     sweep_identity,
 )
-from sweeper.results import tidy, to_parquet_bytes
+from sweeper.results import read_units, tidy, to_parquet_bytes, write_units
 from sweeper.scoring import cell_record
 from sweeper.search.composites import strength_composites
 from sweeper.search.optuna_rounds import SAMPLER, propose
@@ -339,7 +341,7 @@ def results_table(store: Store) -> pd.DataFrame:
 
 
 def tabulate_and_decide(store: Store) -> tuple[pd.DataFrame, Mapping[str, Any]]:
-    """Write results.parquet and decision.json from the store alone; returns both."""
+    """Write results.parquet, units.parquet and decision.json from the store alone; returns results and decision."""
     description = store.description()
     config = stored_config(store)
     results = results_table(store)
@@ -347,8 +349,29 @@ def tabulate_and_decide(store: Store) -> tuple[pd.DataFrame, Mapping[str, Any]]:
         raise ConfigError(f"{store.folder}: no finished cell yet; run the sweep first")
     decision = decide_sweep(results, settings=config.decision, provenance=decision_provenance(description))
     write_atomically(store.results_path, to_parquet_bytes(results))
+    _write_units(store)
     write_atomically(store.decision_path, dump_json(decision))
     return results, decision
+
+
+def _write_units(store: Store) -> None:
+    """units.parquet, whole; none where no cell has units."""
+    temporary = store.units_path.with_name(f".{store.units_path.name}.{os.getpid()}.tmp")
+    try:
+        if write_units(all_records(store), store.units, temporary):
+            temporary.replace(store.units_path)
+        else:
+            store.units_path.unlink(missing_ok=True)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def stored_gains(store: Store, results: pd.DataFrame) -> Gains | None:
+    """Where the correction helps and where it hurts, from units.parquet; None where no cell has units."""
+    if not store.units_path.exists():
+        return None
+    config = stored_config(store)
+    return gains(read_units(store.units_path), results, trainer=config.trainer, delta=config.decision.delta)
 
 
 def decision_provenance(description: Mapping[str, Any]) -> dict[str, Any]:

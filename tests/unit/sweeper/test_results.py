@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
-from sweeper.results import COLUMNS, tidy, to_parquet_bytes
+from sweeper.results import COLUMNS, UNIT_SCHEMA, read_units, tidy, to_parquet_bytes, units, write_units
 
 PANEL = [
     {"metric": "m1", "role": "technical", "primary": True},
@@ -20,6 +22,7 @@ def record(weight: float | None, seed: int, status: str = "ok") -> dict[str, obj
         "adversarial_weight": weight,
         "margin": None if weight is None else 0.0,
         "seed": seed,
+        "fold": 0,
         "split": "v/0",
         "view": "v",
         "status": status,
@@ -48,3 +51,44 @@ def test_controls_have_no_strength() -> None:
     assert table["adversarial_weight"].dtype == np.float64
     assert table["adversarial_weight"].isna().all()
     assert isinstance(table, pd.DataFrame)
+
+
+def stored(cell_id: str) -> pd.DataFrame | None:
+    """Units as a store reads them back; a cell of seed 1 was written before they were kept."""
+    if cell_id.endswith("-1"):
+        return None
+    frame = pd.DataFrame(
+        {
+            "metric": "m1",
+            "axis": ["batch", "batch", "perturbation"],
+            "unit": ["b1", "<b>", f"p of {cell_id}"],
+            "wells": np.array([4, 5, 9], dtype=np.int32),
+            "value": np.array([0.25, -0.5, 0.125], dtype=np.float32),
+        }
+    )
+    return frame.astype(dict.fromkeys(("metric", "axis", "unit"), "category"))
+
+
+def test_units_are_tidy_and_cells_without_any_have_no_row() -> None:
+    found = units([record(1.0, 0), record(None, 0), record(1.0, 1)], stored)
+    assert list(found.columns) == UNIT_SCHEMA.names
+    assert found["cell_id"].tolist() == ["1.0-0"] * 3 + ["None-0"] * 3
+    first = found.iloc[1]
+    assert (first["trainer"], first["adversarial_weight"], first["split"]) == ("abra", 1.0, "v/0")
+    assert (first["axis"], first["unit"], first["wells"], first["value"]) == ("batch", "<b>", 5, -0.5)
+    assert found.loc[found["trainer"] == "control:raw", ["adversarial_weight", "margin"]].isna().all(axis=None)
+
+
+def test_units_are_written_in_groups_of_cells_with_the_same_bytes_for_any_order(tmp_path: Path) -> None:
+    records = [record(weight, seed) for weight in np.arange(70.0) for seed in (0, 1)]
+    shuffled = [records[i] for i in np.random.default_rng(0).permutation(len(records))]
+    assert write_units(records, stored, tmp_path / "a") == write_units(shuffled, stored, tmp_path / "b") == 210
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    pd.testing.assert_frame_equal(read_units(tmp_path / "a"), units(records, stored))
+
+
+def test_a_store_without_units_gives_an_empty_table(tmp_path: Path) -> None:
+    found = units([record(1.0, 1)], stored)
+    assert found.empty
+    assert list(found.columns) == UNIT_SCHEMA.names
+    assert write_units([record(1.0, 1)], stored, tmp_path / "none") == 0
