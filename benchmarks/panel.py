@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweeper.config import load_config
+from sweeper.metrics.composites import composites
 from sweeper.metrics.controls import control_embedding
 from sweeper.metrics.evaluation import PanelOptions
 from sweeper.metrics.panel import score_table
@@ -31,15 +32,6 @@ ACTIVE = 0.7
 BATCH, TARGET, OWN = 0.75, 0.45, 0.45
 """Standard deviation per dimension of the batch effect and of the phenotype's two parts; the noise has 1."""
 SEEDS = (0, 1, 2)
-
-T = {
-    "bras": ("batch_mixing_bras",),
-    "cilisi": ("cilisi",),
-    "probe": ("batch_probe_linear", "batch_probe_knn"),
-    "variance": ("batch_variance",),
-}
-B = {name: (name,) for name in ("activity_map", "retrieval_map", "target_consistency", "label_ami")}
-"""Parts of the technical and of the biological composite; the worst of a part's metrics counts."""
 
 TITLES = {"T": "T, anchored", "B": "B, anchored", "geometric": "√(T·B)", "scib": "0.4/0.6 of raw numbers"}
 JUMP = Path(__file__).parent.parent / "configs/jump_source3.yaml"
@@ -113,22 +105,14 @@ def embeddings(seed: int) -> tuple[pd.DataFrame, dict[str, NDArray[np.float32]]]
     return wells, {name: rows.astype(np.float32) for name, rows in found.items()}
 
 
-def anchored(row: Mapping[str, Any]) -> float:
-    """(value - floor) / (ceiling - floor), within [0, 1]."""
-    share = (row["value"] - row["floor"]) / (row["ceiling"] - row["floor"])
-    return float(np.clip(share, 0.0, 1.0))
-
-
-def composites(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """The anchored composites T and B with their geometric mean, and the field's 0.4/0.6 total of familiar numbers."""
-    technical, biological = (
-        float(np.mean([min(anchored(rows[name]) for name in names) for names in part.values()])) for part in (T, B)
-    )
+def totals(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """The anchored composites with their geometric mean, and the field's 0.4/0.6 total of familiar numbers."""
+    found = composites(rows.values())
     batch, biology = (float(np.mean([rows[name]["raw"] for name in names])) for names in (SCIB_BATCH, SCIB_BIOLOGY))
     return {
-        "T": technical,
-        "B": biological,
-        "geometric": float(np.sqrt(technical * biological)),
+        "T": float(found.technical or 0.0),
+        "B": float(found.biological or 0.0),
+        "geometric": float(found.geometric or 0.0),
         "scib": 0.4 * batch + 0.6 * biology,
     }
 
@@ -156,8 +140,8 @@ def main() -> None:
         wells, treatments = embeddings(seed)
         for name, rows in treatments.items():
             panel = panel_of(wells, rows)
-            found.setdefault(name, []).append({"metrics": _numbers(panel), "composites": composites(panel)})
-            print(seed, name, {key: round(value, 3) for key, value in composites(panel).items()}, flush=True)
+            found.setdefault(name, []).append({"metrics": _numbers(panel), "composites": totals(panel)})
+            print(seed, name, {key: round(value, 3) for key, value in totals(panel).items()}, flush=True)
     result = {
         "command": "make benchmark-panel",
         "seeds": list(SEEDS),

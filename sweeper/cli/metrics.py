@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sweeper.metrics.composites import Composites
     from sweeper.metrics.panel import Panel
     from trainers.screens.table import Screen
 
@@ -29,6 +30,8 @@ _COLUMNS = {
     "control-type": "trt, negcon or poscon*",
     "target": "target or mechanism of action",
 }
+
+_STANDINGS = ("primary", "secondary", "guard", "parity")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +86,7 @@ def run(options: argparse.Namespace) -> int:
             "status": panel.status,
             "reason": panel.reason,
             "metrics": list(panel.rows),
+            "composites": panel.composites.to_json(),
         }
         write_atomically(options.json, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return 0
@@ -112,29 +116,47 @@ def _heading(path: Path, screen: Screen) -> list[str]:
 
 
 def _text(panel: Panel) -> list[str]:
-    """The panel as aligned lines, primary metrics of a role first."""
+    """The panel as aligned lines, technical metrics first, by standing; then the composites."""
     if panel.status == "collapsed":
         return [f"{panel.reason}: not scored"]
-    order = sorted(panel.rows, key=lambda row: (row["role"] != "technical", not row["primary"]))
+    order = sorted(panel.rows, key=lambda row: (row["role"] != "technical", _STANDINGS.index(row["standing"])))
     numbers = ("value", "floor", "ceiling", "raw", "chance")
-    lines = [["metric", "role", *numbers, "reason"]]
+    lines = [["metric", "role", "standing", *numbers, "reason"]]
     lines += [
         [
-            row["metric"] + ("*" if row["primary"] else ""),
-            row["role"],
+            *(row[name] for name in ("metric", "role", "standing")),
             *("–" if row["value"] is None or row[name] is None else f"{row[name]:.3f}" for name in numbers),
             row["reason"] or "",
         ]
         for row in order
     ]
-    return [*_aligned(lines), "", "* decides in a sweep; higher is better, chance is that of raw"]
+    note = "higher is better, chance is that of raw; primary: decides in a sweep, guard: raises the alarm"
+    return [*_aligned(lines), "", note, "", *_composites(panel.composites)]
+
+
+def _composites(found: Composites) -> list[str]:
+    """T, B and their geometric mean, with what they are made of and what they lack."""
+    technical = [part for part in found.parts if ": " in part]
+    lines = []
+    for title, total, parts in (
+        ("T", found.technical, technical),
+        ("B", found.biological, [part for part in found.parts if part not in technical]),
+    ):
+        made_of = ", ".join(f"{part} {found.parts[part]:.3f}" for part in parts)
+        lines.append(f"{title} = {_share(total)}" + (f" ({made_of})" if made_of else ""))
+    lines.append(f"√(T·B) = {_share(found.geometric)}")
+    return [*lines, *(f"not in it: {part} ({reason})" for part, reason in found.absent.items())]
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [
         "  ".join(
-            cell.rjust(width) if 2 <= place < 7 else cell.ljust(width)
+            cell.rjust(width) if 3 <= place < 8 else cell.ljust(width)
             for place, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sweeper.metrics.composites import Composites, composites
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric, PanelOptions
 from sweeper.metrics.gate import gate
 from sweeper.metrics.registry import REGISTRY, measure, resolve
@@ -40,6 +41,11 @@ class Panel:
     reason: str | None
     rows: tuple[dict[str, Any], ...]
     units: pd.DataFrame
+
+    @property
+    def composites(self) -> Composites:
+        """T, B and √(T·B) of the measured rows."""
+        return composites(self.rows)
 
 
 def score_table(

@@ -47,9 +47,12 @@ def test_printed_and_written(table: pd.DataFrame, path: Path, capsys: pytest.Cap
     shown = capsys.readouterr().out
     lines = {line.split()[0]: line.split() for line in shown.splitlines() if line}
     probe = by_name["batch_probe_linear"]
-    assert lines["batch_probe_linear*"][1:3] == ["technical", f"{probe['value']:.3f}"]
-    assert lines["label_ami"][5] == f"{by_name['label_ami']['raw']:.3f}"
-    assert lines["perturbation_accuracy*"][2:7] == ["–"] * 5
+    assert lines["batch_probe_linear"][1:4] == ["technical", "primary", f"{probe['value']:.3f}"]
+    assert lines["label_ami"][6] == f"{by_name['label_ami']['raw']:.3f}"
+    assert lines["perturbation_accuracy"][3:8] == ["–"] * 5
+    total = written["composites"]
+    for line, key in (("T", "technical"), ("B", "biological"), ("√(T·B)", "geometric")):
+        assert lines[line][1:3] == ["=", f"{total[key]:.3f}"]
 
 
 def test_formats_and_names_do_not_matter(table: pd.DataFrame, path: Path, capsys: pytest.CaptureFixture[str]) -> None:

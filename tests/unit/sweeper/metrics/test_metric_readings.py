@@ -108,7 +108,7 @@ def test_noise_is_perfect_on_every_technical_metric(panels: dict[str, Any]) -> N
 
 def test_composites_come_in_the_right_order(study: Any, panels: dict[str, Any]) -> None:
     """Reading 6: anchored and multiplied; the 0.4/0.6 total puts noise above a half correction and above raw."""
-    found = {name: study.composites(panel) for name, panel in panels.items()}
+    found = {name: study.totals(panel) for name, panel in panels.items()}
     geometric = {name: composite["geometric"] for name, composite in found.items()}
     good = ("exact removal", "centred on controls", "partial", "raw")
     assert sorted(good, key=lambda name: -geometric[name]) == list(good)

@@ -1,0 +1,134 @@
+"""The anchored composites T (technical) and B (biological) of one embedding, and their geometric mean.
+
+T is the mean over factors (batch; plate; row and column) of the mean of a factor's parts: mixing inside a label
+(BRAS), mixing of neighbourhoods (CiLISI), decodability (the worse of a linear and a neighbour probe) and variance
+explained. B is the mean of activity, retrieval, shared targets and clusters. Each part is anchored by its own floor
+and ceiling, (value - floor) / (ceiling - floor) within [0, 1], never by the other embeddings that happen to be
+compared. The two are objectives beside each other; where one number is needed it is √(T·B), which, unlike a weighted
+sum, is 0 for an embedding of pure noise. In a sweep the metrics of standing "primary" decide instead: see `registry`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+TECHNICAL: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "batch": {
+            "mixing": ("batch_mixing_bras",),
+            "local mixing": ("cilisi",),
+            "probe": ("batch_probe_linear", "batch_probe_knn"),
+            "variance": ("batch_variance",),
+        },
+        "plate": {"variance": ("plate_variance",)},
+        "row and column": {"ridge": ("row_column_ridge",)},
+    }
+)
+"""Factor → part → its metrics; the worst of a part's metrics counts."""
+
+BIOLOGICAL: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "activity": ("activity_map",),
+        "retrieval": ("retrieval_map",),
+        "targets": ("target_consistency",),
+        "clusters": ("label_ami",),
+    }
+)
+"""Part → its metrics."""
+
+
+@dataclass(frozen=True)
+class Composites:
+    """T, B and √(T·B) of one embedding, each in [0, 1], higher is better.
+
+    Attributes:
+        technical: T; None when no part of it could be measured.
+        biological: B; None when no part of it could be measured.
+        geometric: √(T·B); None when one of them is.
+        factors: factor → mean of its parts, of the factors with a measured part.
+        parts: "batch: mixing", "retrieval", … → anchored value.
+        absent: part → why it is in no mean.
+    """
+
+    technical: float | None
+    biological: float | None
+    geometric: float | None
+    factors: Mapping[str, float]
+    parts: Mapping[str, float]
+    absent: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "technical": self.technical,
+            "biological": self.biological,
+            "geometric": self.geometric,
+            "factors": dict(self.factors),
+            "parts": dict(self.parts),
+            "absent": dict(self.absent),
+        }
+
+
+def anchored(value: float, floor: float, ceiling: float) -> float:
+    """(value - floor) / (ceiling - floor): 0 at chance or worst, 1 at best; not clipped. NaN without a range."""
+    return (value - floor) / (ceiling - floor) if ceiling > floor else math.nan
+
+
+def composites(rows: Iterable[Mapping[str, Any]]) -> Composites:
+    """T and B of the rows of a panel (`Panel.rows`, or the metrics of a cell's record).
+
+    A part with no measurable metric is left out of its mean and named with its reason; with several metrics the worst
+    of the measurable ones counts. Two embeddings are comparable when the same parts are absent.
+    """
+    by_name = {row["metric"]: row for row in rows}
+    parts: dict[str, float] = {}
+    absent: dict[str, str] = {}
+    factors: dict[str, float] = {}
+    for factor, members in TECHNICAL.items():
+        keys = [f"{factor}: {part}" for part in members]
+        for key, names in zip(keys, members.values(), strict=True):
+            _place(key, names, by_name, parts, absent)
+        if (mean := _mean([parts[key] for key in keys if key in parts])) is not None:
+            factors[factor] = mean
+    for part, names in BIOLOGICAL.items():
+        _place(part, names, by_name, parts, absent)
+    technical = _mean(list(factors.values()))
+    biological = _mean([parts[part] for part in BIOLOGICAL if part in parts])
+    return Composites(
+        technical=technical,
+        biological=biological,
+        geometric=None if technical is None or biological is None else math.sqrt(technical * biological),
+        factors=factors,
+        parts=parts,
+        absent=absent,
+    )
+
+
+def _place(
+    key: str,
+    names: tuple[str, ...],
+    by_name: Mapping[str, Mapping[str, Any]],
+    parts: dict[str, float],
+    absent: dict[str, str],
+) -> None:
+    """Put the part among the measured or among the absent ones."""
+    found = [by_name[name] for name in names if name in by_name]
+    values = [anchored(row["value"], row["floor"], row["ceiling"]) for row in found if row["value"] is not None]
+    measured = [value for value in values if math.isfinite(value)]
+    if measured:
+        parts[key] = min(max(min(measured), 0.0), 1.0)
+    elif values:
+        absent[key] = "its floor is not below its ceiling"
+    else:
+        absent[key] = "; ".join(dict.fromkeys(str(row["reason"]) for row in found)) or "not measured"
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+__all__ = ["BIOLOGICAL", "TECHNICAL", "Composites", "anchored", "composites"]
