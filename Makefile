@@ -19,10 +19,15 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
+# What the panel is compared with (JAX, 570 MB): tests and benchmarks only, and no pin of requirements.lock changes.
+$(VENV)/.reference: requirements-reference.lock $(VENV)/.installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-reference.lock
+	touch $@
+
 demo: install
 	$(BIN)/sweeper demo
 
-test: install
+test: install $(VENV)/.reference
 	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: install
@@ -51,6 +56,8 @@ benchmark-locator: install
 # Upgrade the pinned versions on purpose.
 lock: install
 	$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra dev --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements.lock
+	$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra dev --extra metrics-reference --constraint requirements.lock --python-version 3.11 \
+		--no-header --no-annotate --no-emit-index-url | grep -vxFf requirements.lock > requirements-reference.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info runs

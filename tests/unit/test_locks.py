@@ -1,0 +1,19 @@
+"""Installing what the tests compare with changes no version that the product runs on."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+LOCK, REFERENCE = (
+    dict(line.split("==") for line in (ROOT / name).read_text().split())
+    for name in ("requirements.lock", "requirements-reference.lock")
+)
+
+
+def test_the_reference_lock_only_adds() -> None:
+    assert not LOCK.keys() & REFERENCE.keys()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["optional-dependencies"]["metrics-reference"] == [f"scib-metrics=={REFERENCE['scib-metrics']}"]
+    assert not {"jax", "jaxlib", "scanpy"} & LOCK.keys()
