@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, ndtr, stdtr
 
 from sweeper.decision.bracket import Bracket, drawdown_bracket, max_t_quantile
-from sweeper.decision.noise import draw, fit_noise, positions
+from sweeper.decision.noise import draw, fit_levels, positions
 from sweeper.decision.posterior import Location, fit_posterior, locate
 
 Array = NDArray[np.float64]
@@ -158,10 +158,9 @@ class Outcome:
 
 def judge(values: Array, setting: Setting, seed: int) -> Outcome:
     """Locate the point on one simulated curve."""
-    means = values.mean(axis=1)
+    means, noise = fit_levels(values, positions(setting.levels), 1.0)
     peak = float(np.median(np.sort(means)[-3:]))
-    noise = fit_noise(values, positions(setting.levels), 1.0)
-    posterior = fit_posterior(setting.levels, means, noise, peak=peak, draws=2000, seed=(seed,))
+    posterior = fit_posterior(setting.levels, means, noise, peak=peak, discrepancy=0.005, draws=2000, seed=(seed,))
     location = locate(posterior, posterior.drawdown(), setting.delta)
     critical = max_t_quantile(noise, draw(noise, 2000, (seed, 1)), delta=setting.delta, confidence=0.95)
     bracket = drawdown_bracket(setting.levels, means, noise, critical, delta=setting.delta, confidence=0.95)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from sweeper.decision.noise import Draws, Noise, ratio
+from sweeper.decision.noise import Draws, Noise, contrast_parts, ratio
 
 Array = NDArray[np.float64]
 
@@ -126,8 +126,11 @@ def _contrasts(means: Array, noise: Noise, delta: float) -> tuple[Array, Array, 
     because smoothed variances of neighbours are not independent and Welch–Satterthwaite would add them up.
     """
     excess = (1 - delta) * means[:, None] - means[None, :]
-    spread = (1 - delta) ** 2 * noise.variance[:, None] + noise.variance[None, :] + delta**2 * noise.seed_variance
-    return excess, np.sqrt(spread / noise.n_seeds), np.minimum(noise.degrees[:, None], noise.degrees[None, :])
+    covariance = noise.covariance
+    own = np.diagonal(covariance)
+    spread = (1 - delta) ** 2 * own[:, None] + own[None, :] - 2 * (1 - delta) * covariance
+    spread = np.maximum(spread, 0.0) + delta**2 * noise.seed_variance / noise.n_seeds
+    return excess, np.sqrt(spread), np.minimum(noise.degrees[:, None], noise.degrees[None, :])
 
 
 def _drawn_excess(draws: Draws, delta: float, level: int) -> Array:
@@ -137,5 +140,5 @@ def _drawn_excess(draws: Draws, delta: float, level: int) -> Array:
 
 def _drawn_error(noise: Noise, draws: Draws, delta: float, level: int) -> Array:
     """(level, R) standard errors that would have been estimated for those contrasts."""
-    fixed = draws.variance[level] + delta**2 * draws.seed_variance
-    return np.asarray(np.sqrt(((1 - delta) ** 2 * draws.variance[:level] + fixed) / noise.n_seeds))
+    within = contrast_parts(noise, 1 - delta, np.arange(level), level) @ draws.variance
+    return np.asarray(np.sqrt(within + delta**2 * draws.seed_variance / noise.n_seeds))

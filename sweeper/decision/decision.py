@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 
 from sweeper.decision.bracket import Bracket, baseline_bracket, detectable_drop, drawdown_bracket, max_t_quantile
 from sweeper.decision.curve import Curve, build_curve
-from sweeper.decision.noise import Draws, Noise, draw, fit_noise, level_errors, positions, signal_lower_bound
+from sweeper.decision.noise import Draws, Noise, draw, fit_levels, level_errors, positions, signal_lower_bound
 from sweeper.decision.posterior import Location, Posterior, fit_posterior, locate
 from sweeper.decision.reasons import counted, reasons, were
 from sweeper.decision.screen import Screen, screen
@@ -23,6 +23,7 @@ from sweeper.decision.values import Decision, Estimate, Level, LevelMean, Run, S
 
 Array = NDArray[np.float64]
 POWER = 0.80
+MIN_RUNS = 2  # usable runs at every strength that takes part
 NOTHING = 1e-9  # rounding error of a composite that lies exactly at its floor
 APART = 0.5  # decades between the intervals of metrics that conflict
 USABLE = (
@@ -40,7 +41,7 @@ def decide(results: pd.DataFrame, *, view: str, margin: float, settings: Decisio
     """Judge one trade-off curve: by the drawdown bracket or, if so declared, by the posterior of its point.
 
     The order of the steps is the order of the exclusions: validate, anchor, count what failed, screen for collapse,
-    drop strengths that lost too many runs, keep the seeds that are complete at all others, and only then look at the
+    drop strengths that lost too many runs and seeds that are missing at half of the others, and only then look at the
     curve. Nothing is imputed.
 
     Args:
@@ -59,12 +60,12 @@ def decide(results: pd.DataFrame, *, view: str, margin: float, settings: Decisio
     except InvalidTableError as refused:
         return replace(blank, reasons=(f"{refused}.",))
     screened = screen(curve, settings)
-    complete = screened.complete()
+    usable = screened.usable()
     known = replace(
         blank,
         levels=_levels(curve, screened),
-        runs=_runs(curve, screened, complete),
-        seeds=tuple(seed for seed, whole in zip(curve.seeds, complete, strict=True) if whole),
+        runs=_runs(curve, screened, usable),
+        seeds=tuple(curve.seeds[place] for place in np.flatnonzero(usable.any(axis=0))),
         metrics=curve.metrics,
         left_out=curve.left_out,
         controls=curve.controls,
@@ -84,7 +85,8 @@ def refusal(view: str, margin: float | None, reason: str, settings: DecisionSett
 def _shortage(curve: Curve, screened: Screen, settings: DecisionSettings) -> tuple[State, str] | None:
     """Why the curve cannot be judged: too little was run, or too much of it was lost."""
     positive = [s for s in curve.strengths if s > 0]
-    kept = [s for s, keep in zip(curve.strengths, screened.kept, strict=True) if keep and s > 0]
+    kept_strengths = [s for s, keep in zip(curve.strengths, screened.kept, strict=True) if keep]
+    kept = [s for s in kept_strengths if s > 0]
     lost, recorded = int(screened.lost.sum()), int(screened.recorded.sum())
     if 0.0 not in curve.strengths:
         return State.INSUFFICIENT_DATA, "λ = 0 was not run: there is nothing uncorrected to compare with"
@@ -96,21 +98,26 @@ def _shortage(curve: Curve, screened: Screen, settings: DecisionSettings) -> tup
         dropped = f"at {len(positive) - len(kept)} of {len(positive)} strengths λ > 0"
         where = dropped if screened.kept[0] else "already at λ = 0"
         return State.UNSTABLE, f"training fails {where} ({lost} of {recorded} runs lost): too little is left to judge"
-    complete = int(screened.complete().sum())
     if len(curve.seeds) < settings.min_seeds:
         return State.INSUFFICIENT_DATA, (
             f"{counted(len(curve.seeds), 'seed')} {were(len(curve.seeds))} run and {settings.min_seeds} are needed"
         )
-    if complete < settings.min_seeds:
+    usable = screened.usable()
+    seeds, left = int(usable.any(axis=0).sum()), usable[screened.kept].sum(axis=1)
+    if seeds < settings.min_seeds or left.min() < MIN_RUNS:
         gaps = [
             f"λ = {curve.strengths[level]:.3g} seed {curve.seeds[seed]} ({screened.status[level, seed]})"
             for level, seed in np.argwhere((screened.status != "ok") & screened.kept[:, None])
         ]
         shown = ", ".join(gaps[:4]) + (f" and {len(gaps) - 4} more" if len(gaps) > 4 else "")
-        are = "is" if complete == 1 else "are"
-        have = f"{counted(complete, 'seed')} {are} complete at every strength and {settings.min_seeds} are needed"
+        are, fewest = "is" if seeds == 1 else "are", int(left.argmin())
+        have = (
+            f"{counted(seeds, 'seed')} {are} ok at more than half of the strengths and {settings.min_seeds} are needed"
+            if seeds < settings.min_seeds
+            else f"λ = {kept_strengths[fewest]:.3g} has {counted(int(left[fewest]), 'usable run')}, {MIN_RUNS} needed"
+        )
         return State.INSUFFICIENT_DATA, f"{have}: missing are {shown}"
-    degrees = len(kept) * (complete - 1)
+    degrees = int(left.sum()) - len(left) - seeds + 1
     if degrees < settings.min_degrees_of_freedom:
         need = f"{degrees} residual degrees of freedom, {settings.min_degrees_of_freedom} needed"
         return State.INSUFFICIENT_DATA, f"{need}: add seeds or strengths"
@@ -119,7 +126,7 @@ def _shortage(curve: Curve, screened: Screen, settings: DecisionSettings) -> tup
 
 @dataclass(frozen=True, eq=False)
 class _Fitted:
-    """A composite at the kept strengths over the complete seeds: level means, their noise and its draws."""
+    """A composite at the kept strengths over the usable runs: level means, their noise and its draws."""
 
     means: Array
     noise: Noise
@@ -127,11 +134,13 @@ class _Fitted:
 
 
 def _judge(known: Decision, curve: Curve, screened: Screen, settings: DecisionSettings) -> Decision:
-    """The estimate and its state, from the complete seeds at the kept strengths."""
-    cells = np.ix_(screened.kept, screened.complete())
+    """The estimate and its state, from the usable runs at the kept strengths."""
+    usable = screened.usable()
+    cells = np.ix_(screened.kept, usable.any(axis=0))
+    gaps = ~usable[cells]
     strengths = tuple(s for s, keep in zip(curve.strengths, screened.kept, strict=True) if keep)
-    biology = _fit(curve.biological[cells], strengths, settings, stream=0)
-    removal = _fit(curve.technical[cells], strengths, settings, stream=1)
+    biology = _fit(np.where(gaps, np.nan, curve.biological[cells]), strengths, settings, stream=0)
+    removal = _fit(np.where(gaps, np.nan, curve.technical[cells]), strengths, settings, stream=1)
     technical = assess_technical(
         strengths,
         removal.means,
@@ -144,7 +153,7 @@ def _judge(known: Decision, curve: Curve, screened: Screen, settings: DecisionSe
     signal_lower = signal_lower_bound(biology.means, biology.noise, biology.draws, settings.confidence)
     names = [use.name for use in curve.metrics if use.role == "biological"]
     metrics = {
-        name: _fit(curve.by_metric[name][cells], strengths, settings, stream=2 + place)
+        name: _fit(np.where(gaps, np.nan, curve.by_metric[name][cells]), strengths, settings, stream=2 + place)
         for place, name in enumerate(names)
     }
     points = _Points.of(strengths, biology, metrics if len(names) > 1 else {}, settings)
@@ -202,8 +211,8 @@ def _judge(known: Decision, curve: Curve, screened: Screen, settings: DecisionSe
 
 def _fit(values: Array, strengths: tuple[float, ...], settings: DecisionSettings, *, stream: int) -> _Fitted:
     """Level means, noise and draws of (L, S) values; `stream` keeps the draws of different composites apart."""
-    noise = fit_noise(values, positions(strengths), settings.kernel_width)
-    return _Fitted(values.mean(axis=1), noise, draw(noise, settings.draws, (settings.seed, stream)))
+    means, noise = fit_levels(values, positions(strengths), settings.kernel_width)
+    return _Fitted(means, noise, draw(noise, settings.draws, (settings.seed, stream)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,6 +250,7 @@ class _Points:
                 fitted.means,
                 fitted.noise,
                 peak=peak,
+                discrepancy=settings.discrepancy,
                 draws=settings.curves,
                 seed=(settings.seed, 1000 + stream),
             )
@@ -336,7 +346,7 @@ def _sensitivity(
             p_not_reached=settings.p_not_reached,
         )
     window = _window(state, technical.lambda_effective_upper, safe)
-    peak, sigma = _peak(biology), biology.noise.sigma
+    peak, error = _peak(biology), float(np.sqrt((level_errors(biology.noise) ** 2).mean()))
     return Sensitivity(
         delta=delta,
         state=state,
@@ -350,7 +360,7 @@ def _sensitivity(
         window=window,
         recommended=window[0] if window else None,
         detectable_drop=detectable_drop(biology.noise, biology.draws, critical, peak=peak, delta=delta, power=POWER),
-        psi=delta * np.sqrt(biology.noise.n_seeds) * peak / sigma if sigma > 0 and peak > 0 else None,
+        psi=delta * peak / error if error > 0 and peak > 0 else None,
     )
 
 
@@ -413,7 +423,7 @@ def _levels(curve: Curve, screened: Screen) -> tuple[Level, ...]:
     return tuple(Level(s, bool(kept), int(n), int(lost), float(rate)) for s, kept, n, lost, rate in rows)
 
 
-def _runs(curve: Curve, screened: Screen, complete: NDArray[np.bool_]) -> tuple[Run, ...]:
+def _runs(curve: Curve, screened: Screen, usable: NDArray[np.bool_]) -> tuple[Run, ...]:
     def number(value: float) -> float | None:
         return float(value) if np.isfinite(value) else None
 
@@ -422,7 +432,7 @@ def _runs(curve: Curve, screened: Screen, complete: NDArray[np.bool_]) -> tuple[
             strength=strength,
             seed=seed,
             status=str(screened.status[i, j]),
-            used=bool(screened.kept[i] and complete[j]),
+            used=bool(usable[i, j]),
             biological=number(curve.biological[i, j]),
             technical=number(curve.technical[i, j]),
         )

@@ -13,18 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+ROUNDING = 1e-13  # residuals smaller than this share of the largest value are none
 
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """Noise of the level means of an (L, S) curve.
+    """Noise of the level means of a curve of L levels and S seeds.
 
     Attributes:
         n_seeds: S.
         variance: (L,) smoothed variance of one run about its level, seed effects removed.
         degrees: (L,) effective degrees of freedom of `variance`.
-        level_degrees: residual degrees of freedom of one level before smoothing, (S − 1)(L − 1)/L.
-        kernel: (L, L) smoothing weights; rows sum to 1.
+        level_degrees: (L,) residual degrees of freedom of one level before smoothing; (S − 1)(L − 1)/L without gaps.
+        kernel: (L, L) weights of the levels' own estimates in `variance`; rows sum to 1.
+        parts: (L, L, L) [k]: covariance of the level means that a run variance of 1 at level k alone would give.
         seed_variance: variance of the seed means: what blocking removes from a difference of levels, but neither from a
             level itself nor wholly from a *proportional* loss.
     """
@@ -32,14 +34,20 @@ class Noise:
     n_seeds: int
     variance: Array
     degrees: Array
-    level_degrees: float
+    level_degrees: Array
     kernel: Array
+    parts: Array
     seed_variance: float
 
     @property
     def sigma(self) -> float:
         """Standard deviation of one run about its level, pooled over levels."""
         return float(np.sqrt(self.variance.mean()))
+
+    @property
+    def covariance(self) -> Array:
+        """(L, L) covariance of the level means *within* seeds: for reading differences between levels."""
+        return np.tensordot(self.variance, self.parts, axes=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,24 +81,44 @@ def kernel_weights(x: Array, width: float) -> Array:
     return normalised
 
 
-def fit_noise(values: Array, x: Array, width: float) -> Noise:
-    """Noise of a complete (L, S) curve, L ≥ 2, S ≥ 2, at positions x (L,).
+def fit_levels(values: Array, x: Array, width: float) -> tuple[Array, Noise]:
+    """Level means and their noise, from (L, S) values at positions x (L,); NaN where a run is missing.
 
-    The residual of the two-way additive fit has variance σ²(S−1)(L−1)/(S·L) at equal noise, which sets the divisor. The
-    smoothed variance is a weighted mean of L independent estimates, hence ν_eff = ν_level / Σ w² (Satterthwaite at
-    equal noise).
+    Level and seed effects are fitted by least squares to the runs there are, the seed effects summing to 0, so that a
+    missing run biases no level by its seed's own level. Without gaps that is the mean over seeds. Every level needs at
+    least two runs, and any two seeds a level in common.
+
+    A level's residual sum of squares is divided by its residual degrees of freedom at equal noise, Σ (1 − leverage);
+    smoothing weighs the levels by kernel × degrees, hence ν_eff = (Σ w·ν)² / Σ w²·ν (Satterthwaite at equal noise).
     """
     levels, seeds = values.shape
-    residual = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
-    level_degrees = (seeds - 1) * (levels - 1) / levels
+    at, of = np.nonzero(np.isfinite(values))
+    y = values[at, of]
+    design = np.zeros((len(y), levels + seeds - 1))
+    design[np.arange(len(y)), at] = 1
+    contrast = np.vstack([np.eye(seeds - 1), -np.ones(seeds - 1)])
+    design[:, levels:] = contrast[of]
+    solve = np.linalg.pinv(design)
+    residual = y - design @ (solve @ y)
+    residual[np.abs(residual) < ROUNDING * np.abs(y).max(initial=0.0)] = 0.0
+    spare = 1 - (design * solve.T).sum(axis=1)
+    member = (np.arange(levels)[:, None] == at).astype(float)
+    degrees, squares = member @ spare, member @ residual**2
     kernel = kernel_weights(x, width)
-    return Noise(
+    kernel = kernel / kernel.max(axis=1, keepdims=True)
+    total = kernel @ degrees
+    means, parts = solve[:levels], np.zeros((levels, levels, levels))
+    for level in range(levels):
+        own = means[:, at == level]
+        parts[level] = own @ own.T
+    return means @ y, Noise(
         n_seeds=seeds,
-        variance=kernel @ ((residual**2).sum(axis=1) / level_degrees),
-        degrees=level_degrees / (kernel**2).sum(axis=1),
-        level_degrees=level_degrees,
-        kernel=kernel,
-        seed_variance=float(values.mean(axis=0).var(ddof=1)),
+        variance=kernel @ squares / total,
+        degrees=total**2 / (kernel**2 @ degrees),
+        level_degrees=degrees,
+        kernel=kernel * degrees / total[:, None],
+        parts=parts,
+        seed_variance=float((contrast @ solve[levels:] @ y).var(ddof=1)),
     )
 
 
@@ -98,8 +126,11 @@ def draw(noise: Noise, draws: int, seed: tuple[int, ...]) -> Draws:
     """Level-mean errors and re-estimated variances, `draws` times, from `seed` alone."""
     rng = np.random.default_rng(seed)
     levels = len(noise.variance)
-    errors = rng.standard_normal((levels, draws)) * np.sqrt(noise.variance / noise.n_seeds)[:, None]
-    scaled = rng.chisquare(noise.level_degrees, (levels, draws)) / noise.level_degrees
+    # A singular covariance (no noise at all) has no Cholesky factor; its symmetric root serves as well.
+    values, vectors = np.linalg.eigh(noise.covariance)
+    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    errors = root @ rng.standard_normal((levels, draws))
+    scaled = rng.chisquare(noise.level_degrees[:, None], (levels, draws)) / noise.level_degrees[:, None]
     between = noise.n_seeds - 1
     return Draws(
         errors=errors,
@@ -109,6 +140,12 @@ def draw(noise: Noise, draws: int, seed: tuple[int, ...]) -> Draws:
     )
 
 
+def contrast_parts(noise: Noise, share: float, others: NDArray[np.int64], level: int) -> Array:
+    """(n, L) variance of share·(mean of each other level) − (mean of `level`) for a run variance of 1 at each level."""
+    own, cross = noise.parts[:, level, level], noise.parts[:, others, level]
+    return np.asarray((share**2 * noise.parts[:, others, others] - 2 * share * cross + own[:, None]).T)
+
+
 def ratio(numerator: Array, error: Array) -> Array:
     """Quotient of the two, 0 where there is no noise at all."""
     return np.divide(numerator, error, out=np.zeros(np.broadcast(numerator, error).shape), where=error > 0)
@@ -116,7 +153,7 @@ def ratio(numerator: Array, error: Array) -> Array:
 
 def level_errors(noise: Noise) -> Array:
     """(L,) standard errors of level means *within* seeds: for reading differences between levels."""
-    return np.sqrt(noise.variance / noise.n_seeds)
+    return np.sqrt(np.diagonal(noise.covariance))
 
 
 def signal_lower_bound(means: Array, noise: Noise, draws: Draws, confidence: float) -> float:
@@ -124,7 +161,8 @@ def signal_lower_bound(means: Array, noise: Noise, draws: Draws, confidence: flo
 
     Seeds are random here: a level's distance from the floor does not profit from blocking.
     """
-    error = np.sqrt((noise.variance + noise.seed_variance) / noise.n_seeds)
-    drawn = np.sqrt((draws.variance + draws.seed_variance) / noise.n_seeds)
+    own = np.diagonal(noise.parts, axis1=1, axis2=2).T  # (L, L): what each level's variance adds to a level's mean
+    error = np.sqrt(own @ noise.variance + noise.seed_variance / noise.n_seeds)
+    drawn = np.sqrt(own @ draws.variance + draws.seed_variance / noise.n_seeds)
     highest = ratio(draws.errors + draws.seed_errors, drawn).max(axis=0)
     return float((means - np.quantile(highest, confidence) * error).max())

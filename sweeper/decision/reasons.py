@@ -154,7 +154,8 @@ def _limits(decision: Decision, estimate: Estimate) -> list[str]:
     incomplete = sorted({run.seed for run in decision.runs} - set(decision.seeds))
     if incomplete:
         noun = "seed" if len(incomplete) == 1 else "seeds"
-        found.append(f"Left out because incomplete at some strength: {noun} {', '.join(map(str, incomplete))}.")
+        listed = ", ".join(map(str, incomplete))
+        found.append(f"Left out because ok at no more than half of the strengths: {noun} {listed}.")
     found += [f"Left out of the {item.role} composite: {item.name} ({item.reason})." for item in decision.left_out]
     return found
 

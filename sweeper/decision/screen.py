@@ -45,9 +45,13 @@ class Screen:
         """(L,) share of the recorded runs that was lost."""
         return self.lost / np.maximum(self.recorded, 1)
 
-    def complete(self) -> NDArray[np.bool_]:
-        """(S,) seeds that are ok at every kept level."""
-        return np.asarray((self.status[self.kept] == "ok").all(axis=0))
+    def usable(self) -> NDArray[np.bool_]:
+        """(L, S) runs the curve rests on: ok, at a kept level, of a seed that is ok at more than half of those levels.
+
+        Any two such seeds meet at some level, so that level and seed effects can be told apart.
+        """
+        ok = (self.status == "ok") & self.kept[:, None]
+        return np.asarray(ok & (ok.sum(axis=0) > self.kept.sum() / 2))
 
 
 def screen(curve: Curve, settings: DecisionSettings) -> Screen:

@@ -33,6 +33,11 @@ class DecisionSettings(BaseModel):
     p_identify: Share = Field(0.975, description="Probability of a loss from which on the point counts as located.")
     p_not_reached: Share = Field(0.05, description="Probability of a loss up to which it counts as not reached.")
     lack_of_fit: Share = Field(0.05, description="Level of the fit's test; below it the bracket decides.")
+    discrepancy: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.005,
+        description="Standard deviation, as a share of the peak, by which the true curve may differ at each strength "
+        "from the nearest of the eight families; keeps a misfit that does not matter from counting as one.",
+    )
     epsilon_technical: Share = Field(
         0.05, description="Smallest technical change that counts, on the anchored scale (0 floor, 1 ceiling)."
     )
@@ -40,7 +45,9 @@ class DecisionSettings(BaseModel):
         0.10, description="A strength is effective when it has all but this share of the technical gain."
     )
     min_strengths: Annotated[int, Field(ge=2)] = Field(6, description="Fewest strengths λ > 0; λ = 0 is always needed.")
-    min_seeds: Annotated[int, Field(ge=2)] = Field(3, description="Fewest seeds that finished at every strength.")
+    min_seeds: Annotated[int, Field(ge=2)] = Field(
+        3, description="Fewest seeds, each ok at more than half of the strengths."
+    )
     min_degrees_of_freedom: Annotated[int, Field(ge=1)] = Field(
         10, description="Fewest pooled residual degrees of freedom, (levels − 1) × (seeds − 1)."
     )

@@ -30,7 +30,7 @@ class Level:
         recorded: runs recorded.
         lost: runs that failed, ran out of memory or collapsed.
         collapse_rate: lost / recorded.
-        biological, technical: over the complete seeds; None where the level is not kept or the curve not judged.
+        biological, technical: over the usable runs; None where the level is not kept or the curve not judged.
     """
 
     strength: float
@@ -49,7 +49,7 @@ class Run:
     Attributes:
         status: "ok", "collapsed", "failed", "oom", "incomplete" (a metric is missing) or "screened" (fell far below its
             level); strength-seed pairs that were never recorded are not listed.
-        used: it takes part in the decision: ok, and its seed is ok at every kept strength.
+        used: it takes part in the decision: ok, at a kept strength, and its seed is ok at more than half of those.
         biological, technical: composites, anchored scale; None where a metric is missing.
     """
 
@@ -155,7 +155,7 @@ class Decision:
         reasons: why, in plain sentences; for INVALID_INPUT and INSUFFICIENT_DATA what to mend or to add.
         levels: every recorded strength, ascending.
         runs: every recorded run, by strength and seed.
-        seeds: the complete seeds the decision rests on.
+        seeds: those that the decision rests on.
         metrics, left_out: what the composites are made of, and what they lack.
         controls: untrained embedding → role → composite.
         lambda_unstable: smallest λ that lost too many runs.

@@ -8,14 +8,14 @@ from decision_curves import SHAPES, STRENGTHS, noise_sd, sample, truth
 from scipy.stats import t as student
 
 from sweeper.decision.bracket import baseline_bracket, detectable_drop, drawdown_bracket, max_t_quantile
-from sweeper.decision.noise import draw, fit_noise, positions
+from sweeper.decision.noise import draw, fit_levels, positions
 
 X = positions(STRENGTHS)
 REPETITIONS = 80
 
 
 def bracket(values, *, delta=0.10, seed=0, draws=400):
-    noise = fit_noise(values, X, 1.0)
+    noise = fit_levels(values, X, 1.0)[1]
     drawn = draw(noise, draws, (seed,))
     critical = max_t_quantile(noise, drawn, delta=delta, confidence=0.95)
     return drawdown_bracket(STRENGTHS, values.mean(axis=1), noise, critical, delta=delta, confidence=0.95)
@@ -23,7 +23,7 @@ def bracket(values, *, delta=0.10, seed=0, draws=400):
 
 def test_the_quantile_of_one_pair_is_students():
     values = np.random.default_rng(0).normal(size=(2, 6))
-    noise = fit_noise(values, np.array([0.0, 1.0]), 1e6)  # one pooled variance with 2 · (6 − 1)(2 − 1)/2 degrees
+    noise = fit_levels(values, np.array([0.0, 1.0]), 1e6)[1]  # one pooled variance with 2 · (6 − 1)(2 − 1)/2 degrees
     quantile = max_t_quantile(noise, draw(noise, 200_000, (1,)), delta=1e-9, confidence=0.95)
     assert quantile == pytest.approx(student.ppf(0.95, 5), rel=0.02)
 
@@ -32,7 +32,7 @@ def test_the_quantile_grows_with_the_number_of_pairs():
     values = sample(SHAPES["flat"], np.random.default_rng(1))
     few, many = (
         max_t_quantile(noise, draw(noise, 4000, (2,)), delta=0.1, confidence=0.95)
-        for noise in (fit_noise(values[:3], X[:3], 1.0), fit_noise(values, X, 1.0))
+        for noise in (fit_levels(values[:3], X[:3], 1.0)[1], fit_levels(values, X, 1.0)[1])
     )
     assert 1.7 < few < many < 4.5
 
@@ -76,7 +76,7 @@ def test_without_noise_the_bracket_is_as_narrow_as_the_grid():
 
 def test_nothing_at_or_beyond_a_dropped_level_is_called_safe():
     values = sample(SHAPES["flat"], np.random.default_rng(3), sigma=0.001)
-    noise = fit_noise(values, X, 1.0)
+    noise = fit_levels(values, X, 1.0)[1]
     found = drawdown_bracket(
         STRENGTHS, values.mean(axis=1), noise, 3.0, delta=0.1, confidence=0.95, below=(STRENGTHS[6] + STRENGTHS[7]) / 2
     )
@@ -87,12 +87,12 @@ def test_nothing_at_or_beyond_a_dropped_level_is_called_safe():
 
 def test_the_baseline_bracket_answers_another_question():
     values = sample(SHAPES["big_gain"], np.random.default_rng(4), sigma=0.002)  # 0.4 → ~1 → 0.45
-    noise = fit_noise(values, X, 1.0)
+    noise = fit_levels(values, X, 1.0)[1]
     against_zero = baseline_bracket(STRENGTHS, values.mean(axis=1), noise, delta=0.10, confidence=0.95)
     assert against_zero.safe_up_to == STRENGTHS[-1]
     assert bracket(values).unsafe_from < 30
     dropping = sample(SHAPES["plateau_drop"], np.random.default_rng(4), sigma=0.002)
-    noise = fit_noise(dropping, X, 1.0)
+    noise = fit_levels(dropping, X, 1.0)[1]
     lower = baseline_bracket(STRENGTHS, dropping.mean(axis=1), noise, delta=0.10, confidence=0.95)
     assert lower.safe_up_to < truth("plateau_drop", 0.10) < lower.unsafe_from
 
@@ -103,7 +103,7 @@ def test_the_detectable_drop_is_detected_with_the_stated_power():
     promised, seen = [], 0
     for repetition in range(60):
         values = 1 + 0.03 * rng.normal(size=(len(STRENGTHS), 5))
-        noise = fit_noise(values, X, 1.0)
+        noise = fit_levels(values, X, 1.0)[1]
         drawn = draw(noise, 1000, (repetition,))
         critical = max_t_quantile(noise, drawn, delta=0.10, confidence=0.95)
         promised.append(detectable_drop(noise, drawn, critical, peak=1.0, delta=0.10, power=0.80))
@@ -117,7 +117,7 @@ def test_the_detectable_drop_is_detected_with_the_stated_power():
 
 
 def test_no_peak_means_nothing_detectable():
-    noise = fit_noise(sample(SHAPES["flat"], np.random.default_rng(5)), X, 1.0)
+    noise = fit_levels(sample(SHAPES["flat"], np.random.default_rng(5)), X, 1.0)[1]
     assert detectable_drop(noise, draw(noise, 100, (0,)), 3.0, peak=0.0, delta=0.1, power=0.8) == np.inf
 
 

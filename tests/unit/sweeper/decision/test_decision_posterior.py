@@ -9,18 +9,18 @@ import pytest
 from decision_curves import SHAPES, STRENGTHS, sample, truth
 from scipy.stats import multivariate_t
 
+from sweeper.decision.evidence import Whitened
 from sweeper.decision.families import INTERCEPT_SD, shapes
-from sweeper.decision.noise import fit_noise, positions
-from sweeper.decision.posterior import Posterior, _Whitened, fit_posterior, locate
+from sweeper.decision.noise import fit_levels, positions
+from sweeper.decision.posterior import Posterior, fit_posterior, locate
 
 X = positions(STRENGTHS)
 BANK = shapes(STRENGTHS)
 
 
-def fitted(values, *, seed=0, draws=2000, peak=1.0):
-    return fit_posterior(
-        STRENGTHS, values.mean(axis=1), fit_noise(values, X, 1.0), peak=peak, draws=draws, seed=(seed,)
-    )
+def fitted(values, *, seed=0, draws=2000, peak=1.0, discrepancy=0.0):
+    means, noise = fit_levels(values, X, 1.0)
+    return fit_posterior(STRENGTHS, means, noise, peak=peak, discrepancy=discrepancy, draws=draws, seed=(seed,))
 
 
 def located(values, delta=0.10, **options):
@@ -32,7 +32,7 @@ def whitened(seed=0):
     rng = np.random.default_rng(seed)
     error = np.linspace(0.01, 0.03, len(STRENGTHS))
     means = SHAPES["umbrella"](np.log10(np.maximum(STRENGTHS, 1e-9))) + error * rng.standard_normal(len(error))
-    return _Whitened(BANK, means / error, 1 / error, 9.0), means, error
+    return Whitened.of(BANK, means, np.diag(error**2), 9.0), means, error
 
 
 def test_every_shape_is_zero_without_correction_and_bounded_above_it():
@@ -81,10 +81,20 @@ def test_weights_correct_the_proposed_share_to_that_of_the_orthant():
     rng = np.random.default_rng(1)
     degrees = white.degrees + len(white.y)
     for place in (5000, 12000, 20000):
-        _, weight = members.draw(np.full(20_000, place), rng)
-        share = weight.mean() * np.exp(members.log_share[place])
-        scale = members.inverse[place] * (white.degrees + members.misfit[place]) / degrees
-        plain = multivariate_t(members.mean[place], scale, df=degrees, seed=2).rvs(200_000)
+        picked = np.full(20_000, place)
+        intercepts, amplitudes, log_weight = members.draw(picked, rng)
+        assert (amplitudes >= 0).all()
+        assert np.isfinite(intercepts).all()
+        share = np.exp(log_weight + members.log_share(picked)).mean()
+        one = np.array([place])
+        root, mean = members.root(one)[0], members.mean(one)[0]
+        columns = white.columns[members.rows[place]]
+        sd = BANK.prior_sd[members.rows[place]]
+        gram = columns @ columns.T - np.outer(columns @ white.one, columns @ white.one) / white.precision
+        covariance = np.linalg.inv(gram + np.diag(sd**-2.0))
+        np.testing.assert_allclose(root @ root.T, covariance, rtol=1e-8)
+        scale = covariance * (white.degrees + members.misfit[place]) / degrees
+        plain = multivariate_t(mean, scale, df=degrees, seed=2).rvs(200_000)
         assert share == pytest.approx((plain > 0).all(axis=1).mean(), rel=0.05, abs=0.002)
 
 
@@ -150,6 +160,20 @@ def test_the_fit_is_tested():
     assert fitted(sample(comb, rng)).lof_p < 0.01
     fine = [fitted(sample(SHAPES["plateau_drop"], rng), draws=100, seed=n).lof_p for n in range(20)]
     assert sum(p < 0.05 for p in fine) <= 3
+
+
+def test_a_misfit_that_does_not_matter_is_no_lack_of_fit():
+    rng = np.random.default_rng(9)
+
+    def rippled(x):
+        return SHAPES["plateau_drop"](x) + 0.004 * (-1.0) ** np.arange(len(x))
+
+    values = sample(rippled, rng, sigma=0.001)
+    assert fitted(values).lof_p < 0.01
+    tolerant = fitted(values, discrepancy=0.005)
+    assert tolerant.lof_p > 0.05
+    found = locate(tolerant, tolerant.drawdown(), 0.10)
+    assert found.lower < truth("plateau_drop", 0.10) < found.upper
 
 
 def test_the_unit_cancels_and_the_seed_decides_the_draws():

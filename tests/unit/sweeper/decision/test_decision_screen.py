@@ -46,7 +46,7 @@ def test_a_run_far_below_its_level_is_collapsed_though_its_seed_is_low_everywher
     result = screened(tidy(biology, sample(SHAPES["flat"], rng, seeds=seeds)))
     assert np.argwhere(result.status == "screened").tolist() == [[4, 1]]
     assert result.rates[4] == pytest.approx(1 / seeds)
-    assert result.complete().tolist() == [seed != 1 for seed in range(seeds)]
+    assert np.argwhere(~result.usable()).tolist() == [[4, 1]]
 
 
 def test_a_level_is_dropped_above_the_tolerated_rate_only():
@@ -58,7 +58,17 @@ def test_a_level_is_dropped_above_the_tolerated_rate_only():
     assert result.rates[11] == pytest.approx(0.4)
     assert np.flatnonzero(~result.kept).tolist() == [11]
     assert result.lambda_unstable == pytest.approx(STRENGTHS[11])
-    assert result.complete().all()  # the dropped level asks nothing of the seeds
+    assert result.usable()[:11].all()  # the dropped level asks nothing of the seeds
+    assert not result.usable()[11].any()
+
+
+def test_a_seed_that_is_missing_at_half_of_the_levels_is_left_out():
+    table = tidy(*exact_curve("plateau_drop", seeds=5))
+    for place in range(6):
+        spoil(table, place, 3, "failed")
+    assert screened(table).usable().sum(axis=0).tolist() == [13, 13, 13, 7, 13]
+    spoil(table, 6, 3, "failed")
+    assert screened(table).usable().sum(axis=0).tolist() == [13, 13, 13, 0, 13]
 
 
 def test_without_noise_nothing_is_screened():

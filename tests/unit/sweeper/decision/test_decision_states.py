@@ -204,17 +204,29 @@ def test_too_little_was_run():
     assert {item.state for item in (few, one_seed, thin)} == {State.INSUFFICIENT_DATA}
 
 
-def test_only_complete_seeds_count_and_the_gaps_are_named():
+def test_scattered_gaps_cost_only_the_runs_that_are_missing():
     table = CASES[State.IDENTIFIED]()
-    for place, seed in ((3, 0), (5, 1), (7, 2)):  # every level has 4 of 5 seeds, but only 2 seeds are whole
+    whole = judged(table)
+    for place, seed in ((3, 0), (5, 1), (7, 2), (9, 3)):  # one seed of five is whole
         lose(table, [STRENGTHS[place]], [seed], "failed")
     decision = judged(table)
-    assert decision.state == State.INSUFFICIENT_DATA
-    assert "2 seeds are complete at every strength and 3 are needed" in decision.reasons[0]
-    assert f"λ = {STRENGTHS[3]:.3g} seed 0 (failed)" in decision.reasons[0]
-    assert decision.seeds == (3, 4)
-    not_run = judged(table[~((table["adversarial_weight"] == TOP) & (table["seed"] > 1))])
-    assert "(absent)" in not_run.reasons[0]
+    assert (decision.state, decision.seeds) == (whole.state, (0, 1, 2, 3, 4))
+    assert decision.estimate.safe_up_to == whole.estimate.safe_up_to
+    assert decision.estimate.unsafe_from == whole.estimate.unsafe_from
+    assert [run.used for run in decision.runs].count(False) == 4
+
+
+def test_too_many_gaps_are_named():
+    table = CASES[State.IDENTIFIED]()
+    thin = judged(lose(table.copy(), STRENGTHS[:7], (0, 1, 2), "failed"), max_collapse_rate=0.9)
+    assert thin.state == State.INSUFFICIENT_DATA
+    assert "2 seeds are ok at more than half of the strengths and 3 are needed" in thin.reasons[0]
+    assert "λ = 0 seed 0 (failed)" in thin.reasons[0]
+    assert thin.seeds == (3, 4)
+    at_top = judged(table[~((table["adversarial_weight"] == TOP) & (table["seed"] > 0))])
+    assert at_top.state == State.INSUFFICIENT_DATA
+    assert f"λ = {TOP:.3g} has 1 usable run, 2 needed" in at_top.reasons[0]
+    assert "(absent)" in at_top.reasons[0]
 
 
 @pytest.mark.usefixtures("either")
@@ -223,9 +235,13 @@ def test_lost_runs_are_counted_and_never_imputed():
     table = lose(tidy(biology, technical), [STRENGTHS[8]], [4], "oom")
     decision = judged(table)
     assert decision.levels[8].collapse_rate == pytest.approx(0.2)
-    assert decision.seeds == (0, 1, 2, 3)
-    assert decision.levels[0].biological.mean == pytest.approx(biology[0, :4].mean())
-    assert {run.status for run in decision.runs if not run.used} == {"oom", "ok"}
+    assert decision.seeds == (0, 1, 2, 3, 4)
+    assert decision.levels[0].biological.mean == pytest.approx(biology[0].mean())
+    assert [(run.strength, run.seed, run.status) for run in decision.runs if not run.used] == [(STRENGTHS[8], 4, "oom")]
+    others = np.delete(biology, 8, axis=0)
+    own_level = others[:, 4].mean() - others.mean()  # what seed 4 would have added to the mean of level 8
+    without = biology[8, :4].mean() + own_level / 4
+    assert decision.levels[8].biological.mean == pytest.approx(without)
 
 
 @pytest.mark.usefixtures("either")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from decision_curves import SHAPES, STRENGTHS, sample, technical_curve
 
-from sweeper.decision.noise import draw, fit_noise, positions
+from sweeper.decision.noise import draw, fit_levels, positions
 from sweeper.decision.technical import assess_technical, technical_falls
 
 X = positions(STRENGTHS)
@@ -15,7 +15,7 @@ with np.errstate(divide="ignore"):
 
 
 def assess(values, *, seed=0):
-    noise = fit_noise(values, X, 1.0)
+    noise = fit_levels(values, X, 1.0)[1]
     return assess_technical(
         STRENGTHS,
         values.mean(axis=1),
@@ -69,7 +69,7 @@ def test_still_rising_is_not_saturated():
 def test_a_fall_must_be_shown_and_be_relevant():
     def falls(drop, sigma):
         values = sample(lambda x: np.where(x > 1, 0.9 - drop, 0.9), np.random.default_rng(4), sigma=sigma)
-        noise = fit_noise(values, X, 1.0)
+        noise = fit_levels(values, X, 1.0)[1]
         drawn = draw(noise, 500, (0,))
         return technical_falls(values.mean(axis=1), noise, drawn, at=12, epsilon_technical=0.05, confidence=0.95)
 
@@ -83,7 +83,7 @@ def test_a_level_technical_side_rarely_falls():
     called = 0
     for repetition in range(60):
         values = sample(technical_curve, rng, seeds=3)
-        noise = fit_noise(values, X, 1.0)
+        noise = fit_levels(values, X, 1.0)[1]
         called += technical_falls(
             values.mean(axis=1), noise, draw(noise, 300, (repetition,)), at=12, epsilon_technical=0.05, confidence=0.95
         )
