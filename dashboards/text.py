@@ -13,11 +13,15 @@ _NAMES = {
     "label_shuffled": "label-shuffled",
     "held_out_plates": "held-out plates",
     "held_out_batches": "held-out batches",
+    "held_out_cell_types": "held-out cell types",
+    "official": "official split",
 }
 _SPELLED = {"map": "mAP", "nmi": "NMI", "ami": "AMI", "bras": "BRAS", "nn": "NN", "asw": "ASW", "id": "ID"}
 _QUESTIONS = {
     "held_out_plates": "Correct this screen: batches seen in training, scored on wells the encoder never saw.",
     "held_out_batches": "Generalise to a new batch: scored on batches the encoder never saw.",
+    "held_out_cell_types": "Generalise to a new cell type: scored on batches of a cell type the encoder never saw.",
+    "official": "The published split: scored on the part that its authors hold out.",
 }
 
 

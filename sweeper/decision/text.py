@@ -12,6 +12,8 @@ from sweeper.decision.states import State
 PURPOSES = {
     "held_out_plates": "to correct the screen itself (held-out plates)",
     "held_out_batches": "to correct batches it has never seen (held-out batches)",
+    "held_out_cell_types": "to correct batches of a cell type it has never seen (held-out cell types)",
+    "official": "to correct the batches that a published split holds out (official split)",
 }
 TIMES = {1: "once", 2: "twice"}
 

@@ -41,10 +41,11 @@ class RawTable:
     measured: pd.DataFrame
 
 
-def read_table(path: Path, described: Collection[str] = ()) -> RawTable:
+def read_table(path: Path, described: Collection[str] | None = ()) -> RawTable:
     """Read a file by its suffix.
 
-    Metadata are the columns named `Metadata_*` and those in `described`; all other columns count as measured. In an
+    Metadata are the columns named `Metadata_*` and those in `described` (None: every column); all others count as
+    measured. In an
     .h5ad file metadata are the columns of obs and measured is X (a sparse X is made dense).
 
     Raises:
@@ -68,10 +69,15 @@ def read_table(path: Path, described: Collection[str] = ()) -> RawTable:
     return table
 
 
-def _split(frame: pd.DataFrame, described: Collection[str]) -> RawTable:
+def _split(frame: pd.DataFrame, described: Collection[str] | None) -> RawTable:
     """Part a frame into metadata and measured columns."""
-    metadata = [name for name in frame.columns if name.startswith(METADATA_PREFIX) or name in described]
+    metadata = [name for name in frame.columns if _describes(name, described)]
     return RawTable(frame[metadata], frame.drop(columns=metadata))
+
+
+def _describes(name: str, described: Collection[str] | None) -> bool:
+    """Whether a column describes its row."""
+    return described is None or name.startswith(METADATA_PREFIX) or name in described
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -91,7 +97,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return frame.reset_index(drop=True)
 
 
-def _read_csv(path: Path, described: Collection[str]) -> pd.DataFrame:
+def _read_csv(path: Path, described: Collection[str] | None) -> pd.DataFrame:
     """A CSV or TSV file; metadata are read as text, so that "01" stays "01" and a gene named NA is no null."""
     opened = gzip.open if path.name.lower().endswith(".gz") else open
     separator = "\t" if ".tsv" in path.name.lower()[-7:] else ","
@@ -101,7 +107,7 @@ def _read_csv(path: Path, described: Collection[str]) -> pd.DataFrame:
         if not header:
             raise InputError(f"{path}: the file is empty")
         _refuse_repeated(path, header)
-        text = [name for name in header if name.startswith(METADATA_PREFIX) or name in described]
+        text = [name for name in header if _describes(name, described)]
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
             return pd.read_csv(

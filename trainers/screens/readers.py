@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,12 @@ CONVENTION: dict[str, tuple[str, ...]] = {
 """Canonical column → the file columns looked for, in this order."""
 
 _IDENTIFYING = ("batch", "plate", "well", "perturbation")
-_CONTROL_NAMES = {"trt": "treatment", "negcon": "negative"} | {name: name for name in CONTROL_TYPES}
+_CONTROL_NAMES = {
+    "trt": "treatment",
+    "negcon": "negative",
+    "negative_control": "negative",  # RxRx1's words
+    "positive_control": "positive",
+} | {name: name for name in CONTROL_TYPES}
 _PERT_TYPE = {"treatment": "trt", "negative": "negcon", "positive": "poscon"}
 
 
@@ -62,20 +68,22 @@ class ScreenSpec(BaseModel):
     @field_validator("columns")
     @classmethod
     def _check_columns(cls, columns: dict[str, str | None]) -> dict[str, str | None]:
-        """Only canonical columns can be named, and those that identify a row cannot be left out."""
-        for name, column in columns.items():
-            if name not in CONVENTION:
-                raise ValueError(f"{name!r} is no column of a screen; {nearest(name, list(CONVENTION))}")
-            if column is None and name in _IDENTIFYING:
-                raise ValueError(f"{name!r} cannot be left out")
-        return columns
+        """As `check_columns`."""
+        return check_columns(columns)
+
+
+def check_columns(columns: dict[str, str | None]) -> dict[str, str | None]:
+    """Only canonical columns can be named, and those that identify a row cannot be left out; raises ValueError."""
+    for name, column in columns.items():
+        if name not in CONVENTION:
+            raise ValueError(f"{name!r} is no column of a screen; {nearest(name, list(CONVENTION))}")
+        if column is None and name in _IDENTIFYING:
+            raise ValueError(f"{name!r} cannot be left out")
+    return columns
 
 
 def read_screen(spec: ScreenSpec, base_dir: Path) -> Screen:
     """Read and check a screen.
-
-    A control type is read from the values trt, negcon and poscon* (or treatment, negative and positive) and counts as
-    treatment where it is empty; `negative_controls` are negative controls whatever the file says.
 
     Args:
         spec: the file and its columns.
@@ -86,21 +94,42 @@ def read_screen(spec: ScreenSpec, base_dir: Path) -> Screen:
     """
     path = base_dir / spec.path
     table = read_table(path, described=[name for name in spec.columns.values() if name is not None])
-    chosen = _choose_columns(path, spec, table.metadata)
-    wells = pd.DataFrame({name: as_text(table.metadata[column]) for name, column in chosen.items()})
+    wells = describe_wells(path, table.metadata, spec.columns, spec.negative_controls)
+    names, features = _features(path, spec, table)
+    screen = make_screen(features, names, wells)
+    refuse_duplicates(path, screen.wells)
+    return screen
+
+
+def describe_wells(
+    path: Path, metadata: pd.DataFrame, columns: Mapping[str, str | None], negative_controls: Collection[str]
+) -> pd.DataFrame:
+    """The wells that a file's metadata describe, for `make_wells`: canonical columns, then the file's further ones.
+
+    A control type is read from the values trt, negcon and poscon* (or treatment, negative and positive, alone or with
+    _control) and counts as treatment where it is empty; `negative_controls` are negative controls whatever the file
+    says.
+
+    Args:
+        path: the file, for messages.
+        metadata: n rows, RangeIndex.
+        columns: canonical column → column of the file, as `ScreenSpec.columns`.
+        negative_controls: perturbations.
+
+    Raises:
+        InputError: in one line, the file and the column or row that is wrong.
+    """
+    chosen = choose_columns(path, metadata, columns)
+    wells = pd.DataFrame({name: as_text(metadata[column]) for name, column in chosen.items()})
     for name in _IDENTIFYING:
         _refuse_nulls(path, chosen[name], wells[name])
     for name in ("row", "column", "site"):
         if name in chosen:
             wells[name] = _numbers(path, chosen[name], wells[name], floor=0 if name == "site" else 1)
-    wells["control_type"] = _control_types(path, spec, chosen, wells)
+    wells["control_type"] = _control_types(path, negative_controls, chosen, wells)
     _refuse_single_batch(path, chosen["batch"], wells["batch"])
-    further = table.metadata.drop(columns=list(set(chosen.values())))
-    wells = pd.concat([wells, further.drop(columns=[name for name in CANONICAL if name in further])], axis=1)
-    names, features = _features(path, spec, table)
-    screen = make_screen(features, names, wells)
-    _refuse_duplicates(path, screen.wells)
-    return screen
+    further = metadata.drop(columns=list(set(chosen.values())))
+    return pd.concat([wells, further.drop(columns=[name for name in CANONICAL if name in further])], axis=1)
 
 
 def screen_frame(screen: Screen) -> pd.DataFrame:
@@ -117,13 +146,13 @@ def screen_frame(screen: Screen) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(columns), measured], axis=1)
 
 
-def _choose_columns(path: Path, spec: ScreenSpec, metadata: pd.DataFrame) -> dict[str, str]:
+def choose_columns(path: Path, metadata: pd.DataFrame, columns: Mapping[str, str | None]) -> dict[str, str]:
     """Canonical column → the file's column, for those the file has."""
     existing = list(metadata.columns)
     chosen: dict[str, str] = {}
     for name, candidates in CONVENTION.items():
-        if name in spec.columns:
-            column = spec.columns[name]
+        if name in columns:
+            column = columns[name]
             if column is None:
                 continue
             if column not in existing:
@@ -194,10 +223,12 @@ def _first_text(column: pd.Series) -> tuple[int, str]:
     return row + 1, str(text.iloc[row])
 
 
-def _control_types(path: Path, spec: ScreenSpec, chosen: dict[str, str], wells: pd.DataFrame) -> pd.Series:
+def _control_types(
+    path: Path, negative_controls: Collection[str], chosen: dict[str, str], wells: pd.DataFrame
+) -> pd.Series:
     """Canonical control types of all rows."""
     existing = sorted(wells["perturbation"].unique())
-    for name in spec.negative_controls:
+    for name in negative_controls:
         if name not in existing:
             raise InputError(f"{path}: negative control {name!r} does not exist; {nearest(name, existing)}")
     if "control_type" in wells:
@@ -213,7 +244,7 @@ def _control_types(path: Path, spec: ScreenSpec, chosen: dict[str, str], wells: 
         types = given.map(known)
     else:
         types = pd.Series("treatment", index=wells.index, dtype="string")
-    return types.mask(wells["perturbation"].isin(spec.negative_controls), "negative")
+    return types.mask(wells["perturbation"].isin(negative_controls), "negative")
 
 
 def _control_type(value: str) -> str | None:
@@ -256,7 +287,7 @@ def _refuse_single_batch(path: Path, column: str, batches: pd.Series[str]) -> No
         raise InputError(f"{path}: column {column!r} holds one batch only ({batches.iloc[0]!r}); at least 2 are needed")
 
 
-def _refuse_duplicates(path: Path, wells: pd.DataFrame) -> None:
+def refuse_duplicates(path: Path, wells: pd.DataFrame) -> None:
     """One row a well, or a site of a well."""
     key = ["batch", "plate", "well", "site"]
     again = wells.duplicated(key).to_numpy(dtype=bool)
@@ -269,4 +300,13 @@ def _refuse_duplicates(path: Path, wells: pd.DataFrame) -> None:
         )
 
 
-__all__ = ["CONVENTION", "ScreenSpec", "read_screen", "screen_frame"]
+__all__ = [
+    "CONVENTION",
+    "ScreenSpec",
+    "check_columns",
+    "choose_columns",
+    "describe_wells",
+    "read_screen",
+    "refuse_duplicates",
+    "screen_frame",
+]

@@ -1,7 +1,8 @@
-"""The two evaluation views as row splits of one screen.
+"""The evaluation views as row splits of one screen.
 
 "Correct this screen" holds out plates (or well positions) of batches that training sees; "generalise to a new batch"
-holds out whole batches, in rotation. The seed draws which; nothing else does, so every strength gets the same splits.
+holds out whole batches in rotation, or all batches of a cell type, or the part of a published split. The seed draws
+which; nothing else does, so every strength gets the same splits. Sites of one well never lie on both sides.
 """
 
 from __future__ import annotations
@@ -19,10 +20,16 @@ from trainers.errors import InputError
 from trainers.screens.names import first_few, nearest
 from trainers.screens.table import CANONICAL
 
-View = Literal["held_out_plates", "held_out_batches"]
+View = Literal["held_out_plates", "held_out_batches", "held_out_cell_types", "official"]
 VIEWS: tuple[View, ...] = get_args(View)
 
-_DEFAULT_COLUMN = {"held_out_plates": "plate", "held_out_batches": "batch"}
+_DEFAULT_COLUMN = {
+    "held_out_plates": "plate",
+    "held_out_batches": "batch",
+    "held_out_cell_types": "cell_type",
+    "official": "split",
+}
+_TRAIN_PART, _VALIDATION_PART, _TEST_PART = "train", "id_test", "test"
 _INSIDE = ("plate", "well")
 _ACROSS = ("batch", "cell_type")
 # One random stream a draw: asking for held-out perturbations leaves the plates and folds as they were.
@@ -36,11 +43,16 @@ class ViewSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    view: View = Field(description="held_out_plates: correct this screen; held_out_batches: generalise to new batches.")
+    view: View = Field(
+        description="held_out_plates: correct this screen; held_out_batches: generalise to new batches; "
+        "held_out_cell_types: to a new cell type; official: the split that a column of the screen publishes."
+    )
     column: str = Field(
         default="",
         description="What is held out. held_out_plates: 'plate' (default) or 'well', the same well positions in every "
-        "batch. held_out_batches: 'batch' (default), 'cell_type' or a further column such as 'Metadata_Source'.",
+        "batch. held_out_batches: 'batch' (default), 'cell_type' or a further column such as 'Metadata_Source'. "
+        "official: the column of parts, 'split' (default); 'train' is learnt from, 'id_test', where it exists, "
+        "is the in-distribution reference.",
     )
     fraction: float = Field(
         default=0.33,
@@ -48,9 +60,19 @@ class ViewSpec(BaseModel):
         lt=1.0,
         description="held_out_plates: share held out of every batch's plates (or of the well positions).",
     )
-    folds: int = Field(default=3, ge=2, description="held_out_batches: each unit is held out in exactly one fold.")
+    folds: int = Field(
+        default=3,
+        ge=2,
+        description="held_out_batches: each unit is held out in exactly one fold. (held_out_cell_types: one a fold.)",
+    )
     held_out: tuple[str, ...] = Field(
-        default=(), description="held_out_batches: these units make the only fold, instead of a rotation."
+        default=(),
+        description="held_out_batches, held_out_cell_types: these units make the only fold, instead of a rotation. "
+        "official: the parts that are scored, ['test'] unless named.",
+    )
+    shared_wells: bool = Field(
+        default=False,
+        description="official: accept a published split that puts sites of one well on both sides (mixed-to-test).",
     )
     validation_fraction: float = Field(
         default=0.0,
@@ -70,12 +92,21 @@ class ViewSpec(BaseModel):
 
     @model_validator(mode="after")
     def _check_column(self) -> ViewSpec:
-        """Refuse a column, or a list of units, that the view cannot hold out."""
+        """Refuse a column, a list of units or an option that the view cannot use."""
+        if self.shared_wells and self.view != "official":
+            raise ValueError("shared_wells belongs to view official")
         if self.view == "held_out_plates":
             if self.column not in _INSIDE:
                 raise ValueError(f"held_out_plates holds out 'plate' or 'well', not {self.column!r}")
             if self.held_out:
                 raise ValueError("held_out belongs to view held_out_batches; held_out_plates draws by fraction")
+        elif self.view == "held_out_cell_types" and self.column != "cell_type":
+            raise ValueError(f"held_out_cell_types holds out 'cell_type', not {self.column!r}")
+        elif self.view == "official":
+            if self.column in CANONICAL:
+                raise ValueError(f"official needs a column of published parts, not {self.column!r}")
+            if self.validation_fraction:
+                raise ValueError("official takes its validation rows from the published split: no validation_fraction")
         elif self.column in CANONICAL and self.column not in _ACROSS:
             raise ValueError(
                 f"held_out_batches holds out 'batch', 'cell_type' or a further column, not {self.column!r}"
@@ -92,7 +123,7 @@ class Split:
         fold: 0-based.
         name: "<view>/<fold>".
         train: rows that are learnt from.
-        validation: rows of training batches on plates kept out of training; may be empty.
+        validation: rows of training batches on plates (view official: sites) kept out of training; may be empty.
         test: every row of the held-out units, controls and held-out perturbations included.
         held_out_perturbations: sorted; none of their rows is in train or validation.
     """
@@ -112,7 +143,7 @@ def fold_count(spec: ViewSpec, wells: pd.DataFrame) -> int:
     Raises:
         InputError: as `make_split`, for the units held out.
     """
-    return 1 if spec.view == "held_out_plates" else len(_unit_folds(wells, spec, seed=0))
+    return 1 if spec.view in ("held_out_plates", "official") else len(_unit_folds(wells, spec, seed=0))
 
 
 def make_split(
@@ -124,7 +155,8 @@ def make_split(
     are held out on every plate, so that no test position was ever learnt from; a position is kept when it is the
     last one of a perturbation.
     held_out_batches: the units of fold `fold` are test rows. A batch that lies partly in a test unit is not learnt
-    from at all, so that no test batch is ever seen.
+    from at all, so that no test batch is ever seen. held_out_cell_types is the same with one cell type a fold.
+    official: the parts of a published split, as its column names them; the seed draws nothing.
 
     Args:
         wells: `Screen.wells`.
@@ -136,15 +168,19 @@ def make_split(
             several perturbations keeps one in training if possible.
 
     Raises:
-        InputError: an unknown column, unit or fold; fewer units than folds; a batch with a single plate; a share out of
-            range or that leaves fewer than 2 perturbations; nothing left to learn from.
+        InputError: an unknown column, unit, part or fold; fewer units than folds; a batch with a single plate; a share
+            out of range or that leaves fewer than 2 perturbations; nothing left to learn from; a published split with
+            sites of one well on both sides.
     """
     folds = fold_count(spec, wells)
     if not 0 <= fold < folds:
         raise InputError(f"split: fold {fold} does not exist, view {spec.view} has folds 0..{folds - 1}")
     if not 0.0 <= held_out_perturbations < 1.0:
         raise InputError(f"split: held_out_perturbations is {held_out_perturbations}, expected a share in [0, 1)")
-    if spec.view == "held_out_plates":
+    validation = np.zeros(len(wells), dtype=bool)
+    if spec.view == "official":
+        learnable, validation, test = _published(wells, spec)
+    elif spec.view == "held_out_plates":
         everything = np.ones(len(wells), dtype=bool)
         test = _inside(wells, spec.column, everything, spec.fraction, (seed, _TEST_STREAM), "fraction")
         learnable = ~test
@@ -154,7 +190,6 @@ def make_split(
         learnable = ~wells["batch"].isin(wells.loc[test, "batch"]).to_numpy(dtype=bool)
         if not learnable.any():
             raise InputError(f"split: every batch holds rows of the held-out {spec.column}; nothing is left to learn")
-    validation = np.zeros(len(wells), dtype=bool)
     if spec.validation_fraction > 0.0:
         unit = spec.column if spec.view == "held_out_plates" else "plate"
         stream = (seed, _VALIDATION_STREAM, fold)
@@ -174,6 +209,30 @@ def make_split(
         test=np.flatnonzero(test),
         held_out_perturbations=hidden,
     )
+
+
+def _published(wells: pd.DataFrame, spec: ViewSpec) -> tuple[Mask, Mask, Mask]:
+    """Rows that may be learnt from (validation among them), validation rows and test rows of a published split."""
+    _refuse_absent(wells, spec.column)
+    parts = sorted(wells[spec.column].dropna().unique())
+    scored = spec.held_out or (_TEST_PART,)
+    for name in (_TRAIN_PART, *scored):
+        if name not in parts:
+            raise InputError(f"split: part {name!r} is not in column {spec.column!r}; {nearest(name, parts)}")
+    if _TRAIN_PART in scored:
+        raise InputError(f"split: part {_TRAIN_PART!r} of column {spec.column!r} is learnt from and cannot be scored")
+    train = (wells[spec.column] == _TRAIN_PART).fillna(False).to_numpy(dtype=bool)
+    test = wells[spec.column].isin(scored).to_numpy(dtype=bool)
+    validation: Mask = (wells[spec.column] == _VALIDATION_PART).fillna(False).to_numpy(dtype=bool) & ~test
+    places = pd.MultiIndex.from_frame(wells[["plate", "well"]])
+    shared = places[test].unique().isin(places[train])
+    if shared.any() and not spec.shared_wells:
+        plate, well = places[test].unique()[int(shared.argmax())]
+        raise InputError(
+            f"split: column {spec.column!r} puts sites of {int(shared.sum())} wells into both train and "
+            f"{'/'.join(scored)} (first: plate {plate}, well {well}); score another part, or set shared_wells"
+        )
+    return train | validation, validation, test
 
 
 def _inside(
@@ -227,9 +286,8 @@ def _positions(wells: pd.DataFrame, allowed: Mask, fraction: float, rng: np.rand
 
 
 def _unit_folds(wells: pd.DataFrame, spec: ViewSpec, seed: int) -> list[list[str]]:
-    """The units of each fold of view held_out_batches."""
-    if spec.column not in wells.columns:
-        raise InputError(f"split: column {spec.column!r} does not exist; {nearest(spec.column, list(wells.columns))}")
+    """The units of each fold of views held_out_batches and held_out_cell_types."""
+    _refuse_absent(wells, spec.column)
     values = wells[spec.column]
     if values.isna().any():
         raise InputError(
@@ -246,10 +304,17 @@ def _unit_folds(wells: pd.DataFrame, spec: ViewSpec, seed: int) -> list[list[str
         if set(units) == set(spec.held_out):
             raise InputError(f"split: held_out names every value of column {spec.column!r}; nothing is left to learn")
         return [list(spec.held_out)]
-    if spec.folds > len(units):
-        raise InputError(f"split: {spec.folds} folds of {len(units)} values of column {spec.column!r}; lower folds")
+    folds = len(units) if spec.view == "held_out_cell_types" else spec.folds
+    if folds > len(units):
+        raise InputError(f"split: {folds} folds of {len(units)} values of column {spec.column!r}; lower folds")
     shuffled = np.random.default_rng((seed, _TEST_STREAM)).permutation(np.array(units, dtype=object))
-    return [list(part) for part in np.array_split(shuffled, spec.folds)]
+    return [list(part) for part in np.array_split(shuffled, folds)]
+
+
+def _refuse_absent(wells: pd.DataFrame, column: str) -> None:
+    """A column that is not there holds nothing out."""
+    if column not in wells.columns:
+        raise InputError(f"split: column {column!r} does not exist; {nearest(column, list(wells.columns))}")
 
 
 def _held_out_perturbations(wells: pd.DataFrame, share: float, seed: int) -> tuple[str, ...]:

@@ -141,7 +141,7 @@ def make_wells(wells: pd.DataFrame) -> pd.DataFrame:
         table[name] = as_text(given)
     parsed = {name: parse_well(name) for name in table["well"].dropna().unique()}
     canonical = {name: well_name(*position) for name, position in parsed.items() if position is not None}
-    table["well"] = table["well"].replace(canonical)
+    table["well"] = table["well"].map(canonical).fillna(table["well"])
     table["plate"] = _paired_plates(table["batch"], table["plate"])
     frame = pd.DataFrame({name: column.astype(object) for name, column in table.items()})
     positions = {well_name(*position): position for position in parsed.values() if position is not None}

@@ -1,0 +1,115 @@
+"""Plate folders: image files laid out by batch, plate, well and site, with a metadata table; RxRx1 is one of them.
+
+RxRx1 (www.rxrx.ai/rxrx1) is licensed CC BY-NC-SA 4.0: read it where it lies, never ship it or what is packed from it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from string import Formatter
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from trainers.errors import InputError
+from trainers.screens.files import read_table
+from trainers.screens.images.listing import Listing
+from trainers.screens.names import nearest
+from trainers.screens.readers import check_columns, choose_columns, describe_wells, refuse_duplicates
+from trainers.screens.table import as_text, make_wells
+
+RXRX1_CHANNELS = ("nuclei", "ER", "actin", "nucleoli", "mitochondria", "golgi")
+RXRX1_COLUMNS = {
+    "batch": "experiment",
+    "plate": "plate",
+    "well": "well",
+    "site": "site",
+    "perturbation": "sirna_id",
+    "control_type": "well_type",
+    "cell_type": "cell_type",
+}
+RXRX1_PATTERN = "images/{batch}/Plate{plate}/{well}_s{site}_w{channel}.png"
+
+
+class PlateFolder(BaseModel):
+    """A folder of images and its metadata table. The defaults are those of the 6-channel RxRx1 release."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path = Field(description="The folder.")
+    metadata: Path = Field(
+        default=Path("metadata.csv"),
+        description="Table with one row a site (.csv, .csv.gz, .parquet), relative to the folder.",
+    )
+    pattern: str = Field(
+        default=RXRX1_PATTERN,
+        description="Path of a site's files below the folder. {batch}, {plate}, {well}, {site} and every column of the "
+        "table stand for the row's value as the table spells it, {channel} for 1, 2, … and {name} for the channel's "
+        "name. Without {channel} and {name} one file holds all channels (colours of a PNG, pages of a TIFF).",
+    )
+    channels: tuple[str, ...] = Field(
+        default=RXRX1_CHANNELS, min_length=1, description="Names of the channels, in the files' order."
+    )
+    columns: dict[str, str | None] = Field(
+        default=dict(RXRX1_COLUMNS), description="Canonical column → column of the table, as for profiles."
+    )
+    negative_controls: tuple[str, ...] = Field(
+        default=(), description="Perturbations that are negative controls, beside those the table marks."
+    )
+    unlabelled: Literal["fail", "drop"] = Field(
+        default="fail", description="What to do with rows that name no perturbation."
+    )
+
+    @field_validator("columns")
+    @classmethod
+    def _check_columns(cls, columns: dict[str, str | None]) -> dict[str, str | None]:
+        """As `check_columns`."""
+        return check_columns(columns)
+
+
+def list_plates(spec: PlateFolder) -> Listing:
+    """List a plate folder; no image is looked for yet.
+
+    Raises:
+        InputError: the folder, the table, a column or a field of the pattern is wrong, or a row has no perturbation.
+    """
+    if not spec.path.is_dir():
+        raise InputError(f"{spec.path}: no such folder of images")
+    path = spec.path / spec.metadata
+    table = read_table(path, described=None).metadata
+    chosen = choose_columns(path, table, spec.columns)
+    if spec.unlabelled == "drop":
+        table = table[as_text(table[chosen["perturbation"]]).notna().to_numpy()].reset_index(drop=True)
+    wells = make_wells(describe_wells(path, table, spec.columns, spec.negative_controls))
+    refuse_duplicates(path, wells)
+    spelled = {name: as_text(table[column]).astype(object) for name, column in chosen.items()}
+    spelled |= {str(name): as_text(table[name]).astype(object) for name in table.columns if name not in spelled}
+    fields = {field for _, field, _, _ in Formatter().parse(spec.pattern) if field is not None}
+    # A file a channel, or one file that holds them all.
+    numbered = list(enumerate(spec.channels, 1)) if fields & {"channel", "name"} else [(0, "")]
+    files = [_paths(path, spec.pattern, spelled | {"channel": str(n), "name": name}) for n, name in numbered]
+    layout = "rxrx1" if (spec.pattern, spec.channels) == (RXRX1_PATTERN, RXRX1_CHANNELS) else "plates"
+    return Listing(layout, spec.path, wells, np.column_stack(files), spec.channels)
+
+
+def _paths(path: Path, pattern: str, values: dict[str, pd.Series | str]) -> pd.Series:
+    """The pattern, filled in for all rows at once."""
+    rows = next(value for value in values.values() if isinstance(value, pd.Series))
+    text = pd.Series("", index=rows.index, dtype=object)
+    for literal, field, style, conversion in Formatter().parse(pattern):
+        text = text + literal
+        if field is None:
+            continue
+        if field not in values or style or conversion:
+            raise InputError(f"pattern {pattern!r}: no value for {{{field}}} in {path}; {nearest(field, list(values))}")
+        value = values[field]
+        if isinstance(value, pd.Series) and value.isna().any():
+            row = int(value.isna().to_numpy().argmax()) + 1
+            raise InputError(f"{path}: {field!r} is empty in row {row}, and the pattern {pattern!r} needs it")
+        text = text + value
+    return text
+
+
+__all__ = ["RXRX1_CHANNELS", "RXRX1_COLUMNS", "RXRX1_PATTERN", "PlateFolder", "list_plates"]
