@@ -19,6 +19,8 @@ class Purpose(IntEnum):
     ORDER = 1
     STATISTICS = 2
     CRITIC = 3
+    AUGMENTATION = 4
+    STOCHASTIC_LAYERS = 5
 
 
 def generator(seed: int, purpose: Purpose, counter: int = 0) -> np.random.Generator:

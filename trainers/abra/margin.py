@@ -60,8 +60,8 @@ def class_logits(cosine: Tensor, *, scale: float, absent: Tensor | None) -> Tens
     return logits if absent is None else logits.masked_fill(absent, _ABSENT)
 
 
-def arc_loss(cosine: Tensor, labels: Tensor, margin: MarginTerms, *, scale: float, absent: Tensor | None) -> Tensor:
-    """(K,) ArcFace loss, the mean over the mini-batch (lower is better; ArcFace eq. 3 with the usual fallback).
+def arc_losses(cosine: Tensor, labels: Tensor, margin: MarginTerms, *, scale: float, absent: Tensor | None) -> Tensor:
+    """(K, B) ArcFace loss of every item (lower is better; ArcFace eq. 3 with the usual fallback).
 
     The target's logit is s·cos(θ + m) where cos θ > cos(π − m), else s·(cos θ − m·sin(π − m)); m = 0 gives the
     scaled-cosine cross-entropy exactly.
@@ -77,7 +77,12 @@ def arc_loss(cosine: Tensor, labels: Tensor, margin: MarginTerms, *, scale: floa
     shifted = torch.where(target > margin.threshold, target * margin.cos - sine * margin.sin, target - margin.fallback)
     logits = class_logits(cosine.scatter(2, labels[..., None], shifted[..., None]), scale=scale, absent=absent)
     losses = functional.cross_entropy(logits.view(-1, classes), labels.reshape(-1), reduction="none")
-    return losses.view(cells, rows).mean(dim=1)
+    return losses.view(cells, rows)
 
 
-__all__ = ["COS_LIMIT", "MarginTerms", "arc_loss", "class_logits", "cosines"]
+def arc_loss(cosine: Tensor, labels: Tensor, margin: MarginTerms, *, scale: float, absent: Tensor | None) -> Tensor:
+    """(K,) mean of `arc_losses` over the mini-batch."""
+    return arc_losses(cosine, labels, margin, scale=scale, absent=absent).mean(dim=1)
+
+
+__all__ = ["COS_LIMIT", "MarginTerms", "arc_loss", "arc_losses", "class_logits", "cosines"]

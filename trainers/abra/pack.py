@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,9 @@ from trainers.abra.sampler import CHUNK, GroupSampler, mini_batch_groups
 from trainers.abra.settings import AbraSettings
 from trainers.abra.stacked import StackedParameters
 from trainers.base import FloatArray, IntArray, TrainingCell
+from trainers.checks import check_cell, check_indices
 from trainers.errors import InputError
+from trainers.threads import torch_threads
 
 _EMBED_ROWS = 8192  # rows embedded at a time
 
@@ -62,8 +63,13 @@ class AbraPack:
         threads: int | None = None,
     ) -> None:
         _check_arrays(features, labels, batches)
+        adversary = settings.critic != "none" or settings.statistics != "none"
         for cell in cells:
-            _check_cell(cell, labels, batches, settings)
+            check_cell(cell, labels, batches, adversary=adversary)
+            if settings.early_stopping and not np.isin(labels[cell.validation], labels[cell.train]).any():
+                raise InputError(
+                    f"cell {cell.key}: early stopping needs validation rows of classes in training; it has none"
+                )
         self._cells = tuple(cells)
         self._settings = settings
         self._device = torch.device(device)
@@ -137,7 +143,7 @@ class AbraPack:
 
     def advance(self, steps: int) -> None:
         """Train up to `steps` further optimiser steps (fewer at the end)."""
-        with _torch_threads(self._threads):
+        with torch_threads(self._threads):
             for _ in range(min(steps, self._settings.steps - self._step)):
                 if self._running:
                     self._train_step()
@@ -312,7 +318,7 @@ class AbraPack:
     def _embed(self, index: int, features: Tensor) -> FloatArray:
         kept = self._settings.early_stopping > 0 and math.isfinite(self._best_loss[index])
         values = self._parameters.split((self._best if kept else self._parameters.values)[index : index + 1])
-        with _torch_threads(self._threads):
+        with torch_threads(self._threads):
             parts = [
                 functional.normalize(
                     encode(values, ((part - self._mean[index]) * self._inverse_std[index])[None]), dim=-1
@@ -352,52 +358,13 @@ def _initial(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, Floa
     return values
 
 
-@contextmanager
-def _torch_threads(threads: int | None) -> Iterator[None]:
-    """Torch's thread count is the process's: set it and put it back."""
-    before = torch.get_num_threads()
-    if threads is not None and threads != before:
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        if torch.get_num_threads() != before:
-            torch.set_num_threads(before)
-
-
 def _check_arrays(features: FloatArray, labels: IntArray, batches: IntArray) -> None:
     if features.ndim != 2 or 0 in features.shape:
         raise InputError(f"features: shape {features.shape} has no rows or columns; it must be (n, d)")
     if not np.isfinite(features).all():
         row, column = np.argwhere(~np.isfinite(features))[0]
         raise InputError(f"features: value at row {row}, column {column} is not finite; impute or drop it first")
-    for name, values in (("labels", labels), ("batches", batches)):
-        if values.shape != (len(features),):
-            raise InputError(f"{name}: shape {values.shape} does not fit {len(features)} rows of features")
-        if values.min() < 0:
-            raise InputError(f"{name}: {values.min()} at row {int(values.argmin())}; indices must be 0 or more")
-
-
-def _check_cell(cell: TrainingCell, labels: IntArray, batches: IntArray, settings: AbraSettings) -> None:
-    where = f"cell {cell.key}"
-    if not (math.isfinite(cell.adversarial_weight) and cell.adversarial_weight >= 0.0):
-        raise InputError(f"{where}: adversarial weight {cell.adversarial_weight} must be finite and at least 0")
-    if not 0.0 <= cell.margin < math.pi / 2:
-        raise InputError(f"{where}: margin {cell.margin} must be in [0, π/2) radians")
-    if cell.seed < 0:
-        raise InputError(f"{where}: seed {cell.seed} must be 0 or more")
-    for name, rows in (("train", cell.train), ("validation", cell.validation)):
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(labels):
-            raise InputError(f"{where}: {name} rows must be in 0 … {len(labels) - 1}")
-    if np.intersect1d(cell.train, cell.validation).size:
-        raise InputError(f"{where}: rows {np.intersect1d(cell.train, cell.validation)[:3]} are in train and validation")
-    if len(np.unique(labels[cell.train])) < 2:
-        raise InputError(f"{where}: its {len(cell.train)} training rows hold fewer than 2 classes")
-    adversary = settings.critic != "none" or settings.statistics != "none"
-    if adversary and cell.adversarial_weight > 0.0 and len(np.unique(batches[cell.train])) < 2:
-        raise InputError(f"{where}: one training bio-batch leaves nothing to remove; only λ = 0 can train on it")
-    if settings.early_stopping and not np.isin(labels[cell.validation], labels[cell.train]).any():
-        raise InputError(f"{where}: early stopping needs validation rows of classes in training; it has none")
+    check_indices(labels, batches, len(features))
 
 
 def _common_groups(cells: Sequence[TrainingCell], batches: IntArray, settings: AbraSettings) -> int:

@@ -7,8 +7,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
-class AbraSettings(BaseModel):
-    """Settings of one training, the same for every cell of a pack.
+class AdversarialSettings(BaseModel):
+    """What trainings of every kind of encoder share: margin, adversary, alignment, mini-batches and schedules.
 
     The objective of a cell with adversarial weight λ and margin m is, at optimiser step t,
 
@@ -19,11 +19,6 @@ class AbraSettings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-    hidden_widths: tuple[int, ...] = Field(
-        default=(128,), description="Width of each hidden layer (ReLU) of the encoder; () is a linear encoder."
-    )
-    embedding_dim: int = Field(default=64, ge=2, description="Dimension e of the embedding.")
 
     scale: float = Field(
         default=30.0, gt=0.0, description="s, the factor of the cosines in the softmax (ArcFace eq. 3)."
@@ -41,11 +36,10 @@ class AbraSettings(BaseModel):
         default=1.0, ge=0.0, description="a_wc, the weight of L_arc(perturbed) inside λ·[…]."
     )
     radius: float = Field(
-        default=1.0, ge=0.0, description="Size of a perturbation in units of the statistics' spread over bio-batches."
-    )
-    points: tuple[str, ...] = Field(
-        default=("input", "hidden1"),
-        description="Where statistics are perturbed: 'input' and 'hidden<i>', the output of hidden layer i (from 1).",
+        default=1.0,
+        ge=0.0,
+        description="Size of a perturbation in units of the statistics' spread over bio-batches; for images, over the "
+        "mini-batch's images.",
     )
     apply_probability: float = Field(
         default=0.5,
@@ -96,19 +90,37 @@ class AbraSettings(BaseModel):
         "swept λ is the plateau.",
     )
 
-    steps: int = Field(default=500, ge=1, description="T, optimiser steps of a whole training.")
     groups: int = Field(
         default=9, ge=2, description="G, bio-batches in a mini-batch; a cell with fewer training batches uses them all."
     )
     items: int = Field(default=8, ge=2, description="n, items per bio-batch in a mini-batch.")
-    learning_rate: float = Field(default=5e-3, gt=0.0, description="Peak Adam step size of encoder and class vectors.")
+
     learning_rate_warmup: float = Field(
         default=0.05, ge=0.0, lt=1.0, description="Share of the steps of linear warm-up before the cosine decay to 0."
     )
-    weight_decay: float = Field(default=1e-4, ge=0.0, description="Decoupled weight decay (AdamW).")
     clip_norm: float = Field(
         default=5.0, gt=0.0, description="Largest gradient norm of a cell; larger ones are scaled."
     )
+
+    curve_every: int = Field(default=25, ge=1, description="Steps between two records of the training curve.")
+
+
+class AbraSettings(AdversarialSettings):
+    """Settings of one training on feature vectors, the same for every cell of a pack."""
+
+    hidden_widths: tuple[int, ...] = Field(
+        default=(128,), description="Width of each hidden layer (ReLU) of the encoder; () is a linear encoder."
+    )
+    embedding_dim: int = Field(default=64, ge=2, description="Dimension e of the embedding.")
+
+    points: tuple[str, ...] = Field(
+        default=("input", "hidden1"),
+        description="Where statistics are perturbed: 'input' and 'hidden<i>', the output of hidden layer i (from 1).",
+    )
+
+    steps: int = Field(default=500, ge=1, description="T, optimiser steps of a whole training.")
+    learning_rate: float = Field(default=5e-3, gt=0.0, description="Peak Adam step size of encoder and class vectors.")
+    weight_decay: float = Field(default=1e-4, ge=0.0, description="Decoupled weight decay (AdamW).")
 
     early_stopping: int = Field(
         default=0,
@@ -116,7 +128,6 @@ class AbraSettings(BaseModel):
         description="Patience in evaluations without a lower validation loss; the best weights are kept. 0 = off.",
     )
     evaluate_every: int = Field(default=25, ge=1, description="Steps between evaluations for early stopping.")
-    curve_every: int = Field(default=25, ge=1, description="Steps between two records of the training curve.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

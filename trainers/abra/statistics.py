@@ -121,7 +121,7 @@ class WorstCaseDirections:
         """Restyle along the directions; with `leaves`, each direction used is put there to be differentiated."""
 
         def hook(layer: int, z: Tensor) -> Tensor:
-            if layer not in self.direction:
+            if layer not in draw.epsilon:
                 return z
 
             def shifts(mean: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,21 +140,24 @@ class WorstCaseDirections:
         return hook
 
     def ascend(self, loss: Callable[[Hook], Tensor], draw: StyleDraw) -> None:
-        """One ascent step: r ← r/‖r‖ + size·g/‖g‖, g the gradient of the cell's `loss(hook)` (K,) at the draw's ε.
-
-        Only the directions applied in this draw move.
-        """
+        """One ascent step on the cell's `loss(hook)` (K,) at the draw's ε; see `move`."""
         leaves: dict[int, Tensor] = {}
         total = loss(self.hook(draw, leaves)).sum()
+        if not leaves:
+            return  # no layer of the draw has statistics to perturb
         gradients = torch.autograd.grad(total, list(leaves.values()))
-        with torch.no_grad():
-            for (layer, start), gradient in zip(leaves.items(), gradients, strict=True):
-                length = torch.linalg.vector_norm(gradient, dim=-1, keepdim=True)
-                unit = start / torch.linalg.vector_norm(start, dim=-1, keepdim=True)
-                moved = unit + self._ascent_size * gradient / length.clamp(min=1e-12)
-                applied = draw.applied[layer]
-                self.direction[layer] = torch.where(applied[:, None, None], moved, self.direction[layer])
-                self.initialised[layer] = self.initialised[layer] | applied
+        self.move(dict(zip(leaves, zip(leaves.values(), gradients, strict=True), strict=True)), draw)
+
+    @torch.no_grad()
+    def move(self, ascent: Mapping[int, tuple[Tensor, Tensor]], draw: StyleDraw) -> None:
+        """Ascend: r ← r/‖r‖ + size·g/‖g‖ for layer → (r, g), (K, 2, D) each; only where applied in this draw."""
+        for layer, (start, gradient) in ascent.items():
+            length = torch.linalg.vector_norm(gradient, dim=-1, keepdim=True)
+            unit = start / torch.linalg.vector_norm(start, dim=-1, keepdim=True)
+            moved = unit + self._ascent_size * gradient / length.clamp(min=1e-12)
+            applied = draw.applied[layer]
+            self.direction[layer] = torch.where(applied[:, None, None], moved, self.direction[layer])
+            self.initialised[layer] = self.initialised[layer] | applied
 
     def state_dict(self) -> dict[str, Any]:
         """The directions with their flags, by layer number."""

@@ -1,0 +1,1 @@
+"""The ABRA reconstruction for images: timm backbones trained against the bio-batch effects of their feature maps."""
