@@ -19,10 +19,12 @@ from plotly.offline import get_plotlyjs
 
 from dashboards import text
 from dashboards.figures.axis import strength_axis
+from dashboards.figures.gain import describe_gains, draw_gains
 from dashboards.figures.heatmap import composite_grid, describe_grid, draw_grid
 from dashboards.figures.metric import MetricCurve, describe_metric, draw_metric, metric_curve
 from dashboards.figures.probe import ProbeComparison, describe_probe, draw_probe, probe_comparison
 from dashboards.figures.tradeoff import ROLES, describe_trade_off, draw_trade_off, trade_off
+from dashboards.gains import GainView, gain_view
 from dashboards.records import checked, metric_names, trained
 from dashboards.rule import CurveRule, Rule, ViewRule, read_rule
 from dashboards.stages import Stage, stages
@@ -35,6 +37,7 @@ from dashboards.tables import (
     status_counts,
     strength_rows,
 )
+from sweeper.gains import Gains
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _KEYWORDS = re.compile(r"\b(No rule|Not identified|If|if|then|Unless|Certainty|Caution)\b")
@@ -75,6 +78,8 @@ class ViewSection:
     heat: tuple[Chart, ...]
     probes: ProbeComparison
     probe: Chart | None
+    gains: GainView | None
+    gain: Chart | None
     primary: tuple[str, ...]
     strengths: tuple[StrengthRow, ...]
     controls: tuple[ControlRow, ...]
@@ -99,6 +104,7 @@ class Page:
         for section in self.sections:
             yield from ((section.main,) if section.main else ())
             yield from (chart for _, chart in section.others)
+        yield from (section.gain for section in self.sections if section.gain)
         for section in self.sections:
             yield from (figure.chart for _, figures in section.metrics for figure in figures if figure.chart)
         for section in self.sections:
@@ -106,21 +112,29 @@ class Page:
         yield from (section.probe for section in self.sections if section.probe)
 
 
-def write_report(results: pd.DataFrame, decision: Mapping[str, Any], provenance: Mapping[str, Any], path: Path) -> None:
+def write_report(
+    results: pd.DataFrame,
+    decision: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    path: Path,
+    *,
+    gains: Gains | None = None,
+) -> None:
     """Write the report to `path`, whole or not at all.
 
     Args:
         results: tidy table, one row a metric of a cell (`sweeper.results.COLUMNS`), any row order.
         decision: document of `sweeper.decision.decide_sweep`.
         provenance: JSON values, each optional: name, sweep_id, created, fingerprint, versions, screen, config (YAML
-            text), commands, warnings, metrics (name → title, direction). Nothing else of where and when the report is
-            written gets into it.
+            text), commands, warnings, metrics (name → title, direction), held_out (view → column). Nothing else
+            of where and when the report is written gets into it.
         path: the HTML file; an older one is replaced.
+        gains: by batch and by perturbation; None where no cell keeps units.
 
     Raises:
         InputError: a column is missing, or the decision has another schema.
     """
-    content = render_report(build_page(results, decision, provenance)).encode()
+    content = render_report(build_page(results, decision, provenance, gains=gains)).encode()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
@@ -129,15 +143,22 @@ def write_report(results: pd.DataFrame, decision: Mapping[str, Any], provenance:
         temporary.unlink(missing_ok=True)
 
 
-def build_page(results: pd.DataFrame, decision: Mapping[str, Any], provenance: Mapping[str, Any]) -> Page:
+def build_page(
+    results: pd.DataFrame,
+    decision: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    *,
+    gains: Gains | None = None,
+) -> Page:
     """Numbers, figures and tables of the report; raises as `write_report`."""
     frame, rule = checked(results), read_rule(decision)
     judged = {view.view: view for view in rule.views}
     unread = sorted(set(frame["view"].dropna()) - set(judged))
+    held_out = provenance.get("held_out", {})
     return Page(
         rule=rule,
         sections=tuple(
-            _section(frame, rule, view, judged.get(view), prefix=f"view{place}")
+            _section(frame, rule, view, judged.get(view), gains, held_out.get(view), prefix=f"view{place}")
             for place, view in enumerate([*judged, *unread])
         ),
         cells=cell_rows(frame),
@@ -146,7 +167,16 @@ def build_page(results: pd.DataFrame, decision: Mapping[str, Any], provenance: M
     )
 
 
-def _section(frame: pd.DataFrame, rule: Rule, view: str, judged: ViewRule | None, *, prefix: str) -> ViewSection:
+def _section(
+    frame: pd.DataFrame,
+    rule: Rule,
+    view: str,
+    judged: ViewRule | None,
+    gains: Gains | None,
+    held_out: Mapping[str, Any] | None,
+    *,
+    prefix: str,
+) -> ViewSection:
     rows = frame[frame["view"] == view]
     curves = judged.curves if judged else ()
     numbers = [trade_off(curve) for curve in curves]
@@ -174,6 +204,16 @@ def _section(frame: pd.DataFrame, rule: Rule, view: str, judged: ViewRule | None
         for metric in metric_names(rows, role)
         if bool(rows.loc[rows["metric"] == metric, "primary"].any())
     )
+    biological = [metric for metric in metric_names(rows, "biological") if metric in primary]
+    helped = gain_view(
+        gains,
+        rows,
+        view=view,
+        margin=margins[0] if margins else None,
+        curve=leading,
+        primary=biological,
+        held_out=held_out,
+    )
     return ViewSection(
         view=view,
         deciding=view == rule.deciding_view,
@@ -187,6 +227,10 @@ def _section(frame: pd.DataFrame, rule: Rule, view: str, judged: ViewRule | None
         heat=tuple(_chart(f"{prefix}-heat-{grid.role}", draw_grid(grid), describe_grid(grid)) for grid in grids),
         probes=probes,
         probe=_chart(f"{prefix}-probe", draw_probe(probes), describe_probe(probes)) if probes.stages else None,
+        gains=helped,
+        gain=_chart(f"{prefix}-gain", draw_gains(helped), describe_gains(helped))
+        if helped and helped.drawn()
+        else None,
         primary=primary,
         strengths=strength_rows(rows, view=view, metrics=primary),
         controls=control_rows(rows, view=view, metrics=primary),
@@ -273,6 +317,7 @@ def _environment() -> jinja2.Environment:
         percent=text.percent,
         name=text.name,
         question=text.question,
+        signed=text.signed,
         emphasised=emphasised,
         lead_and_rest=lead_and_rest,
     )

@@ -10,16 +10,20 @@ import pandas as pd
 
 from dashboards.figures.probe import probe_comparison
 from dashboards.figures.tradeoff import trade_off
+from dashboards.gains import gain_view
 from dashboards.records import checked
 from dashboards.rule import CurveRule, read_rule
 from dashboards.stages import stages
-from dashboards.text import fixed, name, number
+from dashboards.text import fixed, name, number, percent, signed
+from sweeper.gains import Gains
 
 WIDTH = 100
 
 
-def text_summary(decision: Mapping[str, Any], results: pd.DataFrame | None = None) -> str:
+def text_summary(decision: Mapping[str, Any], results: pd.DataFrame | None = None, gains: Gains | None = None) -> str:
     """State, sentence, disagreements, and per view a table of biology B, batch removal T and the batch probe.
+
+    With gains, also how many batches and perturbations lose by the correction, and which most.
 
     Args:
         decision: document of `sweeper.decision.decide_sweep`.
@@ -32,8 +36,33 @@ def text_summary(decision: Mapping[str, Any], results: pd.DataFrame | None = Non
     frame = checked(results) if results is not None else None
     blocks = [f"{rule.state.replace('_', ' ')}: {rule.meaning}"]
     blocks += [textwrap.fill(words, WIDTH) for words in (rule.sentence, *rule.notes)]
-    blocks += [_table(view.curves[0], frame, decides=view.view == rule.deciding_view) for view in rule.views]
+    for view in rule.views:
+        blocks.append(_table(view.curves[0], frame, decides=view.view == rule.deciding_view))
+        if frame is not None and (lines := _gains(view.curves[0], frame, gains)):
+            blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
+
+
+def _gains(curve: CurveRule, frame: pd.DataFrame, gains: Gains | None) -> list[str]:
+    """Where the correction hurts at the strength that the rule points at, a line a primary metric and axis."""
+    rows = frame[frame["view"] == curve.view]
+    primary = [use.name for use in curve.metrics if use.role == "biological"]
+    found = gain_view(gains, rows, view=curve.view, margin=curve.margin, curve=curve, primary=primary, held_out=None)
+    if found is None:
+        return []
+    lines = [f"  Gain over λ = 0 at λ = {number(found.strength)} ({found.label}), by unit:"]
+    for metric, curves in found.drawn():
+        for one in curves:
+            spread = one.at(found.strength)
+            if spread is None:
+                continue
+            _, lower, upper = spread.failure
+            worst = ", ".join(f"{unit.unit} {signed(unit.gain)}" for unit in one.worst(found.strength)[:1])
+            lines.append(
+                f"  {name(metric):<24}{one.axis:<13} median {signed(spread.quantiles[2])}, {spread.losses} of "
+                f"{spread.units} lose ({percent(lower)} to {percent(upper)})" + (f", worst {worst}" if worst else "")
+            )
+    return lines
 
 
 def _table(curve: CurveRule, frame: pd.DataFrame | None, *, decides: bool) -> str:

@@ -46,6 +46,12 @@ def fixed(value: float | None, decimals: int = 2) -> str:
     return written.replace("-", "−" if float(written) else "")  # what rounds to zero has no sign
 
 
+def signed(value: float | None, decimals: int = 3) -> str:
+    """A difference with its sign, +0.012 or −0.012; what rounds to zero has none."""
+    written = fixed(value, decimals)
+    return f"+{written}" if value is not None and value > 0 and float(f"{value:.{decimals}f}") > 0 else written
+
+
 def percent(value: float | None) -> str:
     """A share in [0, 1] as whole per cent; never "100 %" or "0 %" for what is not exactly that."""
     if value is None or not math.isfinite(value):

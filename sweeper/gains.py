@@ -7,8 +7,9 @@ distribution over units, and the share of units where it is a loss, say what the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -91,10 +92,21 @@ def summarise(gains: pd.DataFrame, *, ranges: pd.Series, delta: float, confidenc
     """
     rows = []
     for key, of in gains.groupby(list(CURVE), sort=True):
-        expected = of.groupby("unit")["runs"].max()
+        unit, names = pd.factorize(of["unit"], sort=True)
+        gain, error, runs, weight = (
+            of[name].to_numpy(dtype=np.float64) for name in ("gain", "error", "runs", "adversarial_weight")
+        )
+        expected = np.zeros(len(names))
+        np.maximum.at(expected, unit, runs)
         limit = -delta * float(ranges.get((key[0], key[2]), np.nan))
-        for weight, level in of.groupby("adversarial_weight", sort=True):
-            rows.append((*key, weight, *_level(level, expected, limit, confidence)))
+        for strength in np.unique(weight):
+            at = np.flatnonzero(weight == strength)
+            found = np.zeros(len(names))
+            found[unit[at]] = runs[at]
+            distribution = _distribution(gain[at], error[at], runs[at], limit, confidence)
+            counts = len(at), int(runs[at].min()), int((expected - found).max())
+            worst = at[gain[at].argmin()]
+            rows.append((*key, strength, *counts, *distribution, str(names[unit[worst]]), float(gain[worst])))
     return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
 
 
@@ -128,6 +140,33 @@ def pointed(
         if below:
             return label, below[-1]
     return ("largest", positive[-1]) if positive else None
+
+
+def headline(gains: Gains, decision: Mapping[str, Any]) -> dict[str, float]:
+    """What the rule's strength does by unit, for a run's summary: share of losses and worst gain against λ = 0.
+
+    Keys "gain/<metric>.<axis>_failure_rate" and "gain/<metric>.worst_<axis>" for the biological metrics of the
+    deciding curve; none without a recommended strength, for then nothing is advised that could fail.
+
+    Args:
+        decision: document of `sweeper.decision.decide_sweep`.
+    """
+    view, rule = decision["deciding_view"], decision["rule"]
+    strength = rule["then"]["lambda_recommended"]
+    margin = next((clause["value"] for clause in rule["if"] if clause["var"] == "margin"), None)
+    if strength is None or margin is None or view not in decision["views"]:
+        return {}
+    curve = next(curve for curve in decision["views"][view]["margins"] if curve["margin"] == margin)
+    metrics = [use["name"] for use in curve["metrics"] if use["role"] == "biological"]
+    of = gains.summary
+    # A decision's numbers have 12 significant digits.
+    at = np.isclose(of["margin"], margin, rtol=1e-9) & np.isclose(of["adversarial_weight"], strength, rtol=1e-9)
+    of = of[at & (of["view"] == view) & (of["baseline"] == UNCORRECTED) & of["metric"].isin(metrics)]
+    found: dict[str, float] = {}
+    for row in of.to_dict("records"):
+        found[f"gain/{row['metric']}.{row['axis']}_failure_rate"] = float(row["failure_rate"])
+        found[f"gain/{row['metric']}.worst_{row['axis']}"] = float(row["worst_gain"])
+    return found
 
 
 def _gains(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -177,28 +216,14 @@ def _over_runs(difference: Array, starts: NDArray[np.int64]) -> tuple[Array, Arr
     return mean, np.sqrt(variance / np.maximum(runs, 1)), runs
 
 
-def _level(of: pd.DataFrame, expected: pd.Series, limit: float, confidence: float) -> tuple[object, ...]:
-    """One row of `summarise` after its key and strength."""
-    gain, error, runs = (of[name].to_numpy() for name in ("gain", "error", "runs"))
-    losses, units = int((gain < 0).sum()), len(gain)
-    lower, upper = wilson(losses, units, confidence)
+def _distribution(gain: Array, error: Array, runs: Array, limit: float, confidence: float) -> tuple[float, ...]:
+    """Quantiles and losses of the units at one strength: columns q05 to large_losses of `summarise`."""
+    losses = int((gain < 0).sum())
+    lower, upper = wilson(losses, len(gain), confidence)
     # One run has no error of its own: its loss is never clear.
     bound = gain + stdtrit(np.maximum(runs - 1, 1), confidence) * error
-    missing = expected.sub(of.set_index("unit")["runs"], fill_value=0)
-    return (
-        units,
-        int(runs.min()),
-        int(missing.max()),
-        *np.quantile(gain, QUANTILES).tolist(),
-        losses,
-        losses / units,
-        lower,
-        upper,
-        int((bound < 0).sum()),
-        int((gain < limit).sum()) if np.isfinite(limit) else 0,
-        str(of["unit"].iloc[int(gain.argmin())]),
-        float(gain.min()),
-    )
+    clear, large = int((bound < 0).sum()), int((gain < limit).sum())  # a limit of NaN is below nothing
+    return (*np.quantile(gain, QUANTILES).tolist(), losses, losses / len(gain), lower, upper, clear, large)
 
 
 def wilson(count: int, of: int, confidence: float) -> tuple[float, float]:
@@ -219,6 +244,7 @@ __all__ = [
     "UNIT_COLUMNS",
     "Gains",
     "gains",
+    "headline",
     "pointed",
     "summarise",
     "unit_gains",

@@ -96,12 +96,18 @@ class SweepMirror:
     def _log(self, cell_ids: Iterable[str]) -> None:
         self.mirror.log_cells(mirrored_cell(self._store, cell_id, self._tags) for cell_id in cell_ids)
 
-    def finish(self, decision: Mapping[str, Any] | None, *, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-        """Mirror whatever is not mirrored yet, then close the parent with the sweep's outputs."""
+    def finish(
+        self,
+        decision: Mapping[str, Any] | None,
+        *,
+        status: Literal["FINISHED", "FAILED", "KILLED"],
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        """Mirror whatever is not mirrored yet, then close the parent with the sweep's outputs and summary metrics."""
         self._queue.put(None)
         self._thread.join()
         store = self._store
-        outputs = (store.report_path, store.decision_path, store.results_path)
+        outputs = (store.report_path, store.decision_path, store.results_path, store.units_path)
         tags = {}
         if decision is not None:
             tags = {
@@ -112,7 +118,7 @@ class SweepMirror:
             self._log(sorted(store.finished()))
             self.mirror.finish(
                 artefacts=[path for path in outputs if decision is not None and path.exists()],
-                metrics={"cells": float(len(store.finished()))},
+                metrics={"cells": float(len(store.finished())), **(metrics or {})},
                 tags=tags,
                 status=status,
             )

@@ -408,6 +408,7 @@ def report_provenance(store: Store) -> dict[str, Any]:
         "metrics": {
             metric.name: {"title": metric.title, "direction": metric.direction} for metric in REGISTRY.values()
         },
+        "held_out": {view["view"]: {"column": view["column"]} for view in description["config"]["views"]},
         "commands": [" ".join(description["command"]), f"sweeper report {store.folder.name}"],
         "config": yaml.safe_dump(json.loads(json.dumps(description["config"])), sort_keys=False, allow_unicode=True),
     }

@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sweeper.gains import Gains
     from sweeper.store import Store
 
 
-def write_outputs(store: Store) -> tuple[pd.DataFrame, Mapping[str, Any]]:
-    """Write results.parquet, decision.json and report.html from the store alone; returns results and decision."""
+class Outputs(NamedTuple):
+    """What a sweep found; `gains` is None where no cell keeps values by batch and by perturbation."""
+
+    results: pd.DataFrame
+    decision: Mapping[str, Any]
+    gains: Gains | None
+
+    @property
+    def headline(self) -> dict[str, float]:
+        """Failure rates and worst gains at the recommended strength, by name."""
+        from sweeper.gains import headline
+
+        return {} if self.gains is None else headline(self.gains, self.decision)
+
+
+def write_outputs(store: Store) -> Outputs:
+    """Write results.parquet, units.parquet, decision.json and report.html from the store alone."""
     from dashboards.report import write_report
-    from sweeper.sweep import report_provenance, tabulate_and_decide
+    from sweeper.sweep import report_provenance, stored_gains, tabulate_and_decide
 
     results, decision = tabulate_and_decide(store)
-    write_report(results, decision, report_provenance(store), store.report_path)
-    return results, decision
+    gains = stored_gains(store, results)
+    write_report(results, decision, report_provenance(store), store.report_path, gains=gains)
+    return Outputs(results, decision, gains)
 
 
-def print_outputs(store: Store, results: pd.DataFrame, decision: Mapping[str, Any]) -> None:
+def print_outputs(store: Store, outputs: Outputs) -> None:
     """What the sweep found, and where things are."""
     from dashboards.summary import text_summary
 
-    print(f"\n{text_summary(decision, results)}\n")
+    print(f"\n{text_summary(outputs.decision, outputs.results, outputs.gains)}\n")
     print(f"report:   {store.report_path}")
     print(f"decision: {store.decision_path}")
     print(f"results:  {store.results_path}")

@@ -20,5 +20,5 @@ def run(options: argparse.Namespace) -> int:
     from sweeper.store import Store
 
     store = Store(options.folder.absolute())
-    print_outputs(store, *write_outputs(store))
+    print_outputs(store, write_outputs(store))
     return 0

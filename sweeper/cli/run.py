@@ -59,8 +59,11 @@ def sweep(config: SweepConfig, *, retry_failed: bool = False) -> int:
         raise
     finally:
         if mirror is not None:
-            mirror.finish(None if outputs is None else outputs[1], status=status)
-    print_outputs(prepared.store, *outputs)
+            if outputs is None:
+                mirror.finish(None, status=status)
+            else:
+                mirror.finish(outputs.decision, status=status, metrics=outputs.headline)
+    print_outputs(prepared.store, outputs)
     if mirror is not None:
         print(f"MLflow:   {mirror.mirror.ui_command}")
     raise_if_nothing_trained(prepared.store)

@@ -52,6 +52,10 @@ def test_run_resume_extend_and_rebuild(config_file: Path, sweeper: Any, tmp_path
     assert "Plotly" in (folder / "report.html").read_text()
     assert sorted(mirrored_cells(folder)) == sorted(results["cell_id"].unique())
     written = stamps(folder)
+    units = pd.read_parquet(folder / "units.parquet")
+    assert set(units["cell_id"]) == set(results.loc[results["status"] == "ok", "cell_id"])
+    assert set(units["axis"]) == {"batch", "perturbation"}
+    kept = (folder / "units.parquet").read_bytes()
     report = (folder / "report.html").read_bytes()
 
     again = sweeper("run", config_file)
@@ -59,9 +63,11 @@ def test_run_resume_extend_and_rebuild(config_file: Path, sweeper: Any, tmp_path
     assert stamps(folder) == written, "a finished cell was run again"
     assert len(mirrored_cells(folder)) == CELLS
     (folder / "report.html").unlink()
+    (folder / "units.parquet").unlink()
     rebuilt = sweeper("report", folder)
     assert rebuilt.returncode == 0, rebuilt.stderr
     assert (folder / "report.html").read_bytes() == report
+    assert (folder / "units.parquet").read_bytes() == kept
 
     extended = sweeper(
         "run", config_file, "--set", "seeds=4", "--set", "optuna.rounds=1", "--set", "optuna.strengths_per_round=2"

@@ -8,7 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeper.gains import CURVE, SUMMARY_COLUMNS, UNIT_COLUMNS, gains, pointed, summarise, unit_gains, wilson
+from sweeper.gains import (
+    CURVE,
+    SUMMARY_COLUMNS,
+    UNIT_COLUMNS,
+    Gains,
+    gains,
+    headline,
+    pointed,
+    summarise,
+    unit_gains,
+    wilson,
+)
 
 CELL = ["trainer", "adversarial_weight", "margin", "seed", "fold", "unit", "value"]
 
@@ -127,6 +138,24 @@ def test_order_of_rows_does_not_matter_and_nothing_gives_nothing() -> None:
     found = gains(frame, results, trainer="abra", delta=0.14)
     assert at(found.summary, "uncorrected", 1.0)["large_losses"] == 1, "a loss of 0.075 is 15 % of the range"
     assert list(found.by_unit.columns[: len(CURVE)]) == list(CURVE)
+
+
+def test_the_headline_is_of_the_deciding_curve_at_its_recommended_strength() -> None:
+    frame = table(ROWS)
+    by_unit = unit_gains(frame, trainer="abra")
+    found = Gains(by_unit, summarise(by_unit, ranges=RANGES, delta=0.1))
+    metrics = [{"name": "activity_map", "role": "biological"}, {"name": "batch_probe_linear", "role": "technical"}]
+    decision = {
+        "deciding_view": "held_out_plates",
+        "rule": {"if": [{"var": "margin", "value": 0.3}], "then": {"lambda_recommended": 1.0}},
+        "views": {"held_out_plates": {"margins": [{"margin": 0.3, "metrics": metrics}]}},
+    }
+    assert headline(found, decision) == {
+        "gain/activity_map.batch_failure_rate": 0.5,
+        "gain/activity_map.worst_batch": pytest.approx(-0.075),
+    }
+    decision["rule"]["then"]["lambda_recommended"] = None
+    assert headline(found, decision) == {}
 
 
 @pytest.mark.parametrize(

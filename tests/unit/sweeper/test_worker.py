@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sweeper.config import build_config
 from sweeper.plan import PackPlan, control_cells, make_cells
-from sweeper.sweep import Prepared, prepare
+from sweeper.sweep import Prepared, _description, prepare, stored_gains, tabulate_and_decide
 from sweeper.worker import PackRun, pack_content
 
 DATA = {
@@ -85,6 +86,32 @@ def test_units_are_kept_beside_the_record_unless_switched_off(tmp_path: Path) ->
     assert kept.store.units(bad) is None
     assert bare.store.units(good) is None
     assert bare.store.record(good)["metrics"] == kept.store.record(good)["metrics"]
+
+
+def test_gains_come_from_the_store_alone_and_an_old_store_has_none(tmp_path: Path) -> None:
+    sweep = prepared(tmp_path / "s")
+    description = _description(sweep, [])
+    sweep.store.create(sweep_id=sweep.sweep_id, description=description, screen=sweep.screen)
+    _, path = pack_file(sweep, [0.0, 3.0])
+    finish(PackRun(path))
+    results, _ = tabulate_and_decide(sweep.store)
+    found = stored_gains(sweep.store, results)
+    assert found is not None
+    assert set(found.by_unit["adversarial_weight"]) == {3.0}
+    assert set(found.by_unit.loc[found.by_unit["axis"] == "batch", "unit"]) == set(sweep.screen.wells["batch"])
+    value = results.query("metric == 'perturbation_accuracy'").set_index("adversarial_weight")["value"]
+    perturbations = found.by_unit[found.by_unit["axis"] == "perturbation"]
+    assert perturbations["gain"].mean() == pytest.approx(value[3.0] - value[0.0], abs=1e-6)
+    kept = sweep.store.units_path.read_bytes()
+    tabulate_and_decide(sweep.store)
+    assert sweep.store.units_path.read_bytes() == kept
+
+    for units in sweep.store.cells_folder.glob("*/units.parquet"):
+        units.unlink()
+    again, _ = tabulate_and_decide(sweep.store)
+    pd.testing.assert_frame_equal(again, results)
+    assert not sweep.store.units_path.exists()
+    assert stored_gains(sweep.store, again) is None
 
 
 def test_a_checkpointed_pack_continues_where_it_was(tmp_path: Path) -> None:

@@ -1,0 +1,172 @@
+"""Gain against strength: a line a held-out batch, the distribution over perturbations, and how often it is a loss."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from dashboards.figures.axis import StrengthAxis, draw_axis, strength_axis
+from dashboards.figures.style import BIOLOGICAL, EFFECTIVE, INK, MUTED, UNSAFE, finish, tint
+from dashboards.gains import GainCurve, GainView, Spread
+from dashboards.text import drawn, fixed, name, number, percent, signed
+
+_ROW, _TOP, _BOTTOM = 210, 56, 52  # pixels
+_AXIS_COLOURS = {"batch": INK, "perturbation": BIOLOGICAL}
+_SYMBOLS = {"batch": "square", "perturbation": "circle"}
+
+
+def draw_gains(view: GainView) -> go.Figure:
+    """A row a primary metric; columns: batches, perturbations, share of losses. Against λ = 0 of the same margin."""
+    metrics = view.drawn()
+    strengths = {spread.strength for _, curves in metrics for curve in curves for spread in curve.spreads}
+    axis = strength_axis([0.0, *strengths])
+    figure = make_subplots(
+        rows=len(metrics),
+        cols=3,
+        horizontal_spacing=0.07,
+        vertical_spacing=min(0.12, 0.3 / max(len(metrics), 1)),
+        column_titles=["gain of each batch", "gain over perturbations", "share of units that lose"],
+    )
+    finish(figure, height=_TOP + _BOTTOM + _ROW * len(metrics), margin=(64, 20, _TOP, _BOTTOM))
+    figure.update_annotations(font_size=12)
+    for row, (metric, curves) in enumerate(metrics, start=1):
+        for curve in curves:
+            if curve.axis == "batch":
+                _batches(figure, curve, axis, view.strength, row)
+            else:
+                _band(figure, curve, axis, row)
+            _failures(figure, curve, axis, row)
+        for col in (1, 2, 3):
+            labels = row == len(metrics)
+            draw_axis(figure, axis, row=row, col=col, labels=labels, title="adversarial weight λ" if labels else None)
+            figure.add_vline(
+                x=axis.place(view.strength),
+                line={"color": EFFECTIVE, "width": 1.5, "dash": "dot"},
+                layer="below",
+                row=row,
+                col=col,
+            )
+            if col < 3:
+                figure.update_yaxes(zeroline=True, zerolinecolor=MUTED, zerolinewidth=1, row=row, col=col)
+        figure.update_yaxes(title_text=drawn(name(metric)), title_font_size=12, row=row, col=1)
+        figure.update_yaxes(range=[-0.04, 1.04], tickformat=".0%", row=row, col=3)
+    figure.update_layout(font={"size": 11, "color": INK})
+    return figure
+
+
+def _batches(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, strength: float, row: int) -> None:
+    """Thin lines, one a batch, and a point a batch and strength; two traces however many batches there are."""
+    places: list[float | None] = []
+    gains: list[float | None] = []
+    for unit in dict.fromkeys(item.unit for item in curve.units):
+        mine = [item for item in curve.units if item.unit == unit]
+        places += [*(axis.place(item.strength) for item in mine), None]
+        gains += [*(item.gain for item in mine), None]
+    figure.add_scatter(
+        x=places,
+        y=gains,
+        mode="lines",
+        line={"color": tint(MUTED, 0.35), "width": 1},
+        hoverinfo="skip",
+        row=row,
+        col=1,
+    )
+    here = [item.strength == strength for item in curve.units]
+    figure.add_scatter(
+        x=[axis.place(item.strength) for item in curve.units],
+        y=[item.gain for item in curve.units],
+        mode="markers",
+        marker={
+            "color": [
+                tint(MUTED, 0.5) if not at else UNSAFE if item.gain < 0 else BIOLOGICAL
+                for item, at in zip(curve.units, here, strict=True)
+            ],
+            "size": [9 if at else 4 for at in here],
+        },
+        hoverinfo="text",
+        hovertext=[
+            drawn(f"{item.unit}, λ = {number(item.strength)}: {signed(item.gain)} ± {fixed(item.error, 3)} (s.e.)")
+            for item in curve.units
+        ],
+        row=row,
+        col=1,
+    )
+
+
+def _band(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, row: int) -> None:
+    places = [axis.place(spread.strength) for spread in curve.spreads]
+    for low, high, alpha in ((0, 4, 0.12), (1, 3, 0.25)):
+        figure.add_scatter(
+            x=[*places, *reversed(places)],
+            y=[spread.quantiles[high] for spread in curve.spreads]
+            + [spread.quantiles[low] for spread in reversed(curve.spreads)],
+            mode="lines",
+            line={"width": 0, "color": BIOLOGICAL},
+            fill="toself",
+            fillcolor=tint(BIOLOGICAL, alpha),
+            hoverinfo="skip",
+            row=row,
+            col=2,
+        )
+    figure.add_scatter(
+        x=places,
+        y=[spread.quantiles[2] for spread in curve.spreads],
+        mode="lines+markers",
+        line={"color": BIOLOGICAL, "width": 2},
+        marker={"color": BIOLOGICAL, "size": 5},
+        hoverinfo="text",
+        hovertext=[_hover(spread) for spread in curve.spreads],
+        row=row,
+        col=2,
+    )
+
+
+def _failures(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, row: int) -> None:
+    shift = 0.012 * (axis.highest - axis.zero) * (1 if curve.axis == "perturbation" else -1)
+    colour = _AXIS_COLOURS[curve.axis]
+    rates = [spread.failure for spread in curve.spreads]
+    figure.add_scatter(
+        x=[axis.place(spread.strength) + shift for spread in curve.spreads],
+        y=[share for share, _, _ in rates],
+        mode="lines+markers",
+        name=f"{curve.axis}: share that loses",
+        showlegend=row == 1,
+        line={"color": tint(colour, 0.5), "width": 1},
+        marker={"color": colour, "size": 6, "symbol": _SYMBOLS[curve.axis]},
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [upper - share for share, _, upper in rates],
+            "arrayminus": [share - lower for share, lower, _ in rates],
+            "color": tint(colour, 0.4),
+            "thickness": 1,
+            "width": 2,
+        },
+        hoverinfo="text",
+        hovertext=[f"{curve.axis}, {_hover(spread)}" for spread in curve.spreads],
+        row=row,
+        col=3,
+    )
+
+
+def _hover(spread: Spread) -> str:
+    share, lower, upper = spread.failure
+    return drawn(
+        f"λ = {number(spread.strength)}: median {signed(spread.quantiles[2])}, 90 % of units from "
+        f"{signed(spread.quantiles[0])} to {signed(spread.quantiles[4])}; {spread.losses} of {spread.units} lose "
+        f"({percent(share)}, 95 % interval {percent(lower)} to {percent(upper)})"
+    )
+
+
+def describe_gains(view: GainView) -> str:
+    """The chart in words: what happens at the strength pointed at, a clause a metric and axis."""
+    parts = []
+    for metric, curves in view.drawn():
+        for curve in curves:
+            spread = curve.at(view.strength)
+            if spread is not None:
+                parts.append(
+                    f"{name(metric)}, {curve.axis}: median {signed(spread.quantiles[2])}, "
+                    f"{spread.losses} of {spread.units} lose"
+                )
+    return f"Gain over λ = 0 at λ = {number(view.strength)} ({view.label}). " + "; ".join(parts) + "."
