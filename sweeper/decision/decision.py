@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 from sweeper.decision.bracket import Bracket, baseline_bracket, detectable_drop, drawdown_bracket, max_t_quantile
 from sweeper.decision.curve import Curve, build_curve
 from sweeper.decision.noise import Draws, Noise, draw, fit_levels, level_errors, positions, signal_lower_bound
-from sweeper.decision.posterior import Location, Posterior, fit_posterior, locate
+from sweeper.decision.posterior import Location, Posterior, crossings, fit_posterior, locate
 from sweeper.decision.reasons import counted, reasons, were
 from sweeper.decision.screen import Screen, screen
 from sweeper.decision.settings import DecisionSettings
@@ -197,6 +197,7 @@ def _judge(known: Decision, curve: Curve, screened: Screen, settings: DecisionSe
         psi=chosen.psi,
         metric_brackets=by_metric,
         metric_locations=points.of_metrics(settings.delta, settings),
+        crossings=points.crossings(settings),
         earliest_metric=chosen.earliest or min(established, key=lambda name: (established[name], name), default=None),
     )
     drawn = _intervals(biology, settings.confidence), _intervals(removal, settings.confidence)
@@ -260,6 +261,12 @@ class _Points:
 
     def of_metrics(self, delta: float, settings: DecisionSettings) -> dict[str, Location]:
         return {name: point.at(delta, settings) for name, point in self.metrics.items()}
+
+    def crossings(self, settings: DecisionSettings) -> tuple[float, ...]:
+        """Draws of log10 λ_OC at the δ that decides: of the composite or, in a conflict, of the earliest metric."""
+        conflict = self.conflict(settings.delta, settings)
+        point = self.metrics[conflict[0]] if conflict else self.composite
+        return tuple(crossings(point.posterior, point.drawdown, settings.delta).tolist()) if point else ()
 
     def conflict(self, delta: float, settings: DecisionSettings) -> tuple[str, Location] | None:
         """The earliest metric, where its interval ends more than `APART` decades before another's begins."""

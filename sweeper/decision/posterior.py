@@ -141,6 +141,13 @@ def locate(posterior: Posterior, drawdown: Array, delta: float, confidence: floa
         drawdown: `posterior.drawdown()`, shared by every δ.
         confidence: one-sided level of each end of the interval.
     """
+    x = crossings(posterior, drawdown, delta)
+    low, middle, high = np.quantile(x, (1 - confidence, 0.50, confidence), method="inverted_cdf")
+    return Location(delta, float(np.isfinite(x).mean()), _strength(low), _strength(middle), _strength(high))
+
+
+def crossings(posterior: Posterior, drawdown: Array, delta: float) -> Array:
+    """(R,) log10 λ_OC(δ) of every curve, +∞ where a loss of δ is not reached within the range."""
     over = drawdown >= delta
     first = np.argmax(over, axis=1)
     reached = over[np.arange(len(over)), first]
@@ -149,8 +156,7 @@ def locate(posterior: Posterior, drawdown: Array, delta: float, confidence: floa
     x = np.full(len(over), np.inf)
     left = np.where(right > 1, posterior.x[right - 1], posterior.x[1])  # from λ = 0 there is no distance to interpolate
     x[rows] = left + (posterior.x[right] - left) * (delta - before) / np.maximum(after - before, 1e-300)
-    low, middle, high = np.quantile(x, (1 - confidence, 0.50, confidence), method="inverted_cdf")
-    return Location(delta, float(reached.mean()), _strength(low), _strength(middle), _strength(high))
+    return x
 
 
 def _strength(x: float) -> float | None:

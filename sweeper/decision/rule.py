@@ -290,7 +290,8 @@ def _design(decision: Decision, estimate: Estimate | None, provenance: Mapping[s
 def plain(value: Any) -> Any:
     """`value` as JSON types: null for NaN and infinities, text for anything unknown."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        written = [field.name for field in fields(value) if field.metadata.get("written", True)]
+        return {name: plain(getattr(value, name)) for name in written}
     if isinstance(value, Enum):
         return plain(value.value)
     if isinstance(value, Mapping):

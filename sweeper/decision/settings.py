@@ -63,6 +63,11 @@ class DecisionSettings(BaseModel):
     draws: Annotated[int, Field(ge=100)] = Field(20_000, description="Monte Carlo draws behind each critical value.")
     curves: Annotated[int, Field(ge=100)] = Field(2_000, description="Curves drawn from the posterior.")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of the Monte Carlo draws.")
+    margin_metric: str = Field(
+        "perturbation_accuracy",
+        min_length=1,
+        description="Metric that chooses the margin, at each margin's effective strength (a secondary endpoint).",
+    )
     primary_biological: tuple[str, ...] | None = Field(
         None, min_length=1, description="Metrics of the biological composite; none named: those marked primary."
     )

@@ -8,31 +8,14 @@ from typing import Any
 import pandas as pd
 
 from sweeper.decision.decision import decide, refusal
+from sweeper.decision.frontier import frontier
+from sweeper.decision.margin import choose
 from sweeper.decision.reasons import strength_text
 from sweeper.decision.rule import SCHEMA, plain, rule
 from sweeper.decision.settings import DecisionSettings, departures
-from sweeper.decision.states import State
 from sweeper.decision.table import CONTROL_PREFIX, InvalidTableError, curves, prepare
 from sweeper.decision.text import sentence
 from sweeper.decision.values import Decision
-
-# For curves without a recommendation: how much they still say, most first.
-INFORMATIVE = (
-    State.IDENTIFIED,
-    State.IDENTIFIED_WIDE,
-    State.CONFLICTING_METRICS,
-    State.NOT_REACHED,
-    State.BRACKET_ONLY,
-    State.UNSTABLE,
-    State.NOT_OVERCORRECTION,
-    State.BELOW_RANGE,
-    State.INCONCLUSIVE,
-    State.NO_TECHNICAL_EFFECT,
-    State.NO_BASELINE_SIGNAL,
-    State.INSUFFICIENT_DATA,
-    State.INVALID_INPUT,
-)
-STRENGTHS = ("recommend", "suggest", "none")
 
 
 def decide_sweep(
@@ -44,9 +27,7 @@ def decide_sweep(
 ) -> dict[str, Any]:
     """Judge every view × margin and state the rule of the deciding view.
 
-    Views are never mixed. A view's margin is chosen by the strength of its rule (recommend, suggest, none); among
-    curves with a recommendation by the highest biology at λ_E, since the margin comes first and λ second; among curves
-    without, by how much their state says; then the smallest margin.
+    Views are never mixed. Each margin has its own fit; a view's margin is chosen first (see `margin`), λ second.
 
     Args:
         results: tidy table of the whole sweep, any row order.
@@ -72,8 +53,14 @@ def decide_sweep(
             reason += f"; it has {', '.join(decided)}"
     except InvalidTableError as refused:
         reason = str(refused)
-    chosen = {view: min(items, key=lambda item: _preference(item, graded)) for view, items in decided.items()}
-    deciding = chosen.get(settings.deciding_view) or refusal(settings.deciding_view, None, f"{reason}.", settings)
+    chosen = {
+        view: choose(items, [rule(item, graded)["strength"] for item in items], table, settings)
+        for view, items in decided.items()
+    }
+    deciding, _ = chosen.get(settings.deciding_view) or (
+        refusal(settings.deciding_view, None, f"{reason}.", settings),
+        None,
+    )
     final = rule(deciding, graded)
     document = {
         "schema": SCHEMA,
@@ -83,7 +70,9 @@ def decide_sweep(
         "deciding_view": settings.deciding_view,
         "views": {
             view: {
-                "chosen_margin": chosen[view].margin,
+                "chosen_margin": chosen[view][0].margin,
+                "choice": chosen[view][1],
+                "frontier": frontier(items, settings),
                 "margins": [_curve(item, graded) for item in items],
             }
             for view, items in decided.items()
@@ -104,14 +93,6 @@ def _of_trainer(table: pd.DataFrame, trainer: Any) -> pd.DataFrame:
 def _curve(decision: Decision, provenance: Mapping[str, Any]) -> dict[str, Any]:
     own = rule(decision, provenance)
     return {**plain(decision), "rule": own, "sentence": sentence(own)}
-
-
-def _preference(decision: Decision, provenance: Mapping[str, Any]) -> tuple[int, int, float, float]:
-    """Sort key of a view's margins, best first."""
-    strength = STRENGTHS.index(rule(decision, provenance)["strength"])
-    says = INFORMATIVE.index(decision.state) if strength == STRENGTHS.index("none") else 0
-    biology = decision.estimate.biology_at_effective if decision.estimate else None
-    return strength, says, -(biology or 0.0), decision.margin or 0.0
 
 
 def _disagreements(deciding: Decision, decided: Mapping[str, list[Decision]]) -> list[str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sweeper.decision.bracket import Bracket
 from sweeper.decision.curve import LeftOut, MetricUse
 from sweeper.decision.posterior import Location
 from sweeper.decision.states import State
 from sweeper.decision.technical import Technical
+
+UNWRITTEN: Mapping[str, bool] = {"written": False}
+"""Metadata of a field that is passed on in memory and not written to JSON."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class Estimate:
         metric_locations: λ_OC of each of two or more primary biological metrics that fit.
         earliest_metric: in a conflict the one the rule follows, else the one whose loss the brackets establish at the
             smallest strength; None: at none.
+        crossings: draws of log10 λ_OC behind `location`, +∞ beyond the range; empty without one. Not written.
     """
 
     peak: float
@@ -142,6 +146,7 @@ class Estimate:
     metric_brackets: Mapping[str, Bracket]
     metric_locations: Mapping[str, Location]
     earliest_metric: str | None
+    crossings: tuple[float, ...] = field(default=(), repr=False, metadata=UNWRITTEN)
 
 
 @dataclass(frozen=True)
