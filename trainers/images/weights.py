@@ -35,7 +35,7 @@ def weights_file(backbone: str, weights: str) -> Path:
             if isinstance(found, str):
                 return Path(str(found))
     if config is not None and config.url:
-        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(config.url).name
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(str(config.url)).name
         if cached.is_file():
             return cached
     if config is None or not (config.hf_hub_id or config.url):
