@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweeper.metrics.evaluation import Evaluation, PanelOptions
+from sweeper.metrics.evaluation import Evaluation, Measurement, PanelOptions, Source
 from sweeper.metrics.gate import gate
-from sweeper.metrics.panel import measure_panel
+from sweeper.metrics.panel import measure_panel, panel_rows
+from sweeper.metrics.registry import resolve
 from sweeper.plan import Cell
 from trainers.base import FloatArray
 from trainers.screens.splits import Split
@@ -23,7 +24,14 @@ Embed = Callable[[NDArray[np.int64]], FloatArray]
 
 
 def evaluate(
-    embed: Embed, split: Split, wells: pd.DataFrame, *, seed: int, options: PanelOptions
+    embed: Embed,
+    split: Split,
+    wells: pd.DataFrame,
+    *,
+    seed: int,
+    options: PanelOptions,
+    reference: Evaluation | None = None,
+    source: Source | None = None,
 ) -> tuple[Evaluation, FloatArray]:
     """Embed the three row sets of a split; returns the evaluation and the (n_test, e) test embeddings."""
 
@@ -42,6 +50,8 @@ def evaluate(
         view=split.view,
         seed=seed,
         options=options,
+        reference=reference,
+        source=source,
     )
     return evaluation, test
 
@@ -89,15 +99,31 @@ class Scored:
 
 
 def score(
-    embed: Embed, split: Split, wells: pd.DataFrame, *, cell: Cell, names: Sequence[str], options: PanelOptions
+    embed: Embed,
+    split: Split,
+    wells: pd.DataFrame,
+    *,
+    cell: Cell,
+    names: Sequence[str],
+    options: PanelOptions,
+    reference: Evaluation | None = None,
+    source: Source | None = None,
 ) -> Scored:
-    """Score a trained or control embedding.
+    """Score a trained or control embedding; `reference` and `source` as in `Evaluation`.
 
     A collapsed embedding is `collapsed` and has no panel: retrieval would call a constant perfect.
     """
-    evaluation, test = evaluate(embed, split, wells, seed=cell.seed, options=options)
+    evaluation, test = evaluate(
+        embed, split, wells, seed=cell.seed, options=options, reference=reference, source=source
+    )
     collapse = None if cell.is_control else gate(test)
     if collapse is not None:
         return Scored(status="collapsed", reason=collapse, embeddings=test)
     rows, units = measure_panel(evaluation, names)
     return Scored(status="ok", reason=None, rows=rows, units=units, embeddings=test)
+
+
+def unmeasured(names: Sequence[str], reason: str) -> Scored:
+    """The panel of a control that this screen does not allow: every metric absent, with the reason."""
+    rows = panel_rows((metric, Measurement(None, reason=reason)) for metric in resolve(names))
+    return Scored(status="ok", reason=reason, rows=rows)

@@ -14,10 +14,14 @@ import numpy as np
 import pandas as pd
 
 from sweeper.config import SweepConfig, build_config
-from sweeper.plan import CONTROL_PREFIX, Cell, PackPlan, panel_names
-from sweeper.scoring import Embed, Scored, cell_record, score
+from sweeper.metrics.biological.retention import uncorrected
+from sweeper.metrics.controls import UnavailableControlError, control_embedding
+from sweeper.metrics.evaluation import Evaluation, Source
+from sweeper.plan import CONTROL_PREFIX, Cell, PackPlan, SplitKey, panel_names
+from sweeper.scoring import Embed, Scored, cell_record, score, unmeasured
 from sweeper.store import Store
-from trainers.base import IntArray, Pack, TrainingCell
+from trainers.base import FloatArray, IntArray, Pack, TrainingCell
+from trainers.screens.normalise import normalise
 from trainers.screens.splits import Split, make_split
 from trainers.screens.table import Screen
 
@@ -32,6 +36,7 @@ class PackRun:
     pack_file: Path
     device: str = "cpu"
     threads: int = 1
+    _references: dict[SplitKey, Evaluation] = field(default_factory=dict, init=False)
     _training: Pack | None = field(default=None, init=False)
     _seconds: float = field(default=0.0, init=False)
 
@@ -123,17 +128,7 @@ class PackRun:
             index = -1 if cell.is_control else trained.index(cell)
             reason = None if cell.is_control or pack is None else pack.diverged(index)
             split = self._split(cell)
-            if reason is not None:
-                scored = Scored(status="failed", reason=reason)
-            else:
-                scored = score(
-                    self._embed(cell, index, split),
-                    split,
-                    self._screen.wells,
-                    cell=cell,
-                    names=panel_names(self.config),
-                    options=self.config.panel,
-                )
+            scored = self._score(cell, index, split) if reason is None else Scored(status="failed", reason=reason)
             record = cell_record(
                 cell,
                 status=scored.status,
@@ -153,10 +148,51 @@ class PackRun:
             yield cell
         self._checkpoint.unlink(missing_ok=True)
 
+    def _score(self, cell: Cell, index: int, split: Split) -> Scored:
+        names = panel_names(self.config)
+        try:
+            embed = self._embed(cell, index, split)
+        except UnavailableControlError as unavailable:
+            return unmeasured(names, str(unavailable))
+        return score(
+            embed,
+            split,
+            self._screen.wells,
+            cell=cell,
+            names=names,
+            options=self.config.panel,
+            reference=self._reference(cell, split),
+            source=self._source(cell, index, split),
+        )
+
+    def _reference(self, cell: Cell, split: Split) -> Evaluation:
+        """The uncorrected test rows of the cell's split; the same object for all cells that share it."""
+        if cell.split_key not in self._references:
+            self._references[cell.split_key] = uncorrected(
+                np.asarray(self._screen.features)[split.test],
+                self._screen.wells.iloc[split.test].reset_index(drop=True),
+                held_out_perturbations=split.held_out_perturbations,
+                view=split.view,
+                seed=cell.seed,
+                options=self.config.panel,
+            )
+        return self._references[cell.split_key]
+
+    def _source(self, cell: Cell, index: int, split: Split) -> Source | None:
+        """What the encoder is given of the test rows; None for controls, and for packs that read no features."""
+        from trainers.abra.pack import AbraPack
+
+        pack = self._training
+        if cell.is_control or not isinstance(pack, AbraPack):
+            return None
+        return Source(features=self._features[split.test], encode=lambda rows: pack.embed_features(index, rows))
+
+    @cached_property
+    def _features(self) -> FloatArray:
+        return trainer_features(self.config, self._screen)
+
     def _embed(self, cell: Cell, index: int, split: Split) -> Embed:
         if cell.is_control:
-            from sweeper.metrics.controls import control_embedding
-
             everything = control_embedding(
                 cell.trainer.removeprefix(CONTROL_PREFIX),
                 np.asarray(self._screen.features),
@@ -195,14 +231,17 @@ def codes(values: pd.Series) -> IntArray:
     return np.asarray(pd.Categorical(values, categories=sorted(values.unique())).codes, dtype=np.int64)
 
 
+def trainer_features(config: SweepConfig, screen: Screen) -> FloatArray:
+    """(n, d) what an encoder is given: the screen's features under the configured normalisation."""
+    return normalise(np.asarray(screen.features), screen.wells, config.normalise)
+
+
 def build_pack(config: SweepConfig, screen: Screen, cells: list[TrainingCell], *, device: str, threads: int) -> Pack:
     """The trainer named by the configuration, on the normalised screen."""
     from trainers.abra.pack import AbraPack
-    from trainers.screens.normalise import normalise
 
-    features = normalise(np.asarray(screen.features), screen.wells, config.normalise)
     return AbraPack(
-        features,
+        trainer_features(config, screen),
         codes(screen.wells["perturbation"]),
         codes(screen.wells["batch"]),
         cells,

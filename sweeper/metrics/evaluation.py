@@ -52,6 +52,19 @@ class PanelOptions(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """What the test embeddings were made from: a metric may change it and embed it again.
+
+    Attributes:
+        features: (n_test, d) the encoder's input.
+        encode: (k, d) features to their (k, e) embeddings.
+    """
+
+    features: FloatArray
+    encode: Callable[[FloatArray], FloatArray]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
     """Everything a metric may see: embeddings of three row sets and their rows of `Screen.wells`.
 
@@ -66,6 +79,9 @@ class Evaluation:
         view: the evaluation view the rows come from; for messages only.
         seed: seeds every random draw of the panel (folds, permutations, k-means).
         options: see `PanelOptions`.
+        reference: the uncorrected features of the same test rows as an evaluation of their own, see
+            `biological.retention.uncorrected`; one object for all cells of a split, as what is computed on it is kept.
+        source: what the test embeddings were made from; None where that is not at hand.
 
     Raises:
         InputError: a shape or a column that does not fit.
@@ -81,6 +97,8 @@ class Evaluation:
     view: str
     seed: int
     options: PanelOptions = field(default_factory=PanelOptions)
+    reference: Evaluation | None = None
+    source: Source | None = None
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +112,12 @@ class Evaluation:
                 raise InputError(f"evaluation: {name} embeddings have shape {embeddings.shape}; expected {expected}")
             if missing := [column for column in _COLUMNS if column not in wells.columns]:
                 raise InputError(f"evaluation: {name}_wells lacks column {missing[0]!r}; it has {list(wells.columns)}")
+        for name, rows in (
+            ("reference", None if self.reference is None else self.reference.test),
+            ("source", None if self.source is None else self.source.features),
+        ):
+            if rows is not None and len(rows) != len(self.test):
+                raise InputError(f"evaluation: {name} has {len(rows)} rows; expected those of test, {len(self.test)}")
 
     @cached_property
     def unit(self) -> Float64Array:
@@ -155,6 +179,9 @@ class Measurement:
         raw: the familiar number before orientation, e.g. the probe's balanced accuracy.
         chance: `raw` of an embedding without information.
         reason: why `value` is None; with a value, a caveat on how it was measured, else None.
+        flag: a symptom that the value alone does not show, in a word ("below_chance", "phenotype_lost"); `reason` has
+            the sentence. None when there is none.
+        interval: 95 % bootstrap interval of `raw`, where one is made.
         units: of a label metric, the value by batch and by perturbation; () where that has no meaning.
     """
 
@@ -164,6 +191,8 @@ class Measurement:
     raw: float | None = None
     chance: float | None = None
     reason: str | None = None
+    flag: str | None = None
+    interval: tuple[float, float] | None = None
     units: tuple[Unit, ...] = ()
 
 
@@ -213,6 +242,7 @@ __all__ = [
     "Metric",
     "PanelOptions",
     "Role",
+    "Source",
     "Standing",
     "Unit",
     "unit_rows",

@@ -32,7 +32,8 @@ class Panel:
         status: "collapsed" when the gate refused the embedding; then there are no rows.
         reason: why it was refused.
         rows: one per metric, plain values ready for JSON: metric, role, standing, primary, value, floor, ceiling, raw,
-            chance, reason; see `Metric` and `Measurement`. One that is not measurable has value None and its reason.
+            chance, reason, flag, interval; see `Metric` and `Measurement`. One that is not measurable has value None
+            and its reason.
         units: the label metrics by batch and by perturbation; columns metric, axis, unit, wells, value, see
             `sweeper.metrics.units`.
     """
@@ -115,6 +116,8 @@ def panel_rows(found: Iterable[tuple[Metric, Measurement]]) -> list[dict[str, An
             "raw": _number(measured.raw),
             "chance": _number(measured.chance),
             "reason": measured.reason,
+            "flag": measured.flag,
+            "interval": None if measured.interval is None else list(measured.interval),
         }
         for metric, measured in found
     ]

@@ -15,7 +15,7 @@ import pytest
 
 pytestmark = pytest.mark.integration
 
-STRENGTHS, SEEDS, SPLITS, CONTROLS = 7, 3, 3, 4
+STRENGTHS, SEEDS, SPLITS, CONTROLS = 7, 3, 3, 8
 CELLS = STRENGTHS * SEEDS * SPLITS + CONTROLS * SEEDS * SPLITS
 
 

@@ -79,7 +79,7 @@ def retrieval_map(evaluation: Evaluation) -> Measurement:
     Queries and candidates are the scored wells, without negative controls. Value, raw and chance as in `activity_map`.
     """
     perturbation = evaluation.code("perturbation")
-    ranking = evaluation.once(_replicate_ranking)
+    ranking = evaluation.once(replicate_ranking)
     if len(np.unique(perturbation[ranking.queries])) < 2:
         return Measurement(None, reason=f"fewer than 2 perturbations have {_replicate(evaluation)} among the test rows")
     return _by_perturbation(evaluation, ranking)
@@ -93,7 +93,7 @@ def nn_accuracy(evaluation: Evaluation) -> Measurement:
     among the candidates.
     """
     perturbation = evaluation.code("perturbation")
-    ranking = evaluation.once(_replicate_ranking)
+    ranking = evaluation.once(replicate_ranking)
     queries = ranking.queries
     if len(np.unique(perturbation[queries])) < 2:
         return Measurement(None, reason=f"fewer than 2 perturbations have {_replicate(evaluation)} among the test rows")
@@ -104,10 +104,11 @@ def nn_accuracy(evaluation: Evaluation) -> Measurement:
     return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance, units=units)
 
 
-def _replicate_ranking(evaluation: Evaluation) -> Ranking:
+def replicate_ranking(evaluation: Evaluation, *, within: bool = False) -> Ranking:
+    """Replicates against other perturbations, both in another batch or, `within`, on other plates of the same one."""
     perturbation = evaluation.code("perturbation")
     eligible = evaluation.scored
-    apart = _apart(evaluation)
+    apart = _apart(evaluation, within=within)
 
     def select(rows: IntArray) -> tuple[BoolArray, BoolArray]:
         candidate = apart(rows) & eligible

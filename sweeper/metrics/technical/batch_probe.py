@@ -141,7 +141,6 @@ KNN = Metric(
     name="batch_probe_knn",
     role="technical",
     standing="secondary",
-    in_sweep=False,
     title="Batch probe (nearest neighbours)",
     direction="1: the nearest wells tell the batch no better than chance; 0: they tell every batch",
     function=batch_probe_knn,

@@ -70,5 +70,5 @@ def test_a_sweep_measures_its_default_panel_or_what_it_names() -> None:
     default = panel_names(config())
     assert default == tuple(name for name, metric in REGISTRY.items() if metric.in_sweep)
     assert "activity_map" in default
-    assert "cilisi" not in default
-    assert panel_names(config(metrics=["cilisi", "activity_map"])) == ("activity_map", "cilisi")
+    assert "ilisi" not in default
+    assert panel_names(config(metrics=["ilisi", "activity_map"])) == ("activity_map", "ilisi")

@@ -174,3 +174,41 @@ def test_controls_need_no_training(tmp_path: Path) -> None:
     assert accuracy["control:raw"] > 0.2
     assert abs(accuracy["control:random"]) < 0.1
     assert abs(accuracy["control:label_shuffled"]) < 0.1
+
+
+def test_a_trained_cell_is_guarded_against_overcorrection(tmp_path: Path) -> None:
+    """Retention has its reference and the planted signal its encoder; controls have no encoder to plant into."""
+    guards = ["within_batch_retention", "planted_signal_retention"]
+    sweep = prepared(
+        tmp_path / "s", metrics=guards, simulate={**DATA["simulate"], "plates_per_batch": 4, "phenotype": 4.0}
+    )
+    pack, path = pack_file(sweep, [0.0])
+    finish(PackRun(path))
+    rows = {row["metric"]: row for row in sweep.store.record(pack.cells[0].cell_id)["metrics"]}
+    for name in guards:
+        assert rows[name]["value"] is not None, rows[name]["reason"]
+        assert 0 <= rows[name]["value"] <= 1
+        assert rows[name]["raw"] > 0
+    low, high = rows["within_batch_retention"]["interval"]
+    assert low <= rows["within_batch_retention"]["raw"] <= high
+    raw = next(cell for cell in control_cells(sweep.sweep_id, [0], FOLDS) if cell.trainer == "control:raw")
+    pack = PackPlan(pack_id="controls", cells=(raw,))
+    finish(PackRun(sweep.store.write_pack("controls", pack_content(pack, sweep.config, replace=frozenset()))))
+    planted = sweep.store.record(raw.cell_id)["metrics"][1]
+    assert planted["metric"] == "planted_signal_retention"
+    assert "cannot be made anew" in planted["reason"]
+
+
+def test_a_control_that_the_screen_does_not_allow_is_recorded_with_its_reason(tmp_path: Path) -> None:
+    sweep = prepared(tmp_path / "s", simulate={**DATA["simulate"], "controls_per_plate": 0})
+    pack = PackPlan(pack_id="controls", cells=control_cells(sweep.sweep_id, [0], FOLDS))
+    finish(PackRun(sweep.store.write_pack("controls", pack_content(pack, sweep.config, replace=frozenset()))))
+    for cell in pack.cells:
+        record = sweep.store.record(cell.cell_id)
+        assert record["status"] == "ok"
+        values = [row["value"] for row in record["metrics"]]
+        if cell.trainer in {"control:plate_control_centred", "control:sphering"}:
+            assert values == [None, None]
+            assert all("no negative controls" in row["reason"] for row in record["metrics"])
+        else:
+            assert None not in values

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sweeper.metrics.biological.retrieval import _replicate_ranking
+from sweeper.metrics.biological.retrieval import replicate_ranking
 from sweeper.metrics.classifier import balanced_accuracy, fit
 from sweeper.metrics.evaluation import PanelOptions
 from sweeper.metrics.gate import gate
@@ -44,7 +44,7 @@ def test_batch_probe(jump, centred, evaluation):
 def test_retrieval(jump, centred, evaluation):
     rows, wells = jump
     for embedding, precision, neighbour in ((rows, 0.231, 0.401), (centred, 0.245, 0.437)):
-        found = _replicate_ranking(evaluation(embedding, wells))
+        found = replicate_ranking(evaluation(embedding, wells))
         assert len(found.queries) == 1800
         assert found.precision.mean() == pytest.approx(precision, abs=0.001)
         assert found.expected.mean() == pytest.approx(0.101, abs=0.001)

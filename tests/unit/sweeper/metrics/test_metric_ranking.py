@@ -9,7 +9,7 @@ import pytest
 from copairs.map.normalization import expected_ap
 
 from sweeper.metrics import ranking
-from sweeper.metrics.biological.retrieval import _replicate_ranking, activity_ranking
+from sweeper.metrics.biological.retrieval import activity_ranking, replicate_ranking
 from sweeper.metrics.evaluation import unit_rows
 
 
@@ -56,7 +56,7 @@ def test_ties_are_the_mean_over_their_orders(similarity, positive):
 def test_a_constant_embedding_is_at_chance(make_wells, evaluation):
     wells = make_wells()
     constant = np.ones((len(wells), 8), dtype=np.float32)
-    for found in (activity_ranking(evaluation(constant, wells))[0], _replicate_ranking(evaluation(constant, wells))):
+    for found in (activity_ranking(evaluation(constant, wells))[0], replicate_ranking(evaluation(constant, wells))):
         np.testing.assert_allclose(found.normalised, 0, atol=1e-12)
 
 
@@ -65,7 +65,7 @@ def test_zero_rows_gain_nothing(make_wells, embed, evaluation):
     wells = make_wells()
     rows = embed(wells)
     rows[np.random.default_rng(0).random(len(rows)) < 0.7] = 0
-    found = _replicate_ranking(evaluation(rows, wells))
+    found = replicate_ranking(evaluation(rows, wells))
     assert abs(found.normalised.mean()) < 0.03
 
 
@@ -78,9 +78,9 @@ def test_expected_average_precision_equals_copairs():
 def test_chunks_do_not_change_the_result(make_wells, embed, evaluation, monkeypatch):
     wells = make_wells()
     rows = embed(wells, biology=0.5)
-    whole = _replicate_ranking(evaluation(rows, wells))
+    whole = replicate_ranking(evaluation(rows, wells))
     monkeypatch.setattr(ranking, "_CHUNK", 3 * len(wells))
-    parts = _replicate_ranking(evaluation(rows, wells))
+    parts = replicate_ranking(evaluation(rows, wells))
     np.testing.assert_array_equal(whole.queries, parts.queries)
     np.testing.assert_allclose(whole.precision, parts.precision, rtol=1e-12)
 

@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from sweeper.metrics.controls import CONTROLS, control_embedding
-from sweeper.metrics.evaluation import PanelOptions
+from sweeper.metrics.biological.retention import uncorrected
+from sweeper.metrics.evaluation import PanelOptions, Source
 from sweeper.metrics.registry import REGISTRY, measure, resolve
 from trainers.errors import InputError
 
 DEFAULT = {
     "batch_probe_linear": ("technical", "primary"),
-    "batch_mixing_bras": ("technical", "primary"),
+    "cilisi": ("technical", "primary"),
+    "batch_probe_knn": ("technical", "secondary"),
+    "batch_mixing_bras": ("technical", "secondary"),
+    "batch_variance": ("technical", "secondary"),
+    "plate_variance": ("technical", "secondary"),
     "activity_map": ("biological", "primary"),
     "retrieval_map": ("biological", "primary"),
     "perturbation_accuracy": ("biological", "primary"),
@@ -25,15 +29,13 @@ DEFAULT = {
     "label_ami": ("biological", "secondary"),
     "nn_accuracy": ("biological", "secondary"),
     "target_consistency": ("biological", "secondary"),
+    "within_batch_retention": ("biological", "guard"),
+    "planted_signal_retention": ("biological", "guard"),
 }
 FURTHER = {
-    "batch_probe_knn": ("technical", "secondary"),
     "batch_probe_spread": ("technical", "secondary"),
     "batch_probe_controls": ("technical", "secondary"),
-    "batch_variance": ("technical", "secondary"),
-    "plate_variance": ("technical", "secondary"),
     "row_column_ridge": ("technical", "secondary"),
-    "cilisi": ("technical", "secondary"),
     "ilisi": ("technical", "parity"),
     "asw_batch": ("technical", "parity"),
     "tasw_batch": ("technical", "parity"),
@@ -63,8 +65,13 @@ def test_the_panel():
 
 def full(make_wells, embed, evaluation, **rest):
     wells = make_wells(perturbations=12)
+    wells.loc[wells["perturbation"] == "p0", "control_type"] = "positive"
     rows = {seed: embed(wells, biology=0.6, batch=0.4, seed=seed) for seed in range(3)}
-    return evaluation(rows[0], wells, rows[1], wells, rows[2], wells, **rest)
+    known = {
+        "reference": uncorrected(rows[0], wells, view="held_out_plates", seed=0),
+        "source": Source(features=rows[0], encode=lambda features: 2.0 * features),
+    }
+    return evaluation(rows[0], wells, rows[1], wells, rows[2], wells, **known, **rest)
 
 
 def test_every_metric_lies_between_its_anchors(make_wells, embed, evaluation):
@@ -128,69 +135,3 @@ def test_options_refuse_what_they_do_not_know():
         PanelOptions(probe_group="plate")
     with pytest.raises(ValidationError, match="probe_folds"):
         PanelOptions(probe_folds=1)
-
-
-@pytest.fixture
-def screen(make_wells, embed):
-    """Features with a strong batch and phenotype, on scales from 1e-2 to 1e3, one of them constant."""
-    wells = make_wells(replicates=4)
-    features = embed(wells, biology=1, batch=2) * np.logspace(-2, 3, 16, dtype=np.float32) + 5
-    features[:, 3] = 0.1
-    return features, wells
-
-
-def panel(name, screen, evaluation):
-    features, wells = screen
-    train = np.arange(0, len(wells), 2)
-    test = np.arange(1, len(wells), 2)
-    rows = control_embedding(name, features, wells, train_rows=train, seed=3)
-    assert rows.dtype == np.float32
-    parts = [wells.iloc[index].reset_index(drop=True) for index in (test, train)]
-    names = ("batch_probe_linear", "retrieval_map", "perturbation_accuracy")
-    found = measure(evaluation(rows[test], parts[0], rows[train], parts[1]), names)
-    return [measured.value for _, measured in found]
-
-
-def test_controls_bracket_the_panel(screen, evaluation):
-    """Raw keeps both, random nothing, label_shuffled the batch only, batch_standardised the phenotype only."""
-    probe, retrieval, accuracy = (dict(zip(CONTROLS, values, strict=True)) for values in zip(
-        *(panel(name, screen, evaluation) for name in CONTROLS), strict=True
-    ))  # fmt: skip
-    assert probe["raw"] < 0.05
-    assert probe["label_shuffled"] < 0.05
-    assert probe["random"] > 0.85
-    assert probe["batch_standardised"] > 0.85
-    assert retrieval["batch_standardised"] > 0.4
-    assert abs(retrieval["random"]) < 0.03
-    assert abs(retrieval["label_shuffled"]) < 0.06
-    assert min(accuracy["raw"], accuracy["batch_standardised"]) > 0.8
-    assert max(abs(accuracy["random"]), abs(accuracy["label_shuffled"])) < 0.12
-
-
-def test_raw_is_scored_by_training_rows(screen):
-    features, wells = screen
-    train = np.arange(0, len(wells), 3)
-    rows = control_embedding("raw", features, wells, train_rows=train, seed=0)
-    varied = np.delete(rows[train], 3, axis=1)
-    np.testing.assert_allclose(varied.mean(axis=0), 0, atol=1e-4)
-    np.testing.assert_allclose(varied.std(axis=0), 1, atol=1e-4)
-    assert np.abs(rows[:, 3]).max() < 1e-5
-
-
-def test_label_shuffled_keeps_the_rows_of_each_batch(screen):
-    features, wells = screen
-    train = np.arange(len(wells))
-    raw, shuffled, other = (
-        control_embedding(name, features, wells, train_rows=train, seed=seed)
-        for name, seed in (("raw", 0), ("label_shuffled", 0), ("label_shuffled", 1))
-    )
-    assert not np.array_equal(raw, shuffled)
-    assert not np.array_equal(other, shuffled)
-    for batch in wells["batch"].unique():
-        inside = (wells["batch"] == batch).to_numpy()
-        np.testing.assert_array_equal(np.unique(raw[inside], axis=0), np.unique(shuffled[inside], axis=0))
-
-
-def test_unknown_control(screen):
-    with pytest.raises(InputError, match="control: 'none' is none of raw, random"):
-        control_embedding("none", *screen, train_rows=np.arange(4), seed=0)

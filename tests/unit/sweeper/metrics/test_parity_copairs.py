@@ -9,7 +9,7 @@ from copairs.matching import UnpairedException, assign_reference_index
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper.metrics.biological.retrieval import _replicate_ranking, activity_ranking
+from sweeper.metrics.biological.retrieval import activity_ranking, replicate_ranking
 from sweeper.metrics.biological.target import target_consistency
 from sweeper.metrics.evaluation import unit_rows
 
@@ -89,7 +89,7 @@ def test_retrieval_equals_copairs(evaluation, drawn):
     treated = (wells["perturbation"] != "dmso").to_numpy()
     wells, features = wells[treated].reset_index(drop=True), features[treated]
     assert_equal_to_copairs(
-        _replicate_ranking(evaluation(features, wells)),
+        replicate_ranking(evaluation(features, wells)),
         wells.assign(query=True),
         features,
         pos_sameby=["perturbation"],
@@ -108,7 +108,7 @@ def test_ties_that_copairs_ranks_positives_first_stand_at_their_expectation_here
     wells, features = wells[treated].reset_index(drop=True), features[treated]
     kind = np.arange(len(wells)) % kinds
     rows = features[: min(kinds, len(features))][kind % len(features)]
-    found = _replicate_ranking(evaluation(rows, wells))
+    found = replicate_ranking(evaluation(rows, wells))
     if not len(found.queries):
         return
     pairs = {"pos_sameby": ["perturbation"], "neg_diffby": ["perturbation", "batch", "well"]}
