@@ -15,6 +15,7 @@ from sweeper.decision.settings import DecisionSettings
 from sweeper.errors import ConfigError
 from sweeper.metrics.evaluation import PanelOptions
 from trainers.abra.settings import AbraSettings
+from trainers.screens.images.simulation import ImageSimulationSpec
 from trainers.screens.readers import ScreenSpec
 from trainers.screens.simulate import SimulationSpec
 from trainers.screens.splits import ViewSpec
@@ -272,6 +273,11 @@ def build_simulation(overrides: Sequence[str]) -> SimulationSpec:
     return _from_overrides(SimulationSpec, overrides)
 
 
+def build_image_simulation(overrides: Sequence[str]) -> ImageSimulationSpec:
+    """A simulation of images from key=value overrides of its defaults; raises `ConfigError` naming the key."""
+    return _from_overrides(ImageSimulationSpec, overrides)
+
+
 def build_panel_options(overrides: Sequence[str]) -> PanelOptions:
     """Options of the metrics from key=value overrides of their defaults; raises `ConfigError` naming the key."""
     return _from_overrides(PanelOptions, overrides)
@@ -323,9 +329,9 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     return config
 
 
-def documented_keys() -> Iterator[tuple[str, str, str]]:
+def documented_keys(root: type[BaseModel] = SweepConfig) -> Iterator[tuple[str, str, str]]:
     """Every key with its default and its meaning: (dotted key, default, description)."""
-    yield from _document(SweepConfig, "")
+    yield from _document(root, "")
 
 
 def _document(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:

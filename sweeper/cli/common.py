@@ -58,6 +58,36 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+class Counter:
+    """Things done of all, rate and time left, on stderr: rewritten on a terminal, else a line now and then."""
+
+    def __init__(self, unit: str) -> None:
+        """`unit`: what is counted, "images"."""
+        self._unit = unit
+        self._began = self._last = time.monotonic()
+        self._at_start: int | None = None
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how far it is."""
+        now = time.monotonic()
+        if self._at_start is None:
+            self._began, self._at_start = now, done
+        finished = done == total
+        if not finished and now - self._last < (0.2 if self._terminal else QUIET_SECONDS):
+            return
+        self._last = now
+        elapsed, worked = now - self._began, done - self._at_start
+        text = f"{done:,}/{total:,} {self._unit}"
+        if worked and elapsed > 1.0:
+            text += f", {worked / elapsed:,.0f} a second"
+            text += "" if finished else f", about {duration(elapsed / worked * (total - done))} left"
+        if self._terminal:
+            print(f"\r\033[K{text}", end="\n" if finished else "", file=sys.stderr, flush=True)
+        elif not finished or elapsed > QUIET_SECONDS:
+            print(text, file=sys.stderr, flush=True)
+
+
 class ProgressLine:
     """Cells done, rate and time left, on stderr: one line that is rewritten on a terminal, else a line now and then."""
 

@@ -135,6 +135,20 @@ def open_packed(folder: Path, *, verify: bool = False) -> ImageScreen:
     return ImageScreen(wells, images, manifest.channels, manifest.fingerprint)
 
 
+def in_memory_screen(wells: pd.DataFrame, images: Pixels, channels: tuple[str, ...]) -> ImageScreen:
+    """A screen of an array in memory, with the fingerprint that it has when packed."""
+    rows = chunk_rows(images[0].nbytes)
+    chunks = (np.ascontiguousarray(images[start : start + rows]) for start in range(0, len(images), rows))
+    content = {
+        "wells": wells_digest(wells),
+        "channels": channels,
+        "shape": images.shape,
+        "dtype": images.dtype.name,
+        "checksums": tuple(hashlib.sha256(chunk.data).hexdigest() for chunk in chunks),
+    }
+    return ImageScreen(wells, images, channels, content_fingerprint(content))
+
+
 def _map_images(path: Path, manifest: Manifest) -> Pixels:
     """The array on disk, if it is the one of the manifest."""
     try:
@@ -167,6 +181,7 @@ __all__ = [
     "Manifest",
     "chunk_rows",
     "content_fingerprint",
+    "in_memory_screen",
     "open_packed",
     "read_manifest",
     "write_manifest",
