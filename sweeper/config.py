@@ -16,6 +16,7 @@ from sweeper.errors import ConfigError
 from sweeper.metrics.evaluation import PanelOptions
 from trainers.abra.settings import AbraSettings
 from trainers.screens.images.simulation import ImageSimulationSpec
+from trainers.screens.images.source import SOURCES, ImageSource, relative_to
 from trainers.screens.readers import ScreenSpec
 from trainers.screens.simulate import SimulationSpec
 from trainers.screens.splits import ViewSpec
@@ -278,6 +279,28 @@ def build_image_simulation(overrides: Sequence[str]) -> ImageSimulationSpec:
     return _from_overrides(ImageSimulationSpec, overrides)
 
 
+def build_image_source(data: Mapping[str, Any], overrides: Sequence[str], source: str) -> ImageSource:
+    """Where a screen's images are, from plain values and key=value overrides; raises `ConfigError` naming the key."""
+    given = apply_overrides(dict(data), overrides)
+    layout = given.get("layout")
+    if layout not in SOURCES:
+        raise ConfigError(f"{source}: layout: expected one of {', '.join(SOURCES)}, got {layout!r}")
+    model = SOURCES[layout]
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError(_first_line(error, source, model)) from None
+
+
+def load_image_source(path: Path, overrides: Sequence[str], given: Mapping[str, Any]) -> ImageSource:
+    """The section `images` of a YAML file, with `given` keys added; its paths are relative to the file."""
+    section = parse_yaml(_read_text(path), str(path)).get("images")
+    if not isinstance(section, dict):
+        raise ConfigError(f"{path}: no section 'images' (layout, path, …)")
+    source = build_image_source({**section, **given}, overrides, f"{path}: images")
+    return relative_to(source, path.absolute().parent)
+
+
 def build_panel_options(overrides: Sequence[str]) -> PanelOptions:
     """Options of the metrics from key=value overrides of their defaults; raises `ConfigError` naming the key."""
     return _from_overrides(PanelOptions, overrides)
@@ -317,16 +340,19 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str,
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     """Read a sweep's YAML; paths of the screen become absolute, relative to the file. Raises `ConfigError`."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(f"{path}: cannot read the configuration: {reason}") from None
-    config = build_config(apply_overrides(parse_yaml(text, str(path)), overrides), str(path))
+    config = build_config(apply_overrides(parse_yaml(_read_text(path), str(path)), overrides), str(path))
     if config.screen is not None:
         absolute = (path.parent / config.screen.path).resolve()
         config = config.model_copy(update={"screen": config.screen.model_copy(update={"path": absolute})})
     return config
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError(f"{path}: cannot read the configuration: {reason}") from None
 
 
 def documented_keys(root: type[BaseModel] = SweepConfig) -> Iterator[tuple[str, str, str]]:

@@ -13,6 +13,7 @@ from sweeper.errors import InputError, SweepFailedError
 VERBS = {
     "demo": "simulated screen → real sweep → report, in minutes",
     "simulate": "write a simulated screen and its ground truth",
+    "pack": "decode the images of a screen once, into one memory-mapped array",
     "validate": "check a configuration and its screen",
     "plan": "dry run: cells done, cells missing, estimated time",
     "run": "run what is missing of a sweep, then decide and report",
@@ -34,6 +35,7 @@ _EPILOG = """examples:
   sweeper report runs/jump_source3               rebuild the report from the store
   sweeper decide --table sweep.csv               the rule of a sweep made elsewhere
   sweeper metrics embeddings.parquet             score an embedding from anywhere
+  sweeper pack --wilds data --out packed/wilds   images: decode them once for all trials
 
 exit codes: 0 done · 1 the sweep failed · 2 the input is wrong (one line says what) · 130 interrupted"""
 
