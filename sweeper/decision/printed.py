@@ -1,4 +1,4 @@
-"""A decision document for a terminal: state, sentence and the bounds at every δ, in plain text."""
+"""A decision document for a terminal: state, sentence, bounds at every δ and ready rules, in plain text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweeper.decision.ready_rules import in_words
 from sweeper.decision.reasons import share_text
 from sweeper.decision.states import STATES
 
@@ -21,6 +22,10 @@ def printed(document: Mapping[str, Any]) -> str:
         blocks.append(textwrap.fill(departed(document["departures"]), WIDTH))
     if rule["sensitivity"]:
         blocks.append(delta_table(rule))
+    if document["ready_rules"]:
+        words = [in_words(item) for item in document["ready_rules"]["rules"]]
+        lines = [textwrap.fill(text, WIDTH, initial_indent="- ", subsequent_indent="  ") for text in words]
+        blocks.append("\n".join(["ready rules", *lines]))
     return "\n\n".join(blocks)
 
 

@@ -13,6 +13,22 @@ from trainers.errors import InputError
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
+class ReadyThresholds(BaseModel):
+    """What the ready rules compare with; every one is a judgement, and the rules say so."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    accuracy_drop: Share = Field(
+        default=0.05, description="Drop of accuracy on new batches from which on adversarial learning is worth testing."
+    )
+    tie: Share = Field(
+        default=0.02, description="Difference of anchored composites that changes no use of an embedding."
+    )
+    cross_share: Share = Field(
+        default=0.5, description="Cross-batch retrieval below this share of within-batch retrieval counts as low."
+    )
+
+
 class DecisionSettings(BaseModel):
     """Fix these before looking at the results: δ and the composites are judgements, not parameters to tune."""
 
@@ -74,6 +90,8 @@ class DecisionSettings(BaseModel):
     primary_technical: tuple[str, ...] | None = Field(
         None, min_length=1, description="Metrics of the technical composite; none named: those marked primary."
     )
+
+    ready: ReadyThresholds = Field(default_factory=ReadyThresholds, description="Thresholds of the ready rules.")
 
     @model_validator(mode="after")
     def _named_once(self) -> DecisionSettings:

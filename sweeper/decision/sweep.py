@@ -10,6 +10,7 @@ import pandas as pd
 from sweeper.decision.decision import decide, refusal
 from sweeper.decision.frontier import frontier
 from sweeper.decision.margin import choose
+from sweeper.decision.ready_rules import ready_rules
 from sweeper.decision.reasons import strength_text
 from sweeper.decision.rule import SCHEMA, plain, rule
 from sweeper.decision.settings import DecisionSettings, departures
@@ -79,6 +80,7 @@ def decide_sweep(
         },
         "rule": final,
         "sentence": sentence(final),
+        "ready_rules": ready_rules(deciding, table, settings) if decided else None,
         "notes": _disagreements(deciding, decided),
     }
     return dict(plain(document))
