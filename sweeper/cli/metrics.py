@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sweeper.metrics.composites import Composites
+    from sweeper.metrics.evaluation import PanelOptions
     from sweeper.metrics.panel import Panel
+    from trainers.base import FloatArray
     from trainers.screens.table import Screen
 
 EXAMPLE = """examples:
   sweeper metrics embeddings.parquet
   sweeper metrics embeddings.parquet --batch Metadata_Source --perturbation Metadata_JCP2022 --json panel.json
-  sweeper metrics profiles.csv.gz --negative-controls DMSO --target Metadata_moa --set probe_groups=plate"""
+  sweeper metrics profiles.csv.gz --negative-controls DMSO --target Metadata_moa --set probe_groups=plate
+  sweeper metrics corrected.h5ad --control-query "Metadata_Compound in ['DMSO', 'untreated']" --p-values
+  sweeper metrics corrected.parquet --reference raw.parquet --pseudo-batch"""
 
 _COLUMNS = {
     "batch": "what is to be corrected for",
@@ -46,6 +50,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="perturbations that are negative controls, beside those the table marks",
     )
+    parser.add_argument(
+        "--control-query",
+        metavar="QUERY",
+        help="rows that are negative controls, too: comparisons of the table's columns as in pandas' query",
+    )
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        metavar="TABLE",
+        help="uncorrected features of the same wells, same columns: how much phenotype inside a batch was kept?",
+    )
+    parser.add_argument(
+        "--p-values", action="store_true", help="test every perturbation's activity, too (copairs; minutes)"
+    )
+    parser.add_argument(
+        "--pseudo-batch",
+        action="store_true",
+        help="split the largest batch at random, correct for the split: whatever is lost is over-correction",
+    )
     parser.add_argument("--metrics", metavar="METRIC", nargs="+", help="measure these only")
     parser.add_argument("--seed", type=int, default=0, help="of every random draw (default 0)")
     parser.add_argument(
@@ -60,22 +83,23 @@ def run(options: argparse.Namespace) -> int:
     from sweeper.errors import InputError
     from sweeper.metrics.panel import score_table
     from sweeper.store import write_atomically
-    from trainers.screens.readers import ScreenSpec, read_screen
 
     if options.seed < 0:
         raise InputError(f"--seed {options.seed}: expected a number from 0")
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise InputError(f"--json {options.json}: its folder does not exist")
     choices = build_panel_options(options.overrides)
-    given = {name.replace("-", "_"): getattr(options, name.replace("-", "_")) for name in _COLUMNS}
-    spec = ScreenSpec(
-        path=options.table,
-        columns={name: column for name, column in given.items() if column is not None},
-        negative_controls=tuple(options.negative_controls),
+    screen = _read(options, options.table)
+    reference = None if options.reference is None else _same_wells(screen, options)
+    panel = score_table(
+        screen.features, screen.wells, metrics=options.metrics, options=choices, seed=options.seed, reference=reference
     )
-    screen = read_screen(spec, Path())
-    panel = score_table(screen.features, screen.wells, metrics=options.metrics, options=choices, seed=options.seed)
-    print("\n".join([*_heading(options.table, screen), "", *_text(panel)]))
+    further: dict[str, Any] = {}
+    if panel.status == "ok" and options.p_values:
+        further["activity"] = _activity(screen, choices, options.seed)
+    if panel.status == "ok" and options.pseudo_batch:
+        further["pseudo_batch"] = _pseudo_batch(screen, reference, options.seed)
+    print("\n".join([*_heading(options.table, screen), "", *_text(panel), *_further(further)]))
     if options.json is not None:
         content = {
             "schema": "panel/1",
@@ -87,9 +111,99 @@ def run(options: argparse.Namespace) -> int:
             "reason": panel.reason,
             "metrics": list(panel.rows),
             "composites": panel.composites.to_json(),
+            **further,
         }
         write_atomically(options.json, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return 0
+
+
+def _read(options: argparse.Namespace, path: Path) -> Screen:
+    from sweeper.errors import InputError
+    from trainers.screens.files import read_table
+    from trainers.screens.query import select_rows
+    from trainers.screens.readers import ScreenSpec, read_screen
+    from trainers.screens.table import make_screen
+
+    given = {name.replace("-", "_"): getattr(options, name.replace("-", "_")) for name in _COLUMNS}
+    columns = {name: column for name, column in given.items() if column is not None}
+    spec = ScreenSpec(path=path, columns=columns, negative_controls=tuple(options.negative_controls))
+    screen = read_screen(spec, Path())
+    if options.control_query is None:
+        return screen
+    chosen = select_rows(read_table(path, described=list(columns.values())).metadata, options.control_query)
+    if not chosen.any():
+        raise InputError(f"--control-query {options.control_query!r}: selects no row of {path}")
+    wells = screen.wells.assign(control_type=screen.wells["control_type"].mask(chosen, "negative"))
+    return make_screen(screen.features, screen.feature_names, wells)
+
+
+def _same_wells(screen: Screen, options: argparse.Namespace) -> FloatArray:
+    """Features of the reference table, in the order of the embedding's rows."""
+    from sweeper.errors import InputError
+
+    other = _read(options, options.reference)
+    keys = ["batch", "plate", "well", "site"]
+    rows = other.wells[keys].astype("string").fillna("").assign(row=range(len(other)))
+    found = screen.wells[keys].astype("string").fillna("").merge(rows, on=keys, how="left", validate="1:1")["row"]
+    if found.isna().any():
+        at = dict(screen.wells.loc[found.isna(), keys].iloc[0].dropna())
+        where = " ".join(f"{name} {value}" for name, value in at.items())
+        raise InputError(f"--reference {options.reference}: has no row for {where}")
+    features: FloatArray = other.features[found.to_numpy(dtype=int)]
+    return features
+
+
+def _activity(screen: Screen, choices: PanelOptions, seed: int) -> dict[str, Any]:
+    """The perturbations that are told from negative controls, and how many there are to test."""
+    from sweeper.metrics.biological.fraction import activity_fraction
+    from sweeper.metrics.panel import table_evaluation
+
+    found = activity_fraction(table_evaluation(screen.features, screen.wells, options=choices, seed=seed))
+    return {
+        "tested": len(found),
+        "active": int(found["active"].sum()),
+        "fraction": float(found["active"].mean()) if len(found) else None,
+        "reason": None if len(found) else "no perturbation has 3 wells with replicates and controls to test against",
+        "perturbations": json.loads(found.to_json(orient="records")),
+    }
+
+
+def _pseudo_batch(screen: Screen, reference: FloatArray | None, seed: int) -> dict[str, Any]:
+    """Loss of each plain correction for a batch that is none, on the reference or else on the embedding itself."""
+    from dataclasses import asdict
+
+    from sweeper.errors import InputError
+    from sweeper.metrics.probes.pseudo_batch import pseudo_batch_loss, residualise, standardise
+
+    features = screen.features if reference is None else reference
+    try:
+        return {
+            name: asdict(pseudo_batch_loss(features, screen.wells, correct, seed=seed))
+            for name, correct in (("standardise", standardise), ("residualise", residualise))
+        }
+    except InputError as absent:
+        return {"reason": str(absent)}
+
+
+def _further(found: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    if (activity := found.get("activity")) is not None:
+        lines += [
+            "",
+            f"active at a false discovery rate of 5 %: {activity['active']} of {activity['tested']} perturbations",
+        ]
+        lines += [activity["reason"]] if activity["reason"] else []
+    if (losses := found.get("pseudo_batch")) is not None:
+        lines.append("")
+        if "reason" in losses:
+            return [*lines, losses["reason"]]
+        for name, loss in losses.items():
+            low, high = loss["interval"]
+            lines.append(
+                f"batch {loss['batch']} split in two and corrected ({name}): nAP {loss['before']:.3f} → "
+                f"{loss['after']:.3f}, loss {loss['loss']:.3f} ({low:.3f} to {high:.3f})"
+            )
+    return lines
 
 
 def _summary(screen: Screen) -> dict[str, Any]:
@@ -126,7 +240,7 @@ def _text(panel: Panel) -> list[str]:
         [
             *(row[name] for name in ("metric", "role", "standing")),
             *("–" if row["value"] is None or row[name] is None else f"{row[name]:.3f}" for name in numbers),
-            row["reason"] or "",
+            f"[{row['flag']}] {row['reason']}" if row["flag"] else row["reason"] or "",
         ]
         for row in order
     ]

@@ -16,11 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sweeper.metrics.biological.retention import uncorrected
 from sweeper.metrics.composites import Composites, composites
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric, PanelOptions
 from sweeper.metrics.gate import gate
 from sweeper.metrics.registry import REGISTRY, measure, resolve
 from sweeper.metrics.units import unit_table
+from trainers.errors import InputError
 from trainers.screens.table import make_screen
 
 
@@ -56,6 +58,7 @@ def score_table(
     metrics: Sequence[str] | None = None,
     options: PanelOptions | None = None,
     seed: int = 0,
+    reference: NDArray[np.floating] | None = None,
 ) -> Panel:
     """Score any embedding of a screen as one evaluation: all rows are test rows, none are training rows.
 
@@ -69,19 +72,37 @@ def score_table(
         metrics: names of `REGISTRY`; None for all of them.
         options: see `PanelOptions`.
         seed: of every random draw; same input and seed, same panel.
+        reference: (n, d) uncorrected features of the same rows, which `within_batch_retention` compares with.
 
     Raises:
-        InputError: an unknown metric, fewer than 3 rows, a missing column or value, an embedding that is not finite.
+        InputError: an unknown metric, fewer than 3 rows, a missing column or value, an embedding or a reference that is
+            not finite or has another number of rows.
     """
     names = tuple(REGISTRY) if metrics is None else tuple(metrics)
     resolve(names)
+    evaluation = table_evaluation(features, wells, options=options, seed=seed, reference=reference)
+    if (refused := gate(evaluation.test)) is not None:
+        return Panel("collapsed", refused, (), unit_table((), ()))
+    rows, units = measure_panel(evaluation, names)
+    return Panel("ok", None, tuple(rows), units)
+
+
+def table_evaluation(
+    features: NDArray[np.floating],
+    wells: pd.DataFrame,
+    *,
+    options: PanelOptions | None = None,
+    seed: int = 0,
+    reference: NDArray[np.floating] | None = None,
+) -> Evaluation:
+    """The evaluation that `score_table` measures, for what is no metric of the panel; arguments and errors as there."""
     values = np.asarray(features)
+    if values.ndim == 2:
+        require_finite("embedding", values)
     width = values.shape[1] if values.ndim == 2 else 0
     screen = make_screen(values, tuple(f"e{number}" for number in range(width)), wells)
-    if (refused := gate(screen.features)) is not None:
-        return Panel("collapsed", refused, (), unit_table((), ()))
     none, no_wells = screen.features[:0], screen.wells.iloc[:0]
-    evaluation = Evaluation(
+    return Evaluation(
         test=screen.features,
         test_wells=screen.wells,
         train=none,
@@ -91,9 +112,24 @@ def score_table(
         view="table",
         seed=seed,
         options=options or PanelOptions(),
+        reference=None if reference is None else _reference(reference, screen.wells, options, seed),
     )
-    rows, units = measure_panel(evaluation, names)
-    return Panel("ok", None, tuple(rows), units)
+
+
+def _reference(
+    features: NDArray[np.floating], wells: pd.DataFrame, options: PanelOptions | None, seed: int
+) -> Evaluation:
+    if features.ndim != 2 or len(features) != len(wells):
+        raise InputError(f"reference: shape {features.shape}; expected ({len(wells)} rows of the embedding, d)")
+    require_finite("reference", features)
+    return uncorrected(features.astype(np.float32), wells, view="table", seed=seed, options=options)
+
+
+def require_finite(name: str, features: NDArray[np.floating]) -> None:
+    """Raise `InputError` naming the first row and column that is not finite."""
+    if not np.isfinite(features).all():
+        row, column = np.argwhere(~np.isfinite(features))[0]
+        raise InputError(f"{name}: value at row {row}, column {column} is not finite; impute or drop it first")
 
 
 def measure_panel(evaluation: Evaluation, names: Sequence[str]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
@@ -127,4 +163,4 @@ def _number(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-__all__ = ["Panel", "measure_panel", "panel_rows", "score_table"]
+__all__ = ["Panel", "measure_panel", "panel_rows", "score_table", "table_evaluation"]

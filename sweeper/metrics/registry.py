@@ -78,6 +78,7 @@ REGISTRY: Mapping[str, Metric] = MappingProxyType(
             retrieval.WITHIN,
             target.NSC,
             target.NSCB,
+            target.NSC_GAP,
             target.RECALL,
             clustering.PASW,
             clustering.ARI,

@@ -105,6 +105,21 @@ def nscb_accuracy(evaluation: Evaluation) -> Measurement:
     return _matching(evaluation, across_batches=True)
 
 
+def nsc_gap(evaluation: Evaluation) -> Measurement:
+    """-(NSC - NSCB), both chance-corrected: 0 when targets are matched as well in another batch; negative: the drop.
+
+    Raw is the drop itself. The floor is the drop from NSC to chance.
+    """
+    anywhere, across = nsc_accuracy(evaluation), nscb_accuracy(evaluation)
+    for found in (anywhere, across):
+        if found.value is None:
+            return Measurement(None, reason=found.reason)
+    inside, outside = float(anywhere.value or 0.0), float(across.value or 0.0)
+    if inside <= 0:
+        return Measurement(None, reason="targets are matched no better than chance in any batch: nothing to lose")
+    return Measurement(min(outside - inside, 0.0), floor=-inside, ceiling=0.0, raw=inside - outside, chance=0.0)
+
+
 def _matching(evaluation: Evaluation, *, across_batches: bool) -> Measurement:
     eligible = evaluation.scored & _known(evaluation)
     if not eligible.any():
@@ -192,4 +207,13 @@ NSCB = Metric(
     title="Target of the nearest other perturbation in another batch (NSCB)",
     direction="1: it always has the well's target; 0: chance",
     function=nscb_accuracy,
+)
+NSC_GAP = Metric(
+    name="nsc_gap",
+    role="biological",
+    standing="guard",
+    in_sweep=False,
+    title="Target matches kept in another batch (NSC - NSCB)",
+    direction="0: targets are matched as well in another batch; negative: the drop",
+    function=nsc_gap,
 )

@@ -87,7 +87,41 @@ def _probe(evaluation: Evaluation, rows: BoolArray, unit: str, predict: Predict)
         out = folds == fold
         predicted[out] = predict(embeddings[~out], batch[~out], embeddings[out])
     raw, chance = balanced_accuracy(batch, predicted), 1.0 / (int(batch.max()) + 1)
-    return Measurement(1.0 - float(np.clip((raw - chance) / (1.0 - chance), 0.0, 1.0)), raw=raw, chance=chance)
+    below = below_chance(batch, predicted == batch, groups)
+    return Measurement(
+        1.0 - float(np.clip((raw - chance) / (1.0 - chance), 0.0, 1.0)),
+        raw=raw,
+        chance=chance,
+        reason=_BELOW.format(raw=raw, chance=chance) if below else None,
+        flag="below_chance" if below else None,
+    )
+
+
+_BELOW = (
+    "balanced accuracy {raw:.3f} is below chance {chance:.3f}: a symptom of a correction fitted on the scored wells, or"
+    " of perturbations swapped between batches; counted as chance"
+)
+_SIGNIFICANCE = 1e-4
+
+
+def below_chance(batch: IntArray, right: BoolArray, groups: IntArray) -> bool:
+    """Whether the balanced accuracy lies below 1/B by more than the held-out groups vary (one-sided t, p < 0.0001).
+
+    Wells of a group are predicted by one fit and fail together, so groups are counted, not wells. The level is strict:
+    what a fold holds out is missing in its fit, which takes pure noise below chance by up to 3 standard errors.
+
+    Args:
+        batch: (n,) batch of each well, 0 … B - 1.
+        right: (n,) whether it was predicted.
+        groups: (n,) what a fold held out as a whole.
+    """
+    from scipy.stats import t as student
+
+    batches = int(batch.max()) + 1
+    weight = 1.0 / (batches * np.bincount(batch))[batch]
+    share = np.bincount(groups, weights=weight * (right - 1.0 / batches))
+    spread = np.sqrt(len(share) / (len(share) - 1) * np.sum((share - share.mean()) ** 2)) if len(share) > 1 else 0.0
+    return bool(share.sum() < 0 and share.sum() <= student.ppf(_SIGNIFICANCE, len(share) - 1) * spread)
 
 
 def _linear(rows: NDArray[Any], labels: IntArray, further: NDArray[Any]) -> IntArray:

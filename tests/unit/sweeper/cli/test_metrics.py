@@ -115,6 +115,10 @@ def test_options_and_seed_reach_the_metrics(path: Path) -> None:
         (["--set", "permutation=3"], ["--set", "permutation", "permutations"]),
         (["--json", "/nowhere/at/all.json"], ["/nowhere/at/all.json", "folder"]),
         (["--seed", "-1"], ["--seed -1"]),
+        (["--control-query", "__import__('os')"], ["__import__('os')", "expected comparisons"]),
+        (["--control-query", "Metadata_Bach == 'b'"], ["Metadata_Bach", "Metadata_Batch"]),
+        (["--control-query", "Metadata_Batch == 'none'"], ["Metadata_Batch == 'none'", "selects no row"]),
+        (["--reference", "nothing.parquet"], ["nothing.parquet", "no such file"]),
     ],
 )
 def test_bad_input(arguments: list[str], words: list[str], path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,3 +133,69 @@ def test_bad_input(arguments: list[str], words: list[str], path: Path, capsys: p
 def test_no_such_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["metrics", str(tmp_path / "nothing.parquet")]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_controls_by_query(table: pd.DataFrame, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Unmarked controls are found by a comparison, in every format: the numbers of the marked table."""
+    control = table.loc[table["Metadata_pert_type"] == "negcon", "Metadata_Perturbation"].iloc[0]
+    bare = table.drop(columns="Metadata_pert_type")
+    bare.to_parquet(path.with_name("bare.parquet"))
+    bare.to_csv(path.with_name("bare.csv"), index=False)
+    obs = bare.loc[:, [name for name in bare.columns if name.startswith("Metadata_")]].astype(str)
+    values = bare.drop(columns=obs.columns).to_numpy(dtype=np.float32)
+    anndata.AnnData(values, obs=obs.set_index(obs.index.astype(str))).write_h5ad(path.with_name("bare.h5ad"))
+    query = ["--control-query", f"Metadata_Perturbation == '{control}'"]
+    tables = []
+    for name, rest in (("table.parquet", []), ("bare.parquet", query), ("bare.csv", query), ("bare.h5ad", query)):
+        assert main(["metrics", str(path.with_name(name)), "--metrics", "activity_map", *rest]) == 0
+        tables.append(capsys.readouterr().out.split("\n\n")[1])
+    assert len(set(tables)) == 1
+    assert "no negative controls" not in tables[0]
+    assert main(["metrics", str(path.with_name("bare.csv")), "--metrics", "activity_map"]) == 0
+    assert "no negative controls" in capsys.readouterr().out
+
+
+def test_a_reference_in_another_order_serves_retention(table: pd.DataFrame, path: Path) -> None:
+    out = path.with_name("panel.json")
+    table.sample(frac=1.0, random_state=3).to_parquet(path.with_name("raw.parquet"))
+
+    def retention(*rest: str) -> dict[str, object]:
+        assert main(["metrics", str(path), "--metrics", "within_batch_retention", "--json", str(out), *rest]) == 0
+        row: dict[str, object] = json.loads(out.read_text())["metrics"][0]
+        return row
+
+    assert "no uncorrected features" in str(retention()["reason"])
+    screen = simulate(SPEC).screen
+    expected = score_table(
+        screen.features, screen.wells, metrics=["within_batch_retention"], reference=screen.features
+    ).rows[0]
+    found = retention("--reference", str(path.with_name("raw.parquet")))
+    assert found["raw"] is not None
+    assert found == expected
+
+
+def test_p_values_and_pseudo_batches_when_asked_for(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = path.with_name("panel.json")
+    asked = ["--p-values", "--pseudo-batch", "--metrics", "activity_map", "--json", str(out)]
+    assert main(["metrics", str(path), *asked]) == 0
+    shown, written = capsys.readouterr().out, json.loads(out.read_text())
+    activity = written["activity"]
+    assert activity["tested"] == len(activity["perturbations"]) == 8
+    assert activity["active"] == sum(row["active"] for row in activity["perturbations"])
+    assert f"{activity['active']} of 8 perturbations" in shown
+    for name in ("standardise", "residualise"):
+        loss = written["pseudo_batch"][name]
+        assert loss["loss"] == pytest.approx(loss["before"] - loss["after"])
+        assert loss["interval"][0] <= loss["loss"] <= loss["interval"][1]
+        assert f"corrected ({name})" in shown
+
+
+def test_flags_are_shown(table: pd.DataFrame, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Noise in place of the features: nothing of the phenotype is kept."""
+    features = [name for name in table.columns if not name.startswith("Metadata_")]
+    noise = table.copy()
+    noise.loc[:, features] = np.random.default_rng(0).normal(size=(len(table), len(features))).astype(np.float32)
+    noise.to_parquet(path.with_name("noise.parquet"))
+    asked = ["--reference", str(path), "--metrics", "within_batch_retention"]
+    assert main(["metrics", str(path.with_name("noise.parquet")), *asked]) == 0
+    assert "[phenotype_lost]" in capsys.readouterr().out

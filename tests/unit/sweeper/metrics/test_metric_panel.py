@@ -76,8 +76,14 @@ def test_a_table_that_does_not_fit(make_wells, embed):
         score_table(rows[1:], wells)
     with pytest.raises(InputError, match="wells lack the columns"):
         score_table(rows, wells.drop(columns="plate"))
-    with pytest.raises(InputError, match="NaN or infinite"):
-        score_table(np.where(np.arange(16) == 3, np.nan, rows), wells)
+    broken = rows.copy()
+    broken[7, 3] = np.nan
+    with pytest.raises(InputError, match="embedding: value at row 7, column 3 is not finite"):
+        score_table(broken, wells)
+    with pytest.raises(InputError, match="reference: value at row 7, column 3 is not finite"):
+        score_table(rows, wells, reference=broken)
+    with pytest.raises(InputError, match=r"reference: shape \(159, 16\); expected \(160 rows"):
+        score_table(rows, wells, reference=rows[1:])
     with pytest.raises(InputError, match=r"unknown metric 'ilis'; nearest: .*ilisi"):
         score_table(rows, wells, metrics=["ilis"])
     with pytest.raises(InputError, match="n ≥ 3"):

@@ -48,6 +48,7 @@ FURTHER = {
     "within_batch_activity": ("biological", "guard"),
     "nsc_accuracy": ("biological", "secondary"),
     "nscb_accuracy": ("biological", "secondary"),
+    "nsc_gap": ("biological", "guard"),
     "target_recall": ("biological", "secondary"),
     "pasw": ("biological", "parity"),
     "label_ari": ("biological", "parity"),
