@@ -29,6 +29,7 @@ class Noise:
         parts: (L, L, L) [k]: covariance of the level means that a run variance of 1 at level k alone would give.
         seed_variance: variance of the seed means: what blocking removes from a difference of levels, but neither from a
             level itself nor wholly from a *proportional* loss.
+        extra: (L, L) covariance of the level means from another source than the seeds, taken as known.
     """
 
     n_seeds: int
@@ -38,6 +39,7 @@ class Noise:
     kernel: Array
     parts: Array
     seed_variance: float
+    extra: Array
 
     @property
     def sigma(self) -> float:
@@ -47,7 +49,7 @@ class Noise:
     @property
     def covariance(self) -> Array:
         """(L, L) covariance of the level means *within* seeds: for reading differences between levels."""
-        return np.tensordot(self.variance, self.parts, axes=1)
+        return np.tensordot(self.variance, self.parts, axes=1) + self.extra
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,20 @@ def kernel_weights(x: Array, width: float) -> Array:
     return normalised
 
 
-def fit_levels(values: Array, x: Array, width: float) -> tuple[Array, Noise]:
+def run_design(at: NDArray[np.int64], of: NDArray[np.int64], shape: tuple[int, int]) -> Array:
+    """(n, L + S − 1) level and seed effects of the n runs at levels `at` of seeds `of`; seed effects sum to 0."""
+    levels, seeds = shape
+    design = np.zeros((len(at), levels + seeds - 1))
+    design[np.arange(len(at)), at] = 1
+    design[:, levels:] = _seed_contrast(seeds)[of]
+    return design
+
+
+def _seed_contrast(seeds: int) -> Array:
+    return np.vstack([np.eye(seeds - 1), -np.ones(seeds - 1)])
+
+
+def fit_levels(values: Array, x: Array, width: float, *, extra: Array | None = None) -> tuple[Array, Noise]:
     """Level means and their noise, from (L, S) values at positions x (L,); NaN where a run is missing.
 
     Level and seed effects are fitted by least squares to the runs there are, the seed effects summing to 0, so that a
@@ -90,14 +105,13 @@ def fit_levels(values: Array, x: Array, width: float) -> tuple[Array, Noise]:
 
     A level's residual sum of squares is divided by its residual degrees of freedom at equal noise, Σ (1 − leverage);
     smoothing weighs the levels by kernel × degrees, hence ν_eff = (Σ w·ν)² / Σ w²·ν (Satterthwaite at equal noise).
+
+    `extra` is the (L, L) covariance of the level means from another source, e.g. the choice of perturbations.
     """
     levels, seeds = values.shape
     at, of = np.nonzero(np.isfinite(values))
     y = values[at, of]
-    design = np.zeros((len(y), levels + seeds - 1))
-    design[np.arange(len(y)), at] = 1
-    contrast = np.vstack([np.eye(seeds - 1), -np.ones(seeds - 1)])
-    design[:, levels:] = contrast[of]
+    design = run_design(at, of, values.shape)
     solve = np.linalg.pinv(design)
     residual = y - design @ (solve @ y)
     residual[np.abs(residual) < ROUNDING * np.abs(y).max(initial=0.0)] = 0.0
@@ -118,7 +132,8 @@ def fit_levels(values: Array, x: Array, width: float) -> tuple[Array, Noise]:
         level_degrees=degrees,
         kernel=kernel * degrees / total[:, None],
         parts=parts,
-        seed_variance=float((contrast @ solve[levels:] @ y).var(ddof=1)),
+        seed_variance=float((_seed_contrast(seeds) @ solve[levels:] @ y).var(ddof=1)),
+        extra=np.zeros((levels, levels)) if extra is None else extra,
     )
 
 
@@ -146,6 +161,12 @@ def contrast_parts(noise: Noise, share: float, others: NDArray[np.int64], level:
     return np.asarray((share**2 * noise.parts[:, others, others] - 2 * share * cross + own[:, None]).T)
 
 
+def contrast_extra(noise: Noise, share: float, others: NDArray[np.int64], level: int) -> Array:
+    """(n,) what `extra` adds to the variances of the contrasts of `contrast_parts`."""
+    own, cross = noise.extra[level, level], noise.extra[others, level]
+    return np.asarray(share**2 * noise.extra[others, others] - 2 * share * cross + own)
+
+
 def ratio(numerator: Array, error: Array) -> Array:
     """Quotient of the two, 0 where there is no noise at all."""
     return np.divide(numerator, error, out=np.zeros(np.broadcast(numerator, error).shape), where=error > 0)
@@ -162,7 +183,8 @@ def signal_lower_bound(means: Array, noise: Noise, draws: Draws, confidence: flo
     Seeds are random here: a level's distance from the floor does not profit from blocking.
     """
     own = np.diagonal(noise.parts, axis1=1, axis2=2).T  # (L, L): what each level's variance adds to a level's mean
-    error = np.sqrt(own @ noise.variance + noise.seed_variance / noise.n_seeds)
-    drawn = np.sqrt(own @ draws.variance + draws.seed_variance / noise.n_seeds)
+    extra = np.diagonal(noise.extra)
+    error = np.sqrt(own @ noise.variance + extra + noise.seed_variance / noise.n_seeds)
+    drawn = np.sqrt(own @ draws.variance + extra[:, None] + draws.seed_variance / noise.n_seeds)
     highest = ratio(draws.errors + draws.seed_errors, drawn).max(axis=0)
     return float((means - np.quantile(highest, confidence) * error).max())
