@@ -17,7 +17,8 @@ from summaries import line, summarise
 from sweeper.cli.common import ProgressLine
 from sweeper.config import load_config
 from sweeper.executor import Executor
-from sweeper.sweep import prepare, run_sweep, tabulate_and_decide, versions
+from sweeper.rounds import run_sweep
+from sweeper.sweep import prepare, tabulate_and_decide, versions
 
 CONFIG = Path(__file__).parent.parent / "configs/jump_source3.yaml"
 ADVERSARIES = {

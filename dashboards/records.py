@@ -10,6 +10,7 @@ from sweeper.results import COLUMNS
 from trainers.errors import InputError
 
 CONTROL = "control:"
+SHAM = "sham:"  # trained with batch labels permuted: its own arm, part of no curve
 _NUMBERS = ("adversarial_weight", "margin", "value", "floor", "ceiling", "raw", "chance")
 _ORDER = ["view", "trainer", "margin", "adversarial_weight", "seed", "split", "role", "metric", "cell_id"]
 _SEED_KEYS = ["view", "trainer", "margin", "adversarial_weight", "metric", "role", "primary", "seed"]
@@ -35,8 +36,8 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def trained(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of trained cells."""
-    return frame[~frame["trainer"].str.startswith(CONTROL)]
+    """Rows of trained cells, those of the sham arm left out."""
+    return frame[~frame["trainer"].str.startswith((CONTROL, SHAM))]
 
 
 def controls(frame: pd.DataFrame) -> pd.DataFrame:

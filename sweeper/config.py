@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from sweeper.decision.next_points import NextOptions
 from sweeper.decision.settings import DecisionSettings
 from sweeper.errors import ConfigError
 from sweeper.metrics.evaluation import PanelOptions
@@ -30,6 +31,11 @@ SIGNIFICANT_DIGITS = 4
 def round_strength(value: float) -> float:
     """Round to `SIGNIFICANT_DIGITS`; 0 stays 0."""
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+
+
+def _counted(value: Any) -> Any:
+    """A number n of seeds as 0..n-1; anything else as it is."""
+    return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class _Section(BaseModel):
@@ -85,7 +91,7 @@ class OptunaSearch(_Section):
     margin: tuple[Annotated[float, Field(ge=0, lt=math.pi / 2)], ...] | None = Field(
         default=None, description="Margins that may be proposed; none: those of the grid."
     )
-    seed: int = Field(default=0, description="Seed of the sampler.")
+    seed: int = Field(default=0, ge=0, le=4000, description="Seed of the sampler.")
     startup_trials: int = Field(default=10, ge=0, description="Trials before TPE replaces random draws.")
 
     @model_validator(mode="after")
@@ -93,6 +99,65 @@ class OptunaSearch(_Section):
         if self.high <= self.low:
             raise ValueError(f"high must be above low, got low {self.low:g} and high {self.high:g}")
         return self
+
+
+class LocateSearch(_Section):
+    """Strengths and seeds placed where the over-correction point is believed to lie, in rounds, until it is settled."""
+
+    rounds: int = Field(default=4, ge=0, description="Rounds at most; 0 switches it off.")
+    strengths_per_round: int = Field(default=4, ge=1, description="New strengths proposed in a round, at most.")
+    extra_seeds: int = Field(default=2, ge=1, description="Seeds added in a round in which strengths would not help.")
+    max_cells: int | None = Field(
+        default=None, ge=1, description="Budget: a round that would take the rounds' cells above this is not run."
+    )
+    width: float = Field(
+        default=0.5, gt=0, description="Decades of the point's interval, or of the bracket, that are narrow enough."
+    )
+
+    @property
+    def next_options(self) -> NextOptions:
+        """These options as the decision's next points take them."""
+        return NextOptions(strengths=self.strengths_per_round, seeds=self.extra_seeds, width=self.width)
+
+
+class ShamArm(_Section):
+    """Trainings with batch labels permuted within perturbation: what the adversary costs by itself."""
+
+    enabled: bool = Field(
+        default=True, description="After the grid and the search, train the sham arm at the deciding curve's margin."
+    )
+    strengths: int = Field(
+        default=3,
+        ge=1,
+        description="Strengths λ > 0: nearest the safe bound, nearest the loss, the largest, then in between; λ = 0 is "
+        "added.",
+    )
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        default=None, min_length=1, description="Seeds of the arm; none: those of the sweep. A number n: 0..n-1."
+    )
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_of_seeds(cls, value: Any) -> Any:
+        return _counted(value)
+
+
+class ConfirmArm(_Section):
+    """The bounds again, at fixed strengths and with seeds that had no part in finding them."""
+
+    seeds: int = Field(
+        default=0,
+        ge=0,
+        description="Fresh seeds at λ = 0, the recommended strength, the safe bound, the loss and the largest λ of the "
+        "deciding curve, after everything else; 0: none. Without them adaptively chosen strengths cost certainty.",
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _enough(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("one fresh seed confirms nothing; give 2 or more, or 0")
+        return value
 
 
 class ExecutorOptions(_Section):
@@ -150,7 +215,15 @@ class SweepConfig(_Section):
         min_length=1,
         description="Seeds; each means split + initialisation + order. A number n: 0..n-1.",
     )
+    search: Literal["optuna", "locate"] = Field(
+        default="optuna", description="What proposes strengths after the grid: optuna, or locate (see there)."
+    )
     optuna: OptunaSearch = Field(default_factory=OptunaSearch, description="Strengths proposed by Optuna, in rounds.")
+    locate: LocateSearch = Field(
+        default_factory=LocateSearch, description="Strengths and seeds placed where the point is believed to lie."
+    )
+    sham: ShamArm = Field(default_factory=ShamArm, description="The sham arm: over-correction or training damage?")
+    confirm: ConfirmArm = Field(default_factory=ConfirmArm, description="The bounds again on fresh seeds.")
     metrics: tuple[str, ...] | None = Field(
         default=None, description="Metrics of the panel; none: those that decide and the cheap ones beside them."
     )
@@ -162,7 +235,7 @@ class SweepConfig(_Section):
     @field_validator("seeds", mode="before")
     @classmethod
     def _count_of_seeds(cls, value: Any) -> Any:
-        return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+        return _counted(value)
 
     @model_validator(mode="before")
     @classmethod
@@ -186,8 +259,9 @@ class SweepConfig(_Section):
             raise ValueError(
                 f"decision.deciding_view: '{self.decision.deciding_view}' is not among the views ({', '.join(names)})"
             )
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("seeds: a seed is repeated")
+        for key, seeds in (("seeds", self.seeds), ("sham.seeds", self.sham.seeds or ())):
+            if len(set(seeds)) != len(seeds):
+                raise ValueError(f"{key}: a seed is repeated")
         return self
 
     @property

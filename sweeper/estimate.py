@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 
 from sweeper.config import ExecutorOptions
-from sweeper.plan import Cell, make_packs
+from sweeper.plan import Cell, cell_split, make_packs
 from sweeper.sweep import Prepared
-from sweeper.worker import build_pack, cell_split, training_cell
+from sweeper.worker import build_pack, training_cell
 
 START_SECONDS = 15.0
 """Ray and the workers' imports, once a sweep, on two cores."""
@@ -27,7 +27,8 @@ def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> float:
     trained = [seconds for seconds in finished if seconds.get("train")]
     if trained:
         return sum(seconds["train"] + seconds["score"] for seconds in trained) / len(trained)
-    sample = [training_cell(cell, cell_split(prepared.config, prepared.screen.wells, cell)) for cell in cells]
+    wells = prepared.screen.wells
+    sample = [training_cell(cell, cell_split(prepared.config, wells, cell), wells) for cell in cells]
     pack = build_pack(prepared.config, prepared.screen, sample, device="cpu", threads=1)
     pack.advance(2)  # the first steps pay for warming up
     began = time.perf_counter()
@@ -66,6 +67,6 @@ def estimate_seconds(prepared: Prepared, missing: Sequence[Cell], *, workers: in
         trained,
         workers=workers,
         pack_size=prepared.config.executor.pack_size,
-        training_batches=prepared.training_batches,
+        training_batches=prepared.batches_of(trained),
     )
     return START_SECONDS + _seconds_a_cell(prepared, packs[0].cells) * len(trained) / workers

@@ -8,11 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import pandas as pd
+
 from sweeper.config import SweepConfig
+from sweeper.decision.table import CONTROL_PREFIX, SHAM_PREFIX
 from sweeper.metrics.controls import CONTROLS
 from sweeper.metrics.registry import REGISTRY
+from trainers.screens.splits import Split, make_split
 
-CONTROL_PREFIX = "control:"
 MAX_PACK = 96
 
 SplitKey = tuple[str, int, int]
@@ -54,6 +57,11 @@ class Cell:
     def is_control(self) -> bool:
         """True for embeddings that are not trained."""
         return self.trainer.startswith(CONTROL_PREFIX)
+
+    @property
+    def is_sham(self) -> bool:
+        """True for a training with batch labels permuted within perturbation."""
+        return self.trainer.startswith(SHAM_PREFIX)
 
     @property
     def label(self) -> str:
@@ -105,6 +113,12 @@ def sweep_identity(config: SweepConfig, fingerprint: str) -> dict[str, Any]:
         "metrics": list(panel_names(config)),
         "panel": config.panel.model_dump(mode="json", exclude={"units"}),  # what else is kept changes no number
     }
+
+
+def cell_split(config: SweepConfig, wells: pd.DataFrame, cell: Cell) -> Split:
+    """The split of a cell: the same for every strength and trainer."""
+    spec = next(view for view in config.views if view.view == cell.view)
+    return make_split(wells, spec, fold=cell.fold, seed=cell.seed, held_out_perturbations=config.held_out_perturbations)
 
 
 def make_cells(

@@ -5,7 +5,7 @@
     <folder>/sweep.json           what the sweep is: identity, id, configuration as given
     <folder>/screen/              features.npy (n × d float32, opened memory-mapped), wells.parquet
     <folder>/cells/<cell id>/     record.json, embeddings.npz (float16, evaluation wells), curve.json, units.parquet
-    <folder>/proposals/           round-001.json: strengths proposed by a search
+    <folder>/proposals/           round-001.json: what a round added to the grid
     <folder>/checkpoints/         packs in training
     <folder>/results.parquet · units.parquet · decision.json · report.html
 
@@ -30,6 +30,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweeper.errors import InputError, StoreMismatchError
+from sweeper.search.proposal import Proposal
 from trainers.screens.table import Screen
 
 RETRIED = frozenset({"failed", "oom"})
@@ -244,17 +245,14 @@ class Store:
 
     # ---- proposals and packs -----------------------------------------------------------------------------------------
 
-    def proposals(self, number: int) -> list[tuple[float, float]] | None:
-        """Strengths proposed in round `number`, or None when it has not been proposed yet."""
-        path = self.folder / "proposals" / f"round-{number:03d}.json"
-        if not path.exists():
-            return None
-        return [(float(weight), float(margin)) for weight, margin in json.loads(path.read_text())["strengths"]]
+    def proposals(self) -> list[Proposal]:
+        """The rounds proposed so far, in order."""
+        paths = sorted((self.folder / "proposals").glob("round-*.json"))
+        return [Proposal.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
 
-    def write_proposals(self, number: int, strengths: list[tuple[float, float]], how: Mapping[str, Any]) -> None:
-        """Keep a round's proposals, so that a restarted sweep follows the same road."""
-        path = self.folder / "proposals" / f"round-{number:03d}.json"
-        write_atomically(path, dump_json({"strengths": strengths, **how}))
+    def write_proposal(self, number: int, proposal: Proposal) -> None:
+        """Keep round `number` (from 1), so that a restarted sweep follows the same road."""
+        write_atomically(self.folder / "proposals" / f"round-{number:03d}.json", dump_json(proposal.to_json()))
 
     def write_pack(self, pack_id: str, content: Mapping[str, Any]) -> Path:
         """Write what a trial needs to know about its pack; returns the path that is given to the trial."""

@@ -14,15 +14,17 @@ import numpy as np
 import pandas as pd
 
 from sweeper.config import SweepConfig, build_config
+from sweeper.decision.table import CONTROL_PREFIX
 from sweeper.metrics.biological.retention import uncorrected
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
 from sweeper.metrics.evaluation import Evaluation, Source
-from sweeper.plan import CONTROL_PREFIX, Cell, PackPlan, SplitKey, panel_names
+from sweeper.plan import Cell, PackPlan, SplitKey, cell_split, panel_names
 from sweeper.scoring import Embed, Scored, cell_record, score, unmeasured
+from sweeper.search.sham import sham_batches
 from sweeper.store import Store
 from trainers.base import FloatArray, IntArray, Pack, TrainingCell
 from trainers.screens.normalise import normalise
-from trainers.screens.splits import Split, make_split
+from trainers.screens.splits import Split
 from trainers.screens.table import Screen
 
 CHUNKS = 8
@@ -78,7 +80,7 @@ class PackRun:
         trained = [cell for cell in self.cells if not cell.is_control]
         if not trained:
             return None
-        cells = [training_cell(cell, self._split(cell)) for cell in trained]
+        cells = [training_cell(cell, self._split(cell), self._screen.wells) for cell in trained]
         pack = build_pack(self.config, self._screen, cells, device=self.device, threads=self.threads)
         if self._checkpoint.exists():
             import torch
@@ -206,14 +208,8 @@ class PackRun:
         return lambda rows: pack.embed(index, rows)
 
 
-def cell_split(config: SweepConfig, wells: pd.DataFrame, cell: Cell) -> Split:
-    """The split of a cell: the same for every strength and trainer."""
-    spec = next(view for view in config.views if view.view == cell.view)
-    return make_split(wells, spec, fold=cell.fold, seed=cell.seed, held_out_perturbations=config.held_out_perturbations)
-
-
-def training_cell(cell: Cell, split: Split) -> TrainingCell:
-    """A planned cell as its trainer sees it."""
+def training_cell(cell: Cell, split: Split, wells: pd.DataFrame) -> TrainingCell:
+    """A planned cell as its trainer sees it; one of the sham arm with batch labels permuted within perturbation."""
     assert cell.adversarial_weight is not None  # noqa: S101 - controls are never trained
     assert cell.margin is not None  # noqa: S101
     return TrainingCell(
@@ -223,6 +219,9 @@ def training_cell(cell: Cell, split: Split) -> TrainingCell:
         seed=cell.seed,
         train=split.train,
         validation=split.validation,
+        batches=sham_batches(codes(wells["batch"]), wells["perturbation"], split.train, seed=cell.seed)
+        if cell.is_sham
+        else None,
     )
 
 

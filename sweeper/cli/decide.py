@@ -97,8 +97,13 @@ def _of_store(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     results = results_table(store)
     if results.empty:
         raise InputError(f"{store.folder}: no finished cell yet; run the sweep first")
-    provenance = decision_provenance(description)
-    return decide_sweep(results, settings=settings, provenance=provenance, declared=config.decision)
+    return decide_sweep(
+        results,
+        settings=settings,
+        provenance=decision_provenance(description, store.proposals()),
+        declared=config.decision,
+        next_options=config.locate.next_options,
+    )
 
 
 def _check_target(path: Path | None) -> None:

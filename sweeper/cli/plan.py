@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from sweeper.cli.common import add_config, duration, read_config
+from sweeper.cli.rounds import planned_rounds
 
 EXAMPLE = """examples:
   sweeper plan configs/jump_source3.yaml
@@ -40,11 +41,8 @@ def run(options: argparse.Namespace) -> int:
     print(
         f"cells:     {len(cells)}: {len(cells) - len(missing)} done, {len(missing)} missing ({len(trained)} to train)"
     )
-    search = config.optuna
-    if search.rounds:
-        views = sum(prepared.folds.values())
-        each = search.strengths_per_round * len(config.seeds) * views
-        print(f"optuna:    {search.rounds} rounds, up to {each} further cells each")
+    for line in planned_rounds(prepared):
+        print(line)
     if missing and not options.no_estimate:
         workers = local_workers(config.executor)
         seconds = estimate_seconds(prepared, missing, workers=workers)

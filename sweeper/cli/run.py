@@ -9,7 +9,7 @@ from sweeper.cli.common import ProgressLine, add_config, read_config, warn
 
 if TYPE_CHECKING:
     from sweeper.config import SweepConfig
-    from sweeper.sweep import Event
+    from sweeper.rounds import Event
 
 EXAMPLE = """examples:
   sweeper run configs/jump_source3.yaml
@@ -34,7 +34,8 @@ def sweep(config: SweepConfig, *, retry_failed: bool = False) -> int:
     from sweeper.cli.outputs import print_outputs, write_outputs
     from sweeper.executor import check_environment
     from sweeper.mirroring import SweepMirror
-    from sweeper.sweep import command_line, prepare, raise_if_nothing_trained, run_sweep
+    from sweeper.rounds import run_sweep
+    from sweeper.sweep import command_line, prepare, raise_if_nothing_trained
 
     check_environment()
     prepared = prepare(config)

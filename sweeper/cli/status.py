@@ -7,6 +7,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from sweeper.cli.rounds import kept_rounds
+
 EXAMPLE = """example:
   sweeper status runs/demo"""
 
@@ -19,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The verb."""
     from sweeper.store import Store
-    from sweeper.sweep import all_records, planned_cells
+    from sweeper.sweep import all_records, planned_cells, planned_rounds
 
     store = Store(options.folder.absolute())
     description = store.description()
@@ -34,6 +36,10 @@ def run(options: argparse.Namespace) -> int:
     for record in records:
         if record["status"] != "ok":
             print(f"          {record['cell_id']} {record['status']}: {record['reason']}")
+    rounds = planned_rounds(store)
+    counts = [(sum(cell.cell_id in done for cell in planned), len(planned)) for _, planned in rounds]
+    for line in kept_rounds([proposal for proposal, _ in rounds], counts):
+        print(line)
     if store.decision_path.exists():
         decision = json.loads(store.decision_path.read_text(encoding="utf-8"))
         note = " (made before the missing cells)" if missing else ""

@@ -30,9 +30,10 @@ DOWNGRADES: Mapping[str, str] = MappingProxyType(
     {
         "risk_of_bias:no_sham_arm": "no sham arm, so training damage is not told apart from over-correction",
         "risk_of_bias:training_classes": "biology measured on perturbations that were trained on",
-        "risk_of_bias:adaptive_points": "strengths chosen adaptively",
+        "risk_of_bias:adaptive_points": "strengths chosen adaptively and not confirmed on fresh seeds",
         "risk_of_bias:assumed_floor": "the floor of the metrics was assumed to be 0, not measured",
         "risk_of_bias:undeclared_settings": "the settings depart from those declared before the sweep",
+        "inconsistency:fresh_seeds": "fresh seeds do not confirm the bounds",
         "inconsistency:primary_metrics": "the biological metrics disagree about where loss begins",
         "indirectness:one_screen": "one screen",
         "indirectness:silhouettes": "a group of metrics rests on silhouettes alone",
@@ -128,8 +129,8 @@ def rule(decision: Decision, provenance: Mapping[str, Any]) -> dict[str, Any]:
             "lost_while_safe": early_metrics(decision),
         },
         "mechanism": {
-            "label": "C_optimiser" if decision.state is State.NOT_OVERCORRECTION else None,
-            "sham_drawdown": None,
+            "label": _label(decision),
+            "sham_drawdown": _sham_drawdown(decision),
             "design_djs": provenance.get("design_djs"),
         },
         "design": _design(decision, estimate, provenance),
@@ -143,11 +144,14 @@ def rule(decision: Decision, provenance: Mapping[str, Any]) -> dict[str, Any]:
 def downgrades(decision: Decision, provenance: Mapping[str, Any]) -> list[str]:
     """Codes of `DOWNGRADES` that apply and can be known; one screen always does, since a rule is about one."""
     estimate = decision.estimate
-    found = ["risk_of_bias:no_sham_arm"]
+    found = [] if decision.mechanism is not None and decision.mechanism.points else ["risk_of_bias:no_sham_arm"]
     if provenance.get("held_out_perturbations", 1) == 0:
         found.append("risk_of_bias:training_classes")
-    if provenance.get("adaptive"):
+    agrees = decision.confirmation.agrees if decision.confirmation else None
+    if provenance.get("adaptive") and not agrees:
         found.append("risk_of_bias:adaptive_points")
+    if agrees is False:
+        found.append("inconsistency:fresh_seeds")
     if provenance.get("assumed_floor"):
         found.append("risk_of_bias:assumed_floor")
     if provenance.get("departed"):
@@ -180,6 +184,23 @@ def downgrades(decision: Decision, provenance: Mapping[str, Any]) -> list[str]:
 def steps(codes: Sequence[str]) -> int:
     """How many steps these codes lower the certainty."""
     return len({STEPS.get(code, code) for code in codes})
+
+
+def _label(decision: Decision) -> str | None:
+    """Mechanism of the loss (overcorrection.md §1.2); None where none is known."""
+    if decision.state is State.NOT_OVERCORRECTION:
+        return "C_optimiser"
+    verdict = decision.mechanism.verdict if decision.mechanism else "unknown"
+    return {"confounded": "A_or_C", "overcorrection": "B_subspace"}.get(verdict)
+
+
+def _sham_drawdown(decision: Decision) -> float | None:
+    """D_sham at the sham strength nearest the loss, without a loss at the largest; None where it is not known."""
+    found = decision.mechanism
+    if found is None or not found.points:
+        return None
+    at = found.loss_at if found.loss_at is not None else found.points[-1].strength
+    return next(point.drawdown for point in found.points if point.strength == at)
 
 
 def _apart(decision: Decision, estimate: Estimate) -> bool:

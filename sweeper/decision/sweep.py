@@ -7,9 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from sweeper.decision.confirm import confirmed
 from sweeper.decision.decision import decide, refusal
 from sweeper.decision.frontier import frontier
 from sweeper.decision.margin import choose
+from sweeper.decision.mechanism import explained
+from sweeper.decision.next_points import NextOptions, next_points
 from sweeper.decision.ready_rules import ready_rules
 from sweeper.decision.reasons import strength_text
 from sweeper.decision.rule import SCHEMA, plain, rule
@@ -25,6 +28,7 @@ def decide_sweep(
     settings: DecisionSettings,
     provenance: Mapping[str, Any],
     declared: DecisionSettings | None = None,
+    next_options: NextOptions = NextOptions(),  # noqa: B008 - a frozen value
 ) -> dict[str, Any]:
     """Judge every view × margin and state the rule of the deciding view.
 
@@ -36,6 +40,7 @@ def decide_sweep(
             rows are set aside.
         declared: the settings fixed before the sweep, where `settings` may differ from them: the document then says
             how, and the certainty is lowered.
+        next_options: what the proposal of further strengths and seeds may ask for.
 
     Returns:
         The document described by `rule.schema.json`: finite numbers, null where there is none, equal for equal records.
@@ -43,13 +48,21 @@ def decide_sweep(
     departed = departures(settings, declared)
     graded = {**provenance, "departed": bool(departed)}
     decided: dict[str, list[Decision]] = {}
+    splits = 1
     trainer = provenance.get("trainer")
     whose = "" if trainer is None else f" of trainer {trainer!r}"
     reason = f"the table has no cells{whose} in the deciding view {settings.deciding_view!r}"
     try:
-        table = _of_trainer(prepare(results), trainer)
+        whole = prepare(results)
+        fresh = tuple(provenance.get("confirm_seeds") or ())
+        table = _of_trainer(whole, trainer)
+        table = table[~table["seed"].isin(fresh)]
         for view, margins in curves(table).items():
-            decided[view] = [decide(table, view=view, margin=margin, settings=settings) for margin in margins]
+            judged = [decide(table, view=view, margin=margin, settings=settings) for margin in margins]
+            djs = provenance.get("design_djs")
+            judged = [explained(item, whole, settings=settings, design_djs=djs) for item in judged]
+            decided[view] = [confirmed(item, whole, seeds=fresh, settings=settings) for item in judged]
+        splits = max(1, table.loc[table["view"] == settings.deciding_view, "split"].nunique())
         if decided and settings.deciding_view not in decided:
             reason += f"; it has {', '.join(decided)}"
     except InvalidTableError as refused:
@@ -81,6 +94,7 @@ def decide_sweep(
         "rule": final,
         "sentence": sentence(final),
         "ready_rules": ready_rules(deciding, table, settings) if decided else None,
+        "next_points": next_points(deciding, next_options, splits=splits),
         "notes": _disagreements(deciding, decided),
     }
     return dict(plain(document))

@@ -185,8 +185,12 @@ def _state_remark(rule: Mapping[str, Any]) -> str:
             where = strength_text(rule["estimate"]["lambda_unstable"])
             return f"At {where} training fails ({lost} of {recorded} runs lost), which is not over-correction."
         case State.NOT_OVERCORRECTION:
+            sham = rule["mechanism"]["sham_drawdown"]
+            shown = "Batch removal is lost together with biology"
+            if sham is not None and sham >= rule["estimate"]["delta"] / 2:
+                shown = f"With permuted batch labels training loses {share_text(sham)} of biology too"
             return (
-                "Batch removal is lost together with biology: this is damage to the training, not over-correction; "
+                f"{shown}: this is damage to the training, not over-correction; "
                 "mend the schedule, the warm-up or the gradient clipping, then sweep again."
             )
         case _ if rule["estimate"]["safe_up_to"] == lambdas_end(rule):

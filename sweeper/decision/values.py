@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sweeper.decision.bracket import Bracket
+from sweeper.decision.confirm import Confirmation
 from sweeper.decision.curve import LeftOut, MetricUse
+from sweeper.decision.mechanism import Mechanism
 from sweeper.decision.posterior import Location
 from sweeper.decision.states import State
 from sweeper.decision.technical import Technical
@@ -166,6 +168,8 @@ class Decision:
         lambda_unstable: smallest λ that lost too many runs.
         estimate: None when the data do not suffice to look.
         sensitivity: one entry a δ, ascending; empty without an estimate.
+        mechanism: what explains the loss, from the sham arm; None until that was asked.
+        confirmation: what fresh seeds say of the bounds; None without such seeds.
     """
 
     view: str
@@ -184,3 +188,5 @@ class Decision:
     lambda_unstable: float | None = None
     estimate: Estimate | None = None
     sensitivity: tuple[Sensitivity, ...] = ()
+    mechanism: Mechanism | None = None
+    confirmation: Confirmation | None = None

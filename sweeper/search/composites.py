@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 
-def strength_composites(results: pd.DataFrame, *, view: str) -> pd.DataFrame:
-    """Mean anchored primary metrics of every trained strength.
+def strength_composites(results: pd.DataFrame, *, view: str, trainer: str) -> pd.DataFrame:
+    """Mean anchored primary metrics of every strength of the trainer.
 
     Each metric is anchored to (value − floor) / (ceiling − floor), averaged over splits, seeds and then the metrics of
     a role (metrics.md §8, without clipping). Higher is better.
@@ -15,7 +15,7 @@ def strength_composites(results: pd.DataFrame, *, view: str) -> pd.DataFrame:
         One row a strength: adversarial_weight, margin, technical, biological; NaN where nothing could be measured
         (failed or collapsed cells only).
     """
-    trained = results[~results["trainer"].str.startswith("control:") & (results["view"] == view) & results["primary"]]
+    trained = results[(results["trainer"] == trainer) & (results["view"] == view) & results["primary"]]
     anchored = (trained["value"] - trained["floor"]) / (trained["ceiling"] - trained["floor"])
     keys = ["adversarial_weight", "margin"]
     by_metric = trained.assign(anchored=anchored).groupby([*keys, "role", "metric"], sort=True)["anchored"].mean()

@@ -23,6 +23,7 @@ strengths:
   adversarial_weight: [1, 3, 10, 30, 100, 300]
   margin: [0.2]
 seeds: 3
+sham: {enabled: false}
 abra: {steps: 40, hidden_widths: [32], embedding_dim: 16, groups: 4}
 metrics: [batch_probe_linear, batch_mixing_bras, activity_map, retrieval_map, perturbation_accuracy, label_nmi]
 decision: {deciding_view: held_out_plates, draws: 2000}

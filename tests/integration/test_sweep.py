@@ -121,3 +121,54 @@ def test_kill_in_mid_sweep_then_the_same_command(config_file: Path, sweeper: Any
     mirrored = mirrored_cells(broken)
     assert len(mirrored) == len(set(mirrored)) == CELLS
     assert json.loads((broken / "decision.json").read_text()) == json.loads((whole / "decision.json").read_text())
+
+
+def test_rounds_towards_the_point_and_a_sham_arm_are_part_of_the_sweep(
+    config_file: Path, sweeper: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs/small"
+    options = ("views=[{view: held_out_plates}]", "sham.enabled=true", "search=locate", "locate.rounds=1")
+    arguments = ("run", config_file, *(word for option in options for word in ("--set", option)))
+    first = sweeper(*arguments)
+    assert first.returncode == 0, first.stderr
+    rounds = [json.loads(path.read_text()) for path in sorted((folder / "proposals").glob("*.json"))]
+    assert [made["kind"] for made in rounds] == ["locate", "sham"]
+    results = pd.read_parquet(folder / "results.parquet")
+    real, sham = (results[results["trainer"] == trainer] for trainer in ("abra", "sham:abra"))
+    assert real["cell_id"].nunique() > STRENGTHS * SEEDS, "the round added nothing"
+    assert set(sham["view"]) == {"held_out_plates"}
+    assert 0.0 in set(sham["adversarial_weight"])
+    assert sham["adversarial_weight"].nunique() == 4
+    assert set(sham["seed"]) == {0, 1, 2}
+    # λ = 0 has no adversary: the arm's differs from the real one by its mini-batches alone
+    zero = {
+        name: arm[(arm["adversarial_weight"] == 0) & (arm["metric"] == "perturbation_accuracy")]["value"].mean()
+        for name, arm in (("real", real), ("sham", sham))
+    }
+    assert zero["sham"] == pytest.approx(zero["real"], abs=0.15)
+    # the real arm removes the batch, the sham arm has no reason to
+    largest = sham["adversarial_weight"].max()
+    strongest = {
+        name: arm[(arm["adversarial_weight"] == largest) & (arm["metric"] == "batch_probe_linear")]["raw"].mean()
+        for name, arm in (("real", real), ("sham", sham))
+    }
+    assert strongest["real"] < strongest["sham"] - 0.1
+
+    decision = json.loads((folder / "decision.json").read_text())
+    (curve,) = decision["views"]["held_out_plates"]["margins"]
+    assert [point["strength"] for point in curve["mechanism"]["points"]] == sorted(
+        set(sham["adversarial_weight"]) - {0.0}
+    )
+    assert "risk_of_bias:no_sham_arm" not in decision["rule"]["downgrades"]
+    assert decision["provenance"]["adaptive"] is True
+    assert decision["provenance"]["design_djs"] is not None
+
+    written, kept = stamps(folder), sorted((folder / "proposals").iterdir())
+    again = sweeper(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert stamps(folder) == written, "a finished cell was run again, or a further one"
+    assert sorted((folder / "proposals").iterdir()) == kept
+    assert json.loads((folder / "decision.json").read_text()) == decision
+    told = sweeper("status", folder)
+    assert "round 1:" in told.stdout
+    assert "sham arm" in told.stdout

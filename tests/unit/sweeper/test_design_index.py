@@ -9,7 +9,7 @@ from sklearn.metrics.cluster import expected_mutual_information
 
 from sweeper.config import build_config
 from sweeper.design_index import _divergence, _expected_divergence, design_index
-from sweeper.sweep import Prepared, _description, decision_provenance, prepare
+from sweeper.sweep import Prepared, decision_provenance, prepare, sweep_description
 
 
 def wells(counts: list[list[int]]) -> pd.DataFrame:
@@ -123,5 +123,5 @@ def test_a_confounded_design_is_warned_of_before_training_and_stored_for_the_rul
     assert set(uneven.designs) == {"held_out_plates", "held_out_batches"}
     warning = next(text for text in uneven.warnings if "confounded" in text)
     assert f"{uneven.designs['held_out_plates'].joint_error:.3f}" in warning
-    description = {**_description(uneven, []), "sweep_id": uneven.sweep_id}
-    assert decision_provenance(description)["design_djs"] == uneven.designs["held_out_plates"].d_js
+    description = {**sweep_description(uneven, []), "sweep_id": uneven.sweep_id}
+    assert decision_provenance(description, [])["design_djs"] == uneven.designs["held_out_plates"].d_js

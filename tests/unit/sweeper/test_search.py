@@ -57,7 +57,7 @@ def test_composites_average_splits_then_metrics_and_ignore_controls_and_other_vi
             row("t", "technical", np.nan, adversarial_weight=2.0),
         ]
     )
-    found = strength_composites(table, view="v").set_index("adversarial_weight")
+    found = strength_composites(table, view="v", trainer="abra").set_index("adversarial_weight")
     assert found.loc[1.0, "biological"] == pytest.approx((0.4 + 1.0) / 2)
     assert found.loc[1.0, "technical"] == pytest.approx(0.5)
     assert np.isnan(found.loc[2.0, "technical"])

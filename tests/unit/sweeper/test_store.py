@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sweeper.errors import InputError, StoreMismatchError
+from sweeper.search.proposal import Block, Proposal
 from sweeper.store import Store
 from trainers.screens.simulate import SimulationSpec, simulate
 
@@ -98,10 +99,19 @@ def test_no_sweep_and_broken_sweep_json(tmp_path: Path) -> None:
 
 def test_proposals_come_back_as_they_were(tmp_path: Path) -> None:
     store = make(tmp_path)
-    assert store.proposals(1) is None
-    store.write_proposals(1, [(0.5, 0.3)], {"sampler": "x"})
-    assert store.proposals(1) == [(0.5, 0.3)]
-    assert json.loads((tmp_path / "proposals/round-001.json").read_text())["sampler"] == "x"
+    assert store.proposals() == []
+    grown = Proposal(kind="optuna", trainer="abra", blocks=(Block(strengths=((0.5, 0.3),)),), how={"sampler": "x"})
+    fixed = Proposal(
+        kind="locate",
+        trainer="abra",
+        blocks=(Block(strengths=((2.0, 0.3), (0.0, 0.3)), seeds=(3, 4)), Block(strengths=(), seeds=None)),
+        views=("held_out_plates",),
+        why="there",
+    )
+    store.write_proposal(1, grown)
+    store.write_proposal(2, fixed)
+    assert store.proposals() == [grown, fixed]
+    assert json.loads((tmp_path / "proposals/round-001.json").read_text())["how"] == {"sampler": "x"}
 
 
 def test_one_driver_at_a_time(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from sweeper.config import build_config
 from sweeper.plan import PackPlan, control_cells, make_cells
-from sweeper.sweep import Prepared, _description, prepare, stored_gains, tabulate_and_decide
+from sweeper.sweep import Prepared, prepare, stored_gains, sweep_description, tabulate_and_decide
 from sweeper.worker import PackRun, pack_content
 
 DATA = {
@@ -90,7 +90,7 @@ def test_units_are_kept_beside_the_record_unless_switched_off(tmp_path: Path) ->
 
 def test_gains_come_from_the_store_alone_and_an_old_store_has_none(tmp_path: Path) -> None:
     sweep = prepared(tmp_path / "s")
-    description = _description(sweep, [])
+    description = sweep_description(sweep, [])
     sweep.store.create(sweep_id=sweep.sweep_id, description=description, screen=sweep.screen)
     _, path = pack_file(sweep, [0.0, 3.0])
     finish(PackRun(path))

@@ -17,7 +17,7 @@ from sweeper.config import build_config, parse_yaml
 from sweeper.plan import Cell
 from sweeper.scoring import cell_record
 from sweeper.store import Store
-from sweeper.sweep import _description, prepare, tabulate_and_decide
+from sweeper.sweep import prepare, sweep_description, tabulate_and_decide
 
 CONFIG = """\
 name: small
@@ -54,7 +54,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = build_config(parse_yaml(CONFIG.format(folder=folder), "small.yaml"), "small.yaml")
     prepared = prepare(config)
     store = prepared.store
-    store.create(sweep_id=prepared.sweep_id, description=_description(prepared, ["sweeper"]), screen=prepared.screen)
+    description = sweep_description(prepared, ["sweeper"])
+    store.create(sweep_id=prepared.sweep_id, description=description, screen=prepared.screen)
     rng = np.random.default_rng(2)
     for cell in prepared.known_cells():
         record = cell_record(cell, status="ok", reason=None, metrics=measured(cell, rng), seconds={}, pack_cells=1)

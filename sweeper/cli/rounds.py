@@ -1,0 +1,49 @@
+"""Rounds of a sweep, in words: what may follow the grid, and what has followed it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweeper.search.proposal import Proposal
+    from sweeper.sweep import Prepared
+
+
+def planned_rounds(prepared: Prepared) -> list[str]:
+    """What may follow the grid, one line a kind, with the cells it costs."""
+    config, deciding = prepared.config, prepared.folds[prepared.config.decision.deciding_view]
+    seeds, lines = len(config.seeds), []
+    if config.search == "locate" and config.locate.rounds:
+        options = config.locate
+        each = options.strengths_per_round * seeds * deciding
+        budget = "" if options.max_cells is None else f", {options.max_cells} in all"
+        lines.append(f"locate:    until settled: {options.rounds} rounds at most, about {each} cells each{budget}")
+    elif config.optuna.rounds:
+        each = config.optuna.strengths_per_round * seeds * sum(prepared.folds.values())
+        lines.append(f"optuna:    {config.optuna.rounds} rounds, up to {each} further cells each")
+    if config.sham.enabled:
+        movable = prepared.designs[config.decision.deciding_view].movable
+        if movable == 0:
+            lines.append("sham arm:  none: every perturbation is in one training batch, so labels cannot be permuted")
+        else:
+            cells = (config.sham.strengths + 1) * len(config.sham.seeds or config.seeds) * deciding
+            share = "" if movable == 1 else f"; {movable:.0%} of the training wells can take another label"
+            lines.append(f"sham arm:  {cells} cells with batch labels permuted within perturbation{share}")
+    if config.confirm.seeds:
+        cells = 5 * config.confirm.seeds * deciding
+        lines.append(f"confirm:   up to {cells} cells with fresh seeds at λ = 0, the bounds and the largest")
+    return lines
+
+
+def kept_rounds(proposals: Sequence[Proposal], done: Sequence[tuple[int, int]]) -> list[str]:
+    """The rounds proposed so far; `done`: finished and planned cells of each."""
+    from sweeper.rounds import TITLES
+
+    lines = []
+    for number, (proposal, (finished, planned)) in enumerate(zip(proposals, done, strict=True), start=1):
+        weights = ", ".join(f"{weight:g}" for weight, _ in proposal.strengths)
+        why = f" ({proposal.why})" if proposal.why else ""
+        what = f"λ = {weights}" if weights else "nothing new"
+        lines.append(f"round {number}:  {TITLES[proposal.kind]}: {what}; {finished} of {planned} cells done{why}")
+    return lines

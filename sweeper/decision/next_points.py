@@ -1,0 +1,186 @@
+"""What to train next so that the over-correction point becomes known: strengths, seeds, and what they cost.
+
+Two-stage placement (overcorrection.md §4.2, step 12): new strengths where the point is believed to lie, at quantiles of
+λ_OC or evenly (in decades) inside the bracket's gap; beyond an end of the range when the point is believed there; and
+more seeds once strengths lie densely enough that noise alone is left. A seed counts at a strength only where it is
+complete at most other strengths too, so seeds are added at every strength.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import log10
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy.special import ndtri
+
+from sweeper.decision.states import State
+
+if TYPE_CHECKING:
+    from sweeper.decision.values import Decision, Estimate
+
+FIRST, LAST = 0.02, 0.90
+"""Quantiles of λ_OC between which new strengths are spread."""
+REACH = 1.5
+"""Decades by which a range is extended at a time."""
+APART = 0.03
+"""Decades below which two strengths tell the same."""
+DIGITS = 4
+Why = Literal["settled", "terminal", "between", "above", "below", "seeds"]
+REASONS: dict[Why, str] = {
+    "settled": "the state is settled",
+    "terminal": "more strengths or seeds would not change the state",
+    "between": "strengths where the point is believed to lie",
+    "above": "strengths above the range: the point, or batch removal's end, lies beyond it",
+    "below": "strengths below the range: biology may already be lost at the smallest",
+    "seeds": "strengths lie densely enough around the point: seeds against the noise",
+}
+OPEN = (
+    State.IDENTIFIED,
+    State.IDENTIFIED_WIDE,
+    State.CONFLICTING_METRICS,
+    State.BRACKET_ONLY,
+    State.BELOW_RANGE,
+    State.INCONCLUSIVE,
+)
+"""States that more data may change."""
+
+
+@dataclass(frozen=True)
+class NextPoints:
+    """A proposal for one curve.
+
+    Attributes:
+        why: a key of `REASONS`; "settled" and "terminal" propose nothing.
+        strengths: new λ, ascending, for every seed there is.
+        seeds: how many seeds to add at every strength there is.
+        cells: trainings that this is, over the view's splits.
+        seconds: worker seconds that they take; None where no cell's cost is known.
+        interval: where the point is believed to lie, λ; an end beyond the range is null.
+    """
+
+    why: Why
+    strengths: tuple[float, ...] = ()
+    seeds: int = 0
+    cells: int = 0
+    seconds: float | None = None
+    interval: tuple[float | None, float | None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextOptions:
+    """What a proposal may ask for.
+
+    Attributes:
+        strengths: new λ at most.
+        seeds: seeds added when strengths would not help.
+        width: decades of the interval of λ_OC (or of the bracket's gap) from which on the point is settled.
+        seconds_per_cell: worker seconds of a training, for the estimate of the cost.
+    """
+
+    strengths: int = 4
+    seeds: int = 2
+    width: float = 0.5
+    seconds_per_cell: float | None = None
+
+
+def next_points(decision: Decision, options: NextOptions, *, splits: int) -> NextPoints:
+    """What to train next for this curve; a training is a cell in each of its view's `splits` splits."""
+    strengths, width = options.strengths, options.width
+    estimate, state = decision.estimate, decision.state
+    levels = [level.strength for level in decision.levels if level.kept and level.strength > 0]
+    if state is State.NOT_REACHED:
+        return NextPoints("settled")
+    if state not in OPEN or estimate is None or not levels:
+        return NextPoints("terminal")
+    low, high = _interval(estimate)
+    inside = low is not None and high is not None
+    if inside and log10(high / low) <= width and state is not State.BELOW_RANGE:  # type: ignore[operator]
+        return NextPoints("settled", interval=(low, high))
+    top_reached = decision.lambda_unstable is not None  # above it training fails: the range cannot grow
+    why: Why
+    if state is State.BELOW_RANGE:
+        why, wanted = "below", _spread(levels[0] / 10**REACH, levels[0], strengths, ends=(True, False))
+    elif high is None and not top_reached and not estimate.technical.saturated:
+        why, wanted = "above", _spread(levels[-1], levels[-1] * 10**REACH, strengths, ends=(False, True))
+    else:
+        why, wanted = "between", _inside(estimate, levels, low, high, strengths)
+        if not wanted or _widest_gap(levels, low, high) <= width / 2:
+            why, wanted = "seeds", []
+    new = _new(wanted, levels)
+    if why == "between":
+        new = _filled(new, levels, low, high, strengths)
+        if not new:
+            why = "seeds"
+    extra = options.seeds if why == "seeds" else 0
+    cells = splits * (len(new) * len(decision.seeds) + extra * (len(levels) + 1))
+    return NextPoints(
+        why,
+        strengths=new,
+        seeds=extra,
+        cells=cells,
+        seconds=None if options.seconds_per_cell is None else cells * options.seconds_per_cell,
+        interval=(low, high),
+    )
+
+
+def _interval(estimate: Estimate) -> tuple[float | None, float | None]:
+    """Where the point lies: the posterior's interval where that decides, else the bracket's gap."""
+    if estimate.location is not None and estimate.fallback is None:
+        return estimate.location.lower, estimate.location.upper
+    return estimate.safe_up_to, estimate.unsafe_from
+
+
+def _inside(
+    estimate: Estimate, levels: Sequence[float], low: float | None, high: float | None, count: int
+) -> list[float]:
+    """λ at quantiles of λ_OC, by a normal on each side of its median in log λ; evenly in the bracket's gap."""
+    start, end = low or levels[0], high or levels[-1]
+    location = estimate.location
+    if location is None or estimate.fallback is not None or not start < end:
+        return _spread(start, end, count, ends=(False, False)) if start < end else []
+    middle = min(max(location.median or end, start), end)
+    x = np.log10([start, middle, end])
+    z = ndtri(np.linspace(FIRST, LAST, count)) / ndtri(0.95)
+    placed = x[1] + np.where(z < 0, (x[1] - x[0]) * z, (x[2] - x[1]) * z)
+    return [float(10**place) for place in placed]
+
+
+def _spread(low: float, high: float, count: int, *, ends: tuple[bool, bool]) -> list[float]:
+    """`count` log-spaced λ between two, each end included or not."""
+    inner = np.linspace(log10(low), log10(high), count + 2 - sum(ends))
+    return [float(10**place) for place in inner[not ends[0] : len(inner) - (not ends[1])]]
+
+
+def _widest_gap(levels: Sequence[float], low: float | None, high: float | None) -> float:
+    """Decades of the widest hole between trained strengths within [low, high]."""
+    start, end = low or levels[0], high or levels[-1]
+    marks = [start, *(level for level in levels if start < level < end), end]
+    return max(log10(b / a) for a, b in pairwise(marks))
+
+
+def _filled(
+    new: tuple[float, ...], levels: Sequence[float], low: float | None, high: float | None, count: int
+) -> tuple[float, ...]:
+    """As many as asked for: where a wanted λ stood beside a trained one, the middle of the widest hole instead."""
+    start, end = low or levels[0], high or levels[-1]
+    while len(new) < count:
+        marks = sorted({start, end, *(mark for mark in (*levels, *new) if start < mark < end)})
+        below, above = max(pairwise(marks), key=lambda pair: pair[1] / pair[0])
+        middle = _new([(below * above) ** 0.5], (*levels, *new))
+        if not middle:
+            break
+        new = tuple(sorted((*new, *middle)))
+    return new
+
+
+def _new(wanted: Sequence[float], levels: Sequence[float]) -> tuple[float, ...]:
+    """The wanted λ, rounded, that are neither trained nor next to one that is."""
+    kept: list[float] = []
+    for strength in sorted(float(f"{value:.{DIGITS}g}") for value in wanted):
+        if all(abs(log10(strength / other)) >= APART for other in (*levels, *kept)):
+            kept.append(strength)
+    return tuple(kept)

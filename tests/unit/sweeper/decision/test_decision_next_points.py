@@ -1,0 +1,147 @@
+"""What to train next: inside the interval, beyond the range, or more seeds; nothing where it is settled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from math import log10
+
+import numpy as np
+import pandas as pd
+import pytest
+from decision_curves import SHAPES, STRENGTHS, noisy, sample, technical_curve, tidy
+
+from sweeper.decision import DecisionSettings, decide_sweep
+from sweeper.decision.decision import decide
+from sweeper.decision.next_points import APART, NextOptions, NextPoints, next_points
+from sweeper.decision.posterior import Location
+from sweeper.decision.states import State
+from sweeper.decision.values import Decision
+
+SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=2000, curves=500)
+OPTIONS = NextOptions()
+
+
+def judged(table: pd.DataFrame, method: str = "posterior") -> Decision:
+    settings = SETTINGS.model_copy(update={"method": method})
+    return decide(table, view="held_out_plates", margin=0.3, settings=settings)
+
+
+def coarse(shape: str, *, low: float = -3, high: float = 2, count: int = 6, sigma: float = 0.004) -> pd.DataFrame:
+    rng = np.random.default_rng(5)
+    strengths = (0.0, *(float(value) for value in np.logspace(low, high, count)))
+    biology = sample(SHAPES[shape], rng, strengths=strengths, seeds=3, sigma=sigma)
+    technical = sample(technical_curve, rng, strengths=strengths, seeds=3, sigma=0.004)
+    return tidy(biology, technical, strengths=strengths)
+
+
+@pytest.fixture(scope="module")
+def located() -> Decision:
+    return judged(noisy("slow", sigma=0.04))
+
+
+def with_location(decision: Decision, state: State, lower: float, median: float, upper: float) -> Decision:
+    assert decision.estimate is not None
+    location = Location(0.10, 1.0, lower, median, upper)
+    return replace(decision, state=state, estimate=replace(decision.estimate, location=location, fallback=None))
+
+
+def test_a_wide_interval_gets_strengths_at_quantiles_of_the_point(located: Decision) -> None:
+    wide = with_location(located, State.IDENTIFIED_WIDE, 0.25, 2.5, 25.0)
+    found = next_points(wide, OPTIONS, splits=2)
+    assert found.why == "between"
+    assert found.interval == (0.25, 25.0)
+    assert len(found.strengths) == 4
+    assert found.strengths[0] < 0.25, "the 2 % quantile lies below the 5 % one"
+    assert 2.5 < found.strengths[-1] < 25.0, "the 90 % quantile lies below the 95 % one"
+    assert found.seeds == 0
+    assert found.cells == 4 * 3 * 2
+    assert found.seconds is None
+    costed = next_points(wide, replace(OPTIONS, seconds_per_cell=1.5), splits=2)
+    assert costed.seconds == pytest.approx(24 * 1.5)
+
+
+def test_more_points_are_asked_for_and_none_stands_beside_a_trained_one(located: Decision) -> None:
+    wide = with_location(located, State.INCONCLUSIVE, 0.1, 2.0, 20.0)
+    found = next_points(wide, NextOptions(strengths=30), splits=1)
+    places = sorted([*found.strengths, *STRENGTHS[1:]])
+    assert len(found.strengths) > 15
+    assert min(log10(b / a) for a, b in pairwise(places)) >= APART * 0.999
+
+
+def test_a_narrow_interval_is_settled_at_the_width_asked_for(located: Decision) -> None:
+    narrow = with_location(located, State.IDENTIFIED, 1.0, 1.5, 2.5)
+    assert next_points(narrow, OPTIONS, splits=1) == NextPoints("settled", interval=(1.0, 2.5))
+    assert next_points(narrow, replace(OPTIONS, width=0.3), splits=1).why == "between"
+
+
+def test_dense_strengths_leave_only_the_noise_and_ask_for_seeds_at_every_strength(located: Decision) -> None:
+    wide = with_location(located, State.IDENTIFIED_WIDE, 0.3, 2.0, 20.0)
+    dense = tuple(replace(located.levels[1], strength=float(strength)) for strength in np.logspace(-3, 2, 60))
+    found = next_points(replace(wide, levels=(located.levels[0], *dense)), replace(OPTIONS, seeds=3), splits=2)
+    assert (found.why, found.strengths, found.seeds) == ("seeds", (), 3)
+    assert found.cells == 3 * 61 * 2
+
+
+def test_a_bracket_is_halved_evenly_in_decades() -> None:
+    decision = judged(coarse("plateau_drop"), "bracket")
+    estimate = decision.estimate
+    assert decision.state is State.BRACKET_ONLY
+    assert estimate is not None
+    assert estimate.safe_up_to is not None
+    assert estimate.unsafe_from is not None
+    found = next_points(decision, replace(OPTIONS, strengths=3), splits=1)
+    assert found.why == "between"
+    places = np.log10([estimate.safe_up_to, *found.strengths, estimate.unsafe_from])
+    assert np.diff(places) == pytest.approx(np.diff(places).mean(), rel=0.01)
+
+
+def test_a_range_that_ends_before_anything_happens_is_extended_upwards() -> None:
+    decision = judged(coarse("flat", high=-0.8), "bracket")
+    assert decision.estimate is not None
+    assert not decision.estimate.technical.saturated
+    found = next_points(decision, OPTIONS, splits=1)
+    assert found.why == "above"
+    assert min(found.strengths) > 10**-0.8
+    assert max(found.strengths) == pytest.approx(10**0.7, rel=1e-3)
+
+
+def test_a_loss_at_the_smallest_strength_extends_the_range_downwards() -> None:
+    decision = judged(coarse("plateau_drop", low=0.8, high=2.5), "bracket")
+    assert decision.state is State.BELOW_RANGE
+    found = next_points(decision, OPTIONS, splits=1)
+    assert found.why == "below"
+    assert max(found.strengths) < 10**0.8
+    assert min(found.strengths) == pytest.approx(10**-0.7, rel=1e-3)
+
+
+def test_a_range_above_which_training_fails_is_not_extended(located: Decision) -> None:
+    open_above = replace(judged(coarse("flat", high=-0.8), "bracket"), lambda_unstable=3.0)
+    assert next_points(open_above, OPTIONS, splits=1).why != "above"
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        (State.NOT_REACHED, "settled"),
+        (State.UNSTABLE, "terminal"),
+        (State.NOT_OVERCORRECTION, "terminal"),
+        (State.NO_TECHNICAL_EFFECT, "terminal"),
+        (State.NO_BASELINE_SIGNAL, "terminal"),
+        (State.INSUFFICIENT_DATA, "terminal"),
+        (State.INVALID_INPUT, "terminal"),
+    ],
+)
+def test_states_that_more_points_cannot_change_get_none(located: Decision, state: State, why: str) -> None:
+    assert next_points(replace(located, state=state), OPTIONS, splits=1) == NextPoints(why)  # type: ignore[arg-type]
+
+
+def test_the_document_carries_the_proposal_of_the_deciding_curve() -> None:
+    table = pd.concat([coarse("plateau_drop"), coarse("plateau_drop").assign(split="held_out_plates/1")])
+    settings = SETTINGS.model_copy(update={"method": "bracket"})
+    options = NextOptions(strengths=2, seeds=1)
+    document = decide_sweep(table, settings=settings, provenance={"trainer": "abra"}, next_options=options)
+    found = document["next_points"]
+    assert (found["why"], len(found["strengths"]), found["cells"]) == ("between", 2, 2 * 3 * 2)
+    empty = decide_sweep(table.iloc[:0], settings=settings, provenance={"trainer": "abra"})
+    assert empty["next_points"]["why"] == "terminal"

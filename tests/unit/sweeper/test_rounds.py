@@ -1,0 +1,188 @@
+"""Which round follows, from a store that holds results made by hand: no training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweeper.cli.rounds import kept_rounds, planned_rounds
+from sweeper.config import build_config
+from sweeper.plan import Cell
+from sweeper.rounds import next_round
+from sweeper.scoring import cell_record
+from sweeper.search.proposal import Proposal
+from sweeper.sweep import Prepared, prepare, sweep_description, tabulate_and_decide
+
+DATA: dict[str, Any] = {
+    "name": "small",
+    "simulate": {
+        "batches": 3,
+        "plates_per_batch": 2,
+        "wells_per_plate": 96,
+        "features": 24,
+        "perturbations": 8,
+        "targets": 4,
+        "controls_per_plate": 8,
+        "latent": 4,
+        "seed": 2,
+    },
+    "views": [{"view": "held_out_plates", "fraction": 0.5}],
+    "seeds": 3,
+    "strengths": {"adversarial_weight": [1, 3, 10, 30, 100, 300], "margin": [0.2]},
+    "metrics": ["batch_probe_linear", "perturbation_accuracy"],
+    "decision": {"deciding_view": "held_out_plates", "draws": 1000},
+}
+
+
+def prepared(folder: Path, **changes: object) -> Prepared:
+    found = prepare(build_config({**DATA, "folder": str(folder), **changes}, "test"))
+    found.store.create(sweep_id=found.sweep_id, description=sweep_description(found, []), screen=found.screen)
+    return found
+
+
+def write(sweep: Prepared, cells: tuple[Cell, ...], *, loss_from: float = 60.0, noise: float = 0.004) -> None:
+    """Records as a worker would write them: technical rises with λ, biology falls by half at `loss_from`."""
+    done = sweep.store.finished()
+    for cell in cells:
+        if cell.cell_id in done:
+            continue
+        weight = cell.adversarial_weight or 0.0
+        rng = np.random.default_rng([cell.seed, int(1000 * weight), cell.is_sham])
+        lost = 0.5 * (weight >= loss_from) * (not cell.is_sham)
+        values = {
+            "batch_probe_linear": ("technical", 0.1 + 0.8 * weight / (weight + 2)),
+            "perturbation_accuracy": ("biological", 0.05 if cell.is_control else 0.8 * (1 - lost)),
+        }
+        metrics = [
+            {
+                "metric": name,
+                "role": role,
+                "value": value + noise * rng.standard_normal() + 0.01 * (cell.seed % 10),
+                "raw": value,
+                "floor": 0.0,
+                "ceiling": 1.0,
+                "chance": 0.0,
+                "primary": True,
+                "reason": None,
+            }
+            for name, (role, value) in values.items()
+        ]
+        sweep.store.write_cell(
+            cell_record(cell, status="ok", reason=None, metrics=metrics, seconds={}, pack_cells=1), curve=[]
+        )
+
+
+def follow(sweep: Prepared, **how: float) -> list[Proposal]:
+    """Rounds as a run would make them, until there is none."""
+    write(sweep, sweep.known_cells(), **how)
+    for _ in range(20):
+        proposal = next_round(sweep, sweep.store)
+        if proposal is None:
+            return sweep.store.proposals()
+        sweep.store.write_proposal(len(sweep.store.proposals()) + 1, proposal)
+        write(sweep, sweep.known_cells(), **how)
+    raise AssertionError("the rounds do not end")
+
+
+def test_a_grid_is_followed_by_its_sham_arm_and_then_by_nothing(tmp_path: Path) -> None:
+    sweep = prepared(tmp_path / "s")
+    (arm,) = follow(sweep)
+    assert (arm.kind, arm.trainer, arm.views) == ("sham", "sham:abra", ("held_out_plates",))
+    assert arm.strengths == ((0.0, 0.2), (30.0, 0.2), (100.0, 0.2), (300.0, 0.2))
+    assert next_round(sweep, sweep.store) is None
+    cells = [cell for cell in sweep.known_cells() if cell.is_sham]
+    assert len(cells) == 4 * 3
+    assert not {cell.cell_id for cell in cells} & {cell.cell_id for cell in sweep.known_cells() if not cell.is_sham}
+
+
+def test_the_sham_arm_grows_with_the_seeds_and_takes_new_strengths_only_when_the_answer_moved(tmp_path: Path) -> None:
+    follow(prepared(tmp_path / "s"))
+    more = prepared(tmp_path / "s", seeds=4)
+    assert [proposal.kind for proposal in follow(more)] == ["sham"]
+    assert {cell.seed for cell in more.known_cells() if cell.is_sham} == {0, 1, 2, 3}
+    wider = prepared(
+        tmp_path / "s", seeds=4, strengths={"adversarial_weight": [1, 3, 10, 30, 45, 100, 300, 1000], "margin": [0.2]}
+    )
+    _, second = follow(wider)
+    assert second.kind == "sham"
+    assert second.strengths == ((45.0, 0.2), (1000.0, 0.2))
+    assert wider.sweep_id == more.sweep_id
+
+
+def test_there_is_no_arm_where_it_is_off_or_nothing_can_be_permuted(tmp_path: Path) -> None:
+    assert follow(prepared(tmp_path / "off", sham={"enabled": False})) == []
+    sweep = prepared(tmp_path / "s")
+    nested = {view: replace(index, movable=0.0) for view, index in sweep.designs.items()}
+    sweep = replace(sweep, designs=nested)
+    assert follow(sweep) == []
+    assert "sham arm:  none" in "\n".join(planned_rounds(sweep))
+
+
+def test_locate_narrows_the_bracket_until_it_is_settled(tmp_path: Path) -> None:
+    sweep = prepared(tmp_path / "s", search="locate", sham={"enabled": False})
+    rounds = follow(sweep)
+    assert {proposal.kind for proposal in rounds} == {"locate"}
+    for proposal in rounds:
+        assert proposal.views == ("held_out_plates",)
+        for weight, margin in proposal.strengths:
+            assert margin == 0.2
+            assert 30 < weight < 100 or not proposal.blocks[0].strengths
+    assert len(rounds) < 4, "the gap of half a decade needs one round of strengths"
+
+
+def test_locate_stops_at_its_budget_and_at_its_rounds(tmp_path: Path) -> None:
+    poor = prepared(tmp_path / "a", search="locate", locate={"max_cells": 5}, sham={"enabled": False})
+    assert follow(poor) == []
+    off = prepared(tmp_path / "b", search="locate", locate={"rounds": 0}, sham={"enabled": False})
+    assert follow(off) == []
+    noisy = prepared(tmp_path / "c", search="locate", locate={"rounds": 2}, sham={"enabled": False})
+    assert len(follow(noisy, noise=0.3)) <= 2
+
+
+def test_locate_extends_the_range_where_batch_removal_still_improves(tmp_path: Path) -> None:
+    low = {"adversarial_weight": [0.001, 0.003, 0.01, 0.03, 0.1, 0.3], "margin": [0.2]}
+    sweep = prepared(tmp_path / "s", search="locate", locate={"rounds": 1}, strengths=low, sham={"enabled": False})
+    (proposal,) = follow(sweep)
+    assert "above" in proposal.why
+    assert all(weight > 0.3 for weight, _ in proposal.strengths)
+
+
+def test_the_bounds_are_confirmed_last_on_seeds_that_nothing_else_uses(tmp_path: Path) -> None:
+    sweep = prepared(tmp_path / "s", confirm={"seeds": 2})
+    arm, confirmation = follow(sweep)
+    assert (arm.kind, confirmation.kind) == ("sham", "confirm")
+    (block,) = confirmation.blocks
+    assert block.seeds == (1_000_000, 1_000_001)
+    weights = [weight for weight, _ in block.strengths]
+    assert weights[0] == 0.0
+    assert {30.0, 100.0, 300.0} <= set(weights)
+    decision = tabulate_and_decide(sweep.store)[1]
+    (curve,) = decision["views"]["held_out_plates"]["margins"]
+    assert curve["confirmation"]["agrees"] is True
+    assert curve["seeds"] == [0, 1, 2]
+    assert decision["provenance"]["adaptive"] is False
+    more = prepared(tmp_path / "s", seeds=4, confirm={"seeds": 2})
+    assert [made.blocks[0].seeds for made in follow(more) if made.kind == "confirm"] == [
+        (1_000_000, 1_000_001),
+        (1_000_002, 1_000_003),
+    ]
+
+
+def test_rounds_are_told_with_their_cells(tmp_path: Path) -> None:
+    sweep = prepared(tmp_path / "s", search="locate")
+    assert "\n".join(planned_rounds(sweep)) == (
+        "locate:    until settled: 4 rounds at most, about 12 cells each\n"
+        "sham arm:  12 cells with batch labels permuted within perturbation"
+    )
+    optuna = prepared(tmp_path / "o", optuna={"rounds": 2, "strengths_per_round": 3}, sham={"seeds": 2})
+    assert "\n".join(planned_rounds(optuna)) == (
+        "optuna:    2 rounds, up to 9 further cells each\n"
+        "sham arm:  8 cells with batch labels permuted within perturbation"
+    )
+    rounds = follow(prepared(tmp_path / "s"))
+    assert kept_rounds(rounds, [(3, 12)]) == [
+        "round 1:  sham arm: λ = 0, 30, 100, 300; 3 of 12 cells done (batch labels permuted within perturbation)"
+    ]

@@ -1,0 +1,72 @@
+"""The sham arm: permuted labels, the strengths it takes, and the cells it makes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sweeper.search.sham import sham_batches, sham_strengths
+
+
+def test_labels_are_permuted_within_perturbation_among_training_rows_only() -> None:
+    rng = np.random.default_rng(0)
+    perturbation = pd.Series(rng.integers(0, 6, 300).astype(str))
+    batches = rng.integers(0, 4, 300)
+    train = np.sort(rng.permutation(300)[:200])
+    sham = sham_batches(batches, perturbation, train, seed=1)
+    others = np.setdiff1d(np.arange(300), train)
+    np.testing.assert_array_equal(sham[others], batches[others])
+    assert (sham[train] != batches[train]).mean() > 0.5
+    before, after = (pd.crosstab(perturbation.iloc[train].to_numpy(), b[train]) for b in (batches, sham))
+    pd.testing.assert_frame_equal(before, after)
+    np.testing.assert_array_equal(sham, sham_batches(batches, perturbation, train, seed=1))
+    assert (sham != sham_batches(batches, perturbation, train, seed=2)).any()
+
+
+def test_one_well_a_perturbation_and_batch_can_be_permuted_and_one_batch_cannot() -> None:
+    perturbation = pd.Series(np.repeat([f"p{i}" for i in range(20)], 4))
+    batches, train = np.tile(np.arange(4), 20), np.arange(80)
+    assert (sham_batches(batches, perturbation, train, seed=0) != batches).any()
+    nested = np.repeat(np.arange(4), 20)
+    np.testing.assert_array_equal(sham_batches(nested, perturbation, train, seed=0), nested)
+
+
+LEVELS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
+
+
+def curve(safe: float | None, loss: float | None) -> dict[str, Any]:
+    estimate = {"location": None, "fallback": "declared", "safe_up_to": safe, "unsafe_from": loss}
+    return {"estimate": estimate, "levels": [{"strength": level, "kept": True} for level in LEVELS]}
+
+
+@pytest.mark.parametrize(
+    ("safe", "loss", "count", "expected"),
+    [
+        (3.0, 30.0, 3, (3.0, 30.0, 100.0)),
+        (None, 30.0, 3, (1.0, 30.0, 100.0)),
+        (10.0, 100.0, 3, (1.0, 10.0, 100.0)),  # two of the three coincide: the widest gap is filled
+        (100.0, None, 1, (100.0,)),
+        (3.0, 30.0, 1, (3.0, 30.0, 100.0)),  # fewer than the decision needs is never taken
+        (3.0, 30.0, 9, (1.0, 3.0, 10.0, 30.0, 100.0)),
+    ],
+)
+def test_strengths_are_those_at_the_safe_bound_the_loss_and_the_top(
+    safe: float | None, loss: float | None, count: int, expected: tuple[float, ...]
+) -> None:
+    assert sham_strengths(curve(safe, loss), count) == expected
+
+
+def test_the_posterior_point_is_met_by_the_nearest_trained_strength() -> None:
+    found = curve(1.0, None)
+    found["estimate"] |= {"location": {"lower": 2.0, "median": 12.0}, "fallback": None}
+    assert sham_strengths(found, 3) == (3.0, 10.0, 100.0)
+
+
+def test_a_strength_that_was_dropped_and_a_curve_without_an_estimate_are_not_taken() -> None:
+    found = curve(3.0, 30.0)
+    found["levels"][-1]["kept"] = False
+    assert sham_strengths(found, 2) == (3.0, 30.0)
+    assert sham_strengths({**found, "estimate": None}, 3) == ()
