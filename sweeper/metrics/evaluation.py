@@ -142,7 +142,11 @@ class Evaluation:
 
     def code(self, column: str) -> IntArray:
         """(n_test,) the column's values as integers 0, 1, … in sorted order."""
-        return np.unique(self.test_wells[column].to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
+        if column not in self._kept:
+            names = self.test_wells[column].to_numpy(dtype=str)
+            self._kept[column] = np.unique(names, return_inverse=True)[1].astype(np.int64)
+        codes: IntArray = self._kept[column]
+        return codes
 
     def once(self, work: Callable[[Evaluation], Value]) -> Value:
         """`work(self)`, computed at the first call and kept for the other metrics that need it."""

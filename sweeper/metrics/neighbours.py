@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeper.metrics.evaluation import Float64Array
+from sweeper.metrics.evaluation import Evaluation, Float64Array
 from trainers.base import IntArray
 
 CHUNK = 1 << 22  # distances held at a time: 32 MB in float64
+SHARED = 89  # neighbours of every well that the metrics share; with the well itself 90
 
 
 def nearest(queries: NDArray[Any], rows: NDArray[Any], count: int) -> tuple[IntArray, Float64Array]:
@@ -23,11 +24,32 @@ def neighbours(rows: NDArray[Any], count: int) -> tuple[IntArray, Float64Array]:
     return _search(*_centred(rows, rows), count, apart=True)
 
 
+def nearest_wells(evaluation: Evaluation) -> tuple[IntArray, Float64Array]:
+    """`neighbours` of all test wells, 89 of each or all others; for `Evaluation.once`."""
+    return neighbours(evaluation.test, min(SHARED, len(evaluation.test) - 1))
+
+
 def distances(queries: Float64Array, rows: Float64Array) -> Float64Array:
     """(q, n) Euclidean distances; round-off is smallest for centred rows."""
-    squared = (queries**2).sum(axis=1)[:, None] + (rows**2).sum(axis=1) - 2.0 * (queries @ rows.T)
-    found: Float64Array = np.sqrt(np.maximum(squared, 0.0, out=squared), out=squared)
-    return found
+    found: Float64Array = queries @ rows.T
+    found *= -2.0
+    found += np.einsum("ne,ne->n", queries, queries)[:, None]
+    found += np.einsum("ne,ne->n", rows, rows)
+    np.maximum(found, 0.0, out=found)
+    return np.sqrt(found, out=found)
+
+
+def pairwise(groups: NDArray[Any]) -> Float64Array:
+    """(g, m, m) Euclidean distances inside each of g groups of m rows (g, m, e); 0 from a row to itself."""
+    rows = groups - groups.mean(axis=1, keepdims=True, dtype=np.float64)
+    square = np.einsum("gme,gme->gm", rows, rows)
+    found = rows @ rows.transpose(0, 2, 1)
+    found *= -2.0
+    found += square[:, :, None]
+    found += square[:, None, :]
+    np.sqrt(np.maximum(found, 0.0, out=found), out=found)
+    found[:, np.arange(groups.shape[1]), np.arange(groups.shape[1])] = 0.0
+    return np.asarray(found)
 
 
 def _centred(queries: NDArray[Any], rows: NDArray[Any]) -> tuple[Float64Array, Float64Array]:
@@ -52,4 +74,4 @@ def _search(queries: Float64Array, rows: Float64Array, count: int, *, apart: boo
     return index, distance
 
 
-__all__ = ["CHUNK", "distances", "nearest", "neighbours"]
+__all__ = ["CHUNK", "SHARED", "distances", "nearest", "nearest_wells", "neighbours", "pairwise"]

@@ -8,8 +8,9 @@ ECIR 2008, doi:10.1007/978-3-540-78646-7_38), so that a constant embedding score
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from trainers.base import IntArray
 Select = Callable[[IntArray], tuple[BoolArray, BoolArray]]
 
 _CHUNK = 1 << 20  # similarities held at a time: 8 MB in float64
+_SPARSE = 16  # up to this share of candidates, 1 in 16, only theirs are computed
 _RESOLUTION = float(1 << 40)  # closer than 2**-40 is a tie: above float64 round-off, below any real difference
 _EXCLUDED = np.iinfo(np.int64).max - 1  # even: sorts last and is flagged as no positive
 
@@ -52,6 +54,20 @@ class Ranking:
         return (self.precision - self.expected) / (1.0 - self.expected)
 
 
+class Nearest(NamedTuple):
+    """The nearest candidate of the queries that have at least one positive and one negative.
+
+    Attributes:
+        queries: (q,) their row numbers.
+        share: (q,) share of positives among the nearest candidate and those tied with it.
+        chance: (q,) share of positives among the candidates.
+    """
+
+    queries: IntArray
+    share: Float64Array
+    chance: Float64Array
+
+
 def rank(unit: Float64Array, queries: IntArray, select: Select) -> Ranking:
     """Rank every query's candidates by cosine similarity.
 
@@ -82,6 +98,28 @@ def mean_by_group(values: Float64Array, groups: IntArray) -> float:
     return float(np.mean(np.bincount(code, weights=values) / np.bincount(code)))
 
 
+def nearest_shares(unit: Float64Array, queries: IntArray, selects: Sequence[Select]) -> list[Nearest]:
+    """As `Ranking.nearest` of `rank`, for several selections of the same queries: one product, and nothing sorted."""
+    step = max(1, _CHUNK // len(unit))
+    parts: list[list[Nearest]] = [[] for _ in selects]
+    for at in range(0, len(queries), step):
+        some = queries[at : at + step]
+        similarity = unit[some] @ unit.T
+        for select, found in zip(selects, parts, strict=True):
+            positive, negative = select(some)
+            m, n = positive.sum(axis=1), negative.sum(axis=1)
+            keep = (m > 0) & (n > 0)
+            candidate = positive | negative
+            closest = np.where(candidate, similarity, -np.inf).max(axis=1)
+            tied = candidate & (similarity >= (closest - 1.0 / _RESOLUTION)[:, None])
+            share = (tied & positive).sum(axis=1)[keep] / tied.sum(axis=1)[keep]
+            found.append(Nearest(some[keep], share, m[keep] / (m + n)[keep]))
+    return [
+        Nearest(*(np.concatenate([getattr(part, name) for part in found]) for name in Nearest._fields))
+        for found in parts
+    ]
+
+
 def _rank_chunk(
     unit: Float64Array, queries: IntArray, select: Select
 ) -> tuple[IntArray, Float64Array, IntArray, IntArray, Float64Array]:
@@ -91,17 +129,35 @@ def _rank_chunk(
     queries, positive, negative, m, n = queries[keep], positive[keep], negative[keep], m[keep], n[keep]
     # One integer carries both: the distance, and in the lowest bit whether it is a positive. One plain sort then
     # ranks all.
-    distance = np.rint((1.0 - unit[queries] @ unit.T) * _RESOLUTION).astype(np.int64)
-    key = np.where(positive | negative, 2 * np.maximum(distance, 0) + positive, _EXCLUDED)
+    if _SPARSE * (m + n).max(initial=0) <= len(unit):
+        key = np.full((len(queries), (m + n).max(initial=1)), _EXCLUDED)
+        candidates = np.split(np.nonzero(positive | negative)[1], np.cumsum(m + n)[:-1])
+        for place, own in enumerate(candidates[: len(queries)]):
+            key[place, : len(own)] = _keys(unit[own] @ unit[queries[place]], positive[place, own])
+    else:
+        key = _keys(unit[queries] @ unit.T, positive)
+        key[~(positive | negative)] = _EXCLUDED
     key.sort(axis=1)
-    flag = key & 1
-    precision = (flag * np.cumsum(flag, axis=1) / np.arange(1, key.shape[1] + 1)).sum(axis=1) / m
-    nearest = flag[:, 0].astype(np.float64)
-    # Same distance, other flag: neighbours in the sorted row that differ in the lowest bit only.
-    for row in np.flatnonzero(((key[:, 1:] ^ key[:, :-1]) == 1).any(axis=1)):
-        precision[row] = _tied_average_precision(key[row, : m[row] + n[row]])
-        nearest[row] = flag[row, key[row] >> 1 == key[row, 0] >> 1].mean()
+    row, place = np.nonzero(key & 1)
+    found = np.arange(len(row)) - (np.cumsum(m) - m)[row] + 1
+    precision = np.bincount(row, weights=found / (place + 1), minlength=len(queries)) / m
+    nearest = (key[:, 0] & 1).astype(np.float64)
+    # A negative of the same distance sorts just before the positives of that distance.
+    tied = (place > 0) & (key[row, place - 1] == key[row, place] - 1)
+    for query in np.unique(row[tied]):
+        precision[query] = _tied_average_precision(key[query, : m[query] + n[query]])
+        nearest[query] = (key[query, key[query] >> 1 == key[query, 0] >> 1] & 1).mean()
     return queries, precision, m.astype(np.int64), (m + n).astype(np.int64), nearest
+
+
+def _keys(similarity: Float64Array, positive: BoolArray) -> IntArray:
+    """Integers of the same shape that sort by distance, with the lowest bit set for positives."""
+    np.subtract(1.0, similarity, out=similarity)
+    similarity *= _RESOLUTION
+    distance = np.maximum(np.rint(similarity, out=similarity), 0.0, out=similarity).astype(np.int64)
+    distance <<= 1
+    distance |= positive
+    return distance
 
 
 def _tied_average_precision(key: IntArray) -> float:
@@ -117,4 +173,4 @@ def _tied_average_precision(key: IntArray) -> float:
     return float(np.sum(r / n * found / rank_) / positives.sum())
 
 
-__all__ = ["Ranking", "Select", "expected_average_precision", "mean_by_group", "rank"]
+__all__ = ["Nearest", "Ranking", "Select", "expected_average_precision", "mean_by_group", "nearest_shares", "rank"]

@@ -7,12 +7,11 @@ import warnings
 import numpy as np
 
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
-from sweeper.metrics.silhouette import silhouettes
+from sweeper.metrics.silhouette import label_silhouettes
 from sweeper.metrics.units import query_units
 from trainers.base import IntArray
 
 _STARTS = 3
-_SHUFFLES = 5  # a mean over all wells hardly varies between shuffles
 
 
 def label_nmi(evaluation: Evaluation) -> Measurement:
@@ -62,16 +61,14 @@ def pasw(evaluation: Evaluation) -> Measurement:
     The label silhouette of scIB (Luecken et al., Nat Methods 2022, doi:10.1038/s41592-021-01336-8). Its range in use
     is narrow and its chance level, the floor, below 0.5. Compact round classes win, so a supervised collapse does.
     """
-    labels = evaluation.code("perturbation")[evaluation.scored]
-    if not 1 < len(np.unique(labels)) < len(labels):
+    silhouettes = evaluation.once(label_silhouettes).get("perturbation")
+    if silhouettes is None:
         return Measurement(None, reason=_TOO_FEW)
-    rng = np.random.default_rng([evaluation.seed, 13])
-    shuffled = (rng.permutation(labels) for _ in range(min(_SHUFFLES, evaluation.options.permutations)))
-    found = (silhouettes(evaluation.test[evaluation.scored], [labels, *shuffled]) + 1.0) / 2.0
+    found = (silhouettes + 1.0) / 2.0
     raw, *permuted = found.mean(axis=1)
     floor = float(np.mean(permuted))
     # A mean over wells, not over perturbations: one group.
-    rows, whole = np.flatnonzero(evaluation.scored), np.zeros(len(labels), dtype=np.int64)
+    rows, whole = np.flatnonzero(evaluation.scored), np.zeros(found.shape[1], dtype=np.int64)
     units = query_units(evaluation.test_wells, rows, found[0], groups=whole)
     return Measurement(float(raw), floor=floor, raw=float(raw), chance=floor, units=units)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from sweeper.metrics.biological.retrieval import average
 from sweeper.metrics.evaluation import BoolArray, Evaluation, Float64Array, Measurement, Metric, Unit, unit_rows
-from sweeper.metrics.ranking import mean_by_group, rank
+from sweeper.metrics.ranking import Nearest, mean_by_group, nearest_shares, rank
 from sweeper.metrics.units import query_units
 from trainers.base import IntArray
 
@@ -121,9 +121,22 @@ def nsc_gap(evaluation: Evaluation) -> Measurement:
 
 
 def _matching(evaluation: Evaluation, *, across_batches: bool) -> Measurement:
-    eligible = evaluation.scored & _known(evaluation)
-    if not eligible.any():
+    if not (evaluation.scored & _known(evaluation)).any():
         return Measurement(None, reason=_NO_TARGETS)
+    target, matches = evaluation.once(_matches)
+    found = matches[across_batches]
+    groups = target[found.queries]
+    if len(np.unique(groups)) < 2:
+        place = " in another batch" if across_batches else ""
+        return Measurement(None, reason=f"fewer than 2 targets have wells of a second perturbation{place}")
+    raw, chance = mean_by_group(found.share, groups), mean_by_group(found.chance, groups)
+    units = query_units(evaluation.test_wells, found.queries, found.share, chance=chance, groups=groups)
+    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance, units=units)
+
+
+def _matches(evaluation: Evaluation) -> tuple[IntArray, list[Nearest]]:
+    """(n,) target of the judged wells, else -1; their nearest of another perturbation, and of another batch too."""
+    eligible = evaluation.scored & _known(evaluation)
     perturbation, batch = evaluation.code("perturbation"), evaluation.code("batch")
     target = np.full(len(eligible), -1, dtype=np.int64)
     names = evaluation.test_wells["target"].to_numpy()[eligible].astype(str)
@@ -131,20 +144,15 @@ def _matching(evaluation: Evaluation, *, across_batches: bool) -> Measurement:
 
     def select(rows: IntArray) -> tuple[BoolArray, BoolArray]:
         candidate = (perturbation[rows, None] != perturbation) & eligible
-        if across_batches:
-            candidate &= batch[rows, None] != batch
         same = target[rows, None] == target
         return candidate & same, candidate & ~same
 
-    ranking = rank(evaluation.unit, np.flatnonzero(eligible), select)
-    groups = target[ranking.queries]
-    if len(np.unique(groups)) < 2:
-        place = " in another batch" if across_batches else ""
-        return Measurement(None, reason=f"fewer than 2 targets have wells of a second perturbation{place}")
-    raw = mean_by_group(ranking.nearest, groups)
-    chance = mean_by_group(ranking.positives / ranking.candidates, groups)
-    units = query_units(evaluation.test_wells, ranking.queries, ranking.nearest, chance=chance, groups=groups)
-    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance, units=units)
+    def select_across(rows: IntArray) -> tuple[BoolArray, BoolArray]:
+        other = batch[rows, None] != batch
+        positive, negative = select(rows)
+        return positive & other, negative & other
+
+    return target, nearest_shares(evaluation.unit, np.flatnonzero(eligible), [select, select_across])
 
 
 _NO_TARGETS = "no targets among the test rows"

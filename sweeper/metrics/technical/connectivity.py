@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
-from sweeper.metrics.neighbours import neighbours
+from sweeper.metrics.neighbours import nearest_wells
 from sweeper.metrics.technical.design import permuted_within
 from trainers.base import IntArray
 
@@ -40,7 +40,7 @@ def _connectivity(evaluation: Evaluation, *, strong: bool) -> Measurement:
     wanted = wanted[np.bincount(label)[wanted] > 1]
     if len(wanted) < 2 or len(label) < _NEIGHBOURS:
         return Measurement(None, reason=f"fewer than 2 perturbations of 2 wells, or than {_NEIGHBOURS} test rows")
-    graph = evaluation.once(_graph)
+    graph = evaluation.once(nearest_wells)[0][:, : _NEIGHBOURS - 1]
     raw = connectivity(graph, label, wanted, strong=strong)
     shuffles = permuted_within(
         label, np.zeros_like(label), count=evaluation.options.permutations, seed=(evaluation.seed, 12)
@@ -61,10 +61,6 @@ def connectivity(index: IntArray, label: IntArray, wanted: IntArray, *, strong: 
     largest = np.zeros(label.max() + 1)
     np.maximum.at(largest, label, size)
     return float(np.mean(largest[wanted] / np.bincount(label)[wanted]))
-
-
-def _graph(evaluation: Evaluation) -> IntArray:
-    return neighbours(evaluation.test, _NEIGHBOURS - 1)[0]
 
 
 UNDIRECTED = Metric(

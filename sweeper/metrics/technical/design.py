@@ -36,4 +36,13 @@ def permuted_within(codes: IntArray, groups: IntArray, *, count: int, seed: tupl
         yield permuted
 
 
-__all__ = ["permuted_within", "unidentifiable"]
+def by_size(groups: IntArray) -> Iterator[IntArray]:
+    """(g, m) row numbers of the g groups of m rows each, for every size m: equal groups are worked on at once."""
+    order = np.argsort(groups, kind="stable")
+    size = np.bincount(groups)
+    start = np.cumsum(size) - size
+    for m in np.unique(size[size > 0]):
+        yield order[start[size == m][:, None] + np.arange(m)]
+
+
+__all__ = ["by_size", "permuted_within", "unidentifiable"]

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
-from sweeper.metrics.neighbours import neighbours
-from sweeper.metrics.technical.design import permuted_within, unidentifiable
+from sweeper.metrics.neighbours import CHUNK, SHARED, nearest_wells, neighbours, pairwise
+from sweeper.metrics.technical.design import by_size, permuted_within, unidentifiable
 from trainers.base import IntArray
 
-_NEIGHBOURS = 90  # the well itself counted, with weight 0
+_NEIGHBOURS = SHARED + 1  # the well itself counted, with weight 0
 _MIN_WELLS = 10
 _HALVINGS = 60
 
@@ -39,7 +39,8 @@ def ilisi(evaluation: Evaluation) -> Measurement:
     shuffles = permuted_within(
         batch, evaluation.code("perturbation"), count=evaluation.options.permutations, seed=(evaluation.seed, 9)
     )
-    medians = np.median(lisi(evaluation.test, [batch, *shuffles]), axis=1)
+    near = evaluation.once(nearest_wells)
+    medians = np.median(lisi(evaluation.test, [batch, *shuffles], near), axis=1)
     raw, *permuted = (medians - 1.0) / batch.max()
     ceiling = float(np.mean(permuted))
     return Measurement(float(raw), ceiling=ceiling, raw=float(raw), chance=ceiling)
@@ -58,13 +59,16 @@ def cilisi(evaluation: Evaluation) -> Measurement:
         batch,
         *permuted_within(batch, perturbation, count=evaluation.options.permutations, seed=(evaluation.seed, 10)),
     ]
+    labels = np.stack(labellings)
     scaled = []
-    for label in range(perturbation.max() + 1):
-        rows = np.flatnonzero(perturbation == label)
-        batches = len(np.unique(batch[rows]))
-        if len(rows) >= _MIN_WELLS and batches > 1:
-            found = lisi(evaluation.test[rows], [codes[rows] for codes in labellings])
-            scaled.append((found - 1.0) / (batches - 1))
+    for rows in by_size(perturbation):
+        batches = np.array([len(np.unique(own)) for own in batch[rows]])
+        judged, batches = rows[batches > 1], batches[batches > 1]
+        step = max(1, CHUNK // rows.shape[1] ** 2)
+        for at in range(0, len(judged) if rows.shape[1] >= _MIN_WELLS else 0, step):
+            some = judged[at : at + step]
+            found = grouped_lisi(evaluation.test[some], labels[:, some])
+            scaled.append(((found - 1.0) / (batches[at : at + step, None] - 1)).reshape(len(labels), -1))
     if not scaled:
         return Measurement(
             None, reason=f"not identifiable: no perturbation has {_MIN_WELLS} wells and lies in 2 batches"
@@ -74,19 +78,40 @@ def cilisi(evaluation: Evaluation) -> Measurement:
     return Measurement(float(raw), ceiling=ceiling, raw=float(raw), chance=ceiling)
 
 
-def lisi(rows: NDArray[Any], labellings: Sequence[IntArray]) -> Float64Array:
-    """(c, n) LISI in [1, labels] of the (n ≥ 4, e) rows under c labellings, each (n,)."""
-    count = min(_NEIGHBOURS, len(rows))
-    index, distance = neighbours(rows, count - 1)
-    weights = affinities(distance, max(count // 3, 1))
+def lisi(
+    rows: NDArray[Any], labellings: Sequence[IntArray], near: tuple[IntArray, Float64Array] | None = None
+) -> Float64Array:
+    """(c, n) LISI in [1, labels] of the (n ≥ 4, e) rows under c labellings, each (n,).
+
+    `near` are the rows' `neighbours`, 89 of each or all others, where they are known already.
+    """
+    index, distance = neighbours(rows, min(_NEIGHBOURS, len(rows)) - 1) if near is None else near
+    weights = affinities(distance, max((index.shape[1] + 1) // 3, 1))
     graph = csr_array(
-        (weights.ravel(), index.ravel(), np.arange(0, weights.size + 1, count - 1)), shape=(len(rows), len(rows))
+        (weights.ravel(), index.ravel(), np.arange(0, weights.size + 1, index.shape[1])), shape=(len(rows), len(rows))
     )
     found = np.empty((len(labellings), len(rows)))
     for number, labels in enumerate(labellings):
         member = np.equal.outer(labels, np.unique(labels)).astype(np.float64)
         share = np.asarray(graph @ member)
         found[number] = 1.0 / np.sum(share**2, axis=1)
+    return found
+
+
+def grouped_lisi(rows: NDArray[Any], labellings: IntArray) -> Float64Array:
+    """(c, g, m) LISI of g groups of m rows (g, m, e), each by itself, under c labellings (c, g, m)."""
+    groups, m, _ = rows.shape
+    if m > _NEIGHBOURS:
+        return np.stack([lisi(own, list(labellings[:, at])) for at, own in enumerate(rows)], axis=1)
+    # All others are neighbours: nothing to search.
+    other = ~np.eye(m, dtype=bool)
+    weights = np.zeros((groups, m, m))
+    distance = pairwise(rows)[:, other].reshape(groups * m, m - 1)
+    weights[:, other] = affinities(distance, max(m // 3, 1)).reshape(groups, m * (m - 1))
+    found = np.empty(labellings.shape)
+    for labels, own in zip(labellings, found, strict=True):
+        share = weights @ np.equal.outer(labels, np.arange(labellings.max() + 1)).astype(np.float64)
+        own[:] = 1.0 / np.sum(share**2, axis=2)
     return found
 
 

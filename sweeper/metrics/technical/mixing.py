@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
 from trainers.base import IntArray
@@ -19,7 +20,6 @@ class _Design:
         label: (n,) perturbation of each, 0, 1, …
         cell: (n,) perturbation × batch of each, 0, 1, …
         label_size, cell_size: (n,) wells in each row's perturbation and in its perturbation × batch.
-        label_start, cell_start: first row of each perturbation and of each perturbation × batch.
     """
 
     order: IntArray
@@ -27,8 +27,6 @@ class _Design:
     cell: IntArray
     label_size: IntArray
     cell_size: IntArray
-    label_start: IntArray
-    cell_start: IntArray
 
 
 def batch_mixing_bras(evaluation: Evaluation) -> Measurement:
@@ -67,9 +65,8 @@ def _design(label: IntArray, batch: IntArray) -> _Design | None:
         return None
     order = np.flatnonzero(judged)
     order = order[np.argsort(code[order], kind="stable")]
-    _, label_start, labels = np.unique(label[order], return_index=True, return_inverse=True)
-    _, cell_start, cells = np.unique(code[order], return_index=True, return_inverse=True)
-    return _Design(order, labels, cells, wells[label[order]], size[code[order]], label_start, cell_start)
+    labels, cells = (np.unique(codes[order], return_inverse=True)[1] for codes in (label, code))
+    return _Design(order, labels, cells, wells[label[order]], size[code[order]])
 
 
 def _bras(unit: Float64Array, design: _Design) -> float:
@@ -77,11 +74,10 @@ def _bras(unit: Float64Array, design: _Design) -> float:
 
     The mean cosine distance from x to a set is 1 - x · (mean of the set), so no pair is ever formed: O(n e).
     """
-    own = np.add.reduceat(unit, design.cell_start, axis=0)[design.cell]
-    every = np.add.reduceat(unit, design.label_start, axis=0)[design.label]
+    with_own, with_every = (
+        np.einsum("ne,ne->n", unit, (_members(code) @ unit)[code]) for code in (design.cell, design.label)
+    )
     self_similarity = np.einsum("ne,ne->n", unit, unit)
-    with_own = np.einsum("ne,ne->n", unit, own)
-    with_every = np.einsum("ne,ne->n", unit, every)
     a = 1.0 - (with_own - self_similarity) / np.maximum(design.cell_size - 1, 1)
     b = 1.0 - (with_every - with_own) / (design.label_size - design.cell_size)
     largest = np.maximum(a, b)
@@ -89,6 +85,14 @@ def _bras(unit: Float64Array, design: _Design) -> float:
     defined = (design.cell_size > 1) & (largest > 1e-12)
     s = np.where(defined, (b - a) / np.where(defined, largest, 1.0), 0.0)
     return _mean_by_label(1.0 - np.abs(np.clip(s, -1.0, 1.0)), design)
+
+
+def _members(codes: IntArray) -> csr_array:
+    """(groups, n) 1 where the row is of the group; the (n,) codes are sorted."""
+    return csr_array(
+        (np.ones(len(codes)), np.arange(len(codes)), np.r_[0, np.cumsum(np.bincount(codes))]),
+        shape=(codes[-1] + 1, len(codes)),
+    )
 
 
 def _mean_by_label(values: Float64Array, design: _Design) -> float:

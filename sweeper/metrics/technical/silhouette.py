@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
-from sweeper.metrics.silhouette import silhouettes
-from sweeper.metrics.technical.design import permuted_within, unidentifiable
+from sweeper.metrics.neighbours import CHUNK
+from sweeper.metrics.silhouette import grouped_silhouettes, label_silhouettes
+from sweeper.metrics.technical.design import by_size, permuted_within, unidentifiable
 from sweeper.metrics.technical.position import positions
-from trainers.base import IntArray
-
-_SHUFFLES = 5  # a mean over all wells hardly varies between shuffles
 
 
 def asw_batch(evaluation: Evaluation) -> Measurement:
@@ -23,18 +21,21 @@ def asw_batch(evaluation: Evaluation) -> Measurement:
     """
     perturbation, batch = evaluation.code("perturbation"), evaluation.code("batch")
     shuffles = permuted_within(batch, perturbation, count=evaluation.options.permutations, seed=(evaluation.seed, 5))
-    labellings = [batch, *shuffles]
+    labellings = np.stack([batch, *shuffles])
     scores = []
-    for label in range(perturbation.max() + 1):
-        rows = np.flatnonzero(perturbation == label)
-        if 1 < len(np.unique(batch[rows])) < len(rows):
-            s = silhouettes(evaluation.test[rows], [codes[rows] for codes in labellings])
-            scores.append((1.0 - np.abs(s)).mean(axis=1))
+    for rows in by_size(perturbation):
+        batches = np.array([len(np.unique(own)) for own in batch[rows]])
+        judged = rows[(batches > 1) & (batches < rows.shape[1])]
+        step = max(1, CHUNK // rows.shape[1] ** 2)
+        for at in range(0, len(judged), step):
+            some = judged[at : at + step]
+            s = grouped_silhouettes(evaluation.test[some], labellings[:, some])
+            scores.append((1.0 - np.abs(s)).mean(axis=2).T)
     if not scores:
         return Measurement(
             None, reason="not identifiable: no perturbation has two wells in one batch and wells in another"
         )
-    raw, *permuted = np.mean(scores, axis=0)
+    raw, *permuted = np.concatenate(scores).mean(axis=0)
     ceiling = float(np.mean(permuted))
     return Measurement(float(raw), ceiling=ceiling, raw=float(raw), chance=ceiling)
 
@@ -48,7 +49,7 @@ def tasw_batch(evaluation: Evaluation) -> Measurement:
     """
     if (reason := unidentifiable(evaluation)) is not None:
         return Measurement(None, reason=reason)
-    return _technical(evaluation, evaluation.code("batch"), evaluation.code("perturbation"), 6)
+    return _technical(evaluation, "batch")
 
 
 def tasw_row(evaluation: Evaluation) -> Measurement:
@@ -65,19 +66,16 @@ def tasw_column(evaluation: Evaluation) -> Measurement:
 
 
 def _positional(evaluation: Evaluation, axis: int) -> Measurement:
-    place = positions(evaluation)
-    if place is None:
+    if positions(evaluation) is None:
         return Measurement(None, reason="the wells' rows and columns are not known")
-    codes = np.unique(place[:, axis], return_inverse=True)[1].astype(np.int64)
-    if not 0 < codes.max() < len(codes) - 1:
-        return Measurement(None, reason=f"one {('row', 'column')[axis]} only, or one well in each")
-    return _technical(evaluation, codes, np.zeros_like(codes), 7 + axis)
+    return _technical(evaluation, ("row", "column")[axis])
 
 
-def _technical(evaluation: Evaluation, codes: IntArray, groups: IntArray, stream: int) -> Measurement:
-    count = min(_SHUFFLES, evaluation.options.permutations)
-    shuffles = permuted_within(codes, groups, count=count, seed=(evaluation.seed, stream))
-    raw, *permuted = silhouettes(evaluation.test, [codes, *shuffles]).mean(axis=1)
+def _technical(evaluation: Evaluation, name: str) -> Measurement:
+    found = evaluation.once(label_silhouettes).get(name)
+    if found is None:
+        return Measurement(None, reason=f"one {name} only, or one well in each")
+    raw, *permuted = found.mean(axis=1)
     chance = float(np.mean(permuted))
     return Measurement((1.0 - float(raw)) / 2.0, ceiling=(1.0 - chance) / 2.0, raw=float(raw), chance=chance)
 
