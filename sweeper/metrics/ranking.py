@@ -132,8 +132,8 @@ def _rank_chunk(
     if _SPARSE * (m + n).max(initial=0) <= len(unit):
         key = np.full((len(queries), (m + n).max(initial=1)), _EXCLUDED)
         candidates = np.split(np.nonzero(positive | negative)[1], np.cumsum(m + n)[:-1])
-        for place, own in enumerate(candidates[: len(queries)]):
-            key[place, : len(own)] = _keys(unit[own] @ unit[queries[place]], positive[place, own])
+        for line, own in enumerate(candidates[: len(queries)]):
+            key[line, : len(own)] = _keys(unit[own] @ unit[queries[line]], positive[line, own])
     else:
         key = _keys(unit[queries] @ unit.T, positive)
         key[~(positive | negative)] = _EXCLUDED

@@ -108,7 +108,9 @@ def label_silhouettes(evaluation: Evaluation) -> dict[str, Float64Array]:
         all_[:, inside] = own
     if not whole:
         return {}
-    parts = np.split(silhouettes(evaluation.test, np.concatenate(whole)), np.cumsum([len(own) for own in whole])[:-1])
+    parts = np.split(
+        silhouettes(evaluation.test, list(np.concatenate(whole))), np.cumsum([len(own) for own in whole])[:-1]
+    )
     return {name: part[:, inside] for (name, inside), part in zip(rows.items(), parts, strict=True)}
 
 

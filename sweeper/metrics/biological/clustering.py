@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
 from sweeper.metrics.silhouette import label_silhouettes
@@ -85,12 +86,46 @@ def _clusters(evaluation: Evaluation) -> tuple[IntArray, IntArray] | None:
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
-    means = KMeans(count, n_init=_STARTS, random_state=evaluation.seed % 2**32)
+    rows = evaluation.unit[evaluation.scored].astype(np.float32)
+    starts = seeds(rows, count, starts=_STARTS, rng=np.random.default_rng([evaluation.seed, 14]))
     with warnings.catch_warnings():
         # Fewer distinct rows than clusters: fewer clusters is then the right answer.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        clusters = means.fit_predict(evaluation.unit[evaluation.scored])
-    return labels, clusters.astype(np.int64)
+        fits = [KMeans(count, init=rows[start], n_init=1, random_state=0).fit(rows) for start in starts]
+    best = min(fits, key=lambda fitted: float(fitted.inertia_))
+    return labels, best.labels_.astype(np.int64)
+
+
+def seeds(rows: NDArray[np.float32], count: int, *, starts: int, rng: np.random.Generator) -> IntArray:
+    """(starts, count) numbers of the (n, e) rows that several runs of k-means begin with.
+
+    Greedy k-means++ (Arthur & Vassilvitskii, SODA 2007): each next seed is the best of 2 + ln(count) candidates drawn
+    with a probability that grows with the squared distance to the nearest seed so far. The starts share one matrix
+    product a step; with many clusters seeding is most of the work.
+    """
+    square = np.einsum("ne,ne->n", rows, rows)
+
+    def squared(chosen: IntArray) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = rows[chosen] @ rows.T
+        found *= -2.0
+        found += square[chosen][:, None]
+        found += square
+        np.maximum(found, 0.0, out=found)
+        return found
+
+    trials, each = 2 + int(np.log(count)), np.arange(starts)
+    chosen = np.empty((starts, count), dtype=np.int64)
+    chosen[:, 0] = rng.integers(len(rows), size=starts)
+    closest = squared(chosen[:, 0])
+    for step in range(1, count):
+        total = closest.cumsum(axis=1, dtype=np.float64)
+        draws = rng.random((starts, trials)) * total[:, -1:]
+        drawn = np.stack([np.searchsorted(sums, own) for sums, own in zip(total, draws, strict=True)])
+        reduced = squared(drawn.ravel()).reshape(starts, trials, -1)
+        np.minimum(reduced, closest[:, None], out=reduced)
+        best = reduced.sum(axis=2).argmin(axis=1)
+        chosen[:, step], closest = drawn[each, best], reduced[each, best]
+    return chosen
 
 
 NMI = Metric(
