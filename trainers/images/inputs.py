@@ -15,6 +15,12 @@ from trainers.errors import InputError
 from trainers.images.augment import standardised
 from trainers.images.backbones import has_one_size
 from trainers.images.settings import ImageAbraSettings
+from trainers.rows import read_rows
+
+RESIDENT_SHARE = 0.4
+"""Share of a GPU's free memory that a screen may take: a network of the usual size trains beside it."""
+
+_COPY_BYTES = 256 * 2**20
 
 Images = NDArray[np.uint8] | NDArray[np.uint16]
 """(n, channels, H, W); may be memory-mapped: only the rows of a mini-batch are ever read."""
@@ -36,17 +42,29 @@ def check_images(images: Images, settings: ImageAbraSettings) -> None:
 class RowReader:
     """Reads rows of the array and moves them to the device.
 
-    On a GPU the next mini-batch is read by a thread into pinned memory while the device computes.
+    On a GPU the whole array lives there if it takes at most `RESIDENT_SHARE` of the free memory; else the next
+    mini-batch is read by a thread into pinned memory while the device computes.
+
+    Args:
+        images: as `check_images`.
+        device: where the rows are wanted.
+        resident: whether the array lives on the device; None = by its size, on a GPU.
     """
 
-    def __init__(self, images: Images, device: torch.device) -> None:
+    def __init__(self, images: Images, device: torch.device, *, resident: bool | None = None) -> None:
         self._images = images
+        if resident is None:
+            resident = device.type == "cuda" and images.nbytes <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+        self._all = _on_device(images, device) if resident else None
         self._device = device
         self._ahead: tuple[bytes, Future[Tensor]] | None = None
         self._thread = ThreadPoolExecutor(1) if device.type == "cuda" else None
 
     def read(self, rows: IntArray, then: IntArray | None = None) -> Tensor:
         """(len(rows), channels, H, W) raw images on the device; `then` are the rows wanted next."""
+        if self._all is not None:
+            found = self._all[torch.from_numpy(rows).to(self._device)]
+            return found.view(torch.uint16) if self._images.dtype == np.uint16 else found
         if self._ahead is not None and self._ahead[0] == rows.tobytes():
             host = self._ahead[1].result()
         else:
@@ -57,8 +75,19 @@ class RowReader:
         return host.to(self._device, non_blocking=True)
 
     def _load(self, rows: IntArray) -> Tensor:
-        host = torch.from_numpy(np.ascontiguousarray(self._images[rows]))
+        host = torch.from_numpy(read_rows(self._images, rows))
         return host.pin_memory() if self._device.type == "cuda" else host
+
+
+def _on_device(images: Images, device: torch.device) -> Tensor:
+    """The whole array on the device, copied in pieces; 16 bits as int16, since few operations know unsigned ones."""
+    kind = torch.uint8 if images.dtype == np.uint8 else torch.int16
+    whole = torch.empty(images.shape, dtype=kind, device=device)
+    rows = max(1, _COPY_BYTES // images[:1].nbytes)
+    for start in range(0, len(images), rows):
+        part = torch.from_numpy(read_rows(images, np.arange(start, min(start + rows, len(images)))))
+        whole[start : start + len(part)] = part.view(kind).to(device)
+    return whole
 
 
 def evaluated(images: Images, rows: IntArray, settings: ImageAbraSettings, device: torch.device) -> Iterator[Tensor]:
@@ -70,7 +99,7 @@ def evaluated(images: Images, rows: IntArray, settings: ImageAbraSettings, devic
     crop = settings.augment.crop if settings.augment.crop and has_one_size(settings.backbone) else side
     low = (side - crop) // 2
     for start in range(0, len(rows), settings.embedding_rows):
-        part = np.ascontiguousarray(images[rows[start : start + settings.embedding_rows]])
+        part = read_rows(images, rows[start : start + settings.embedding_rows])
         x = standardised(torch.from_numpy(part).to(device))[..., low : low + crop, low : low + crop]
         yield in_format(x, settings)
 
