@@ -19,6 +19,7 @@ from plotly.offline import get_plotlyjs
 
 from dashboards import text
 from dashboards.figures.axis import strength_axis
+from dashboards.figures.frontier import describe_frontier, draw_frontier, frontier_numbers
 from dashboards.figures.gain import describe_gains, draw_gains
 from dashboards.figures.heatmap import composite_grid, describe_grid, draw_grid
 from dashboards.figures.metric import MetricCurve, describe_metric, draw_metric, metric_curve
@@ -70,6 +71,9 @@ class ViewSection:
     deciding: bool
     curve: CurveRule | None
     chosen_margin: float | None
+    choice: str
+    shift: str
+    frontier: Chart | None
     stages: tuple[Stage, ...]
     main: Chart | None
     others: tuple[tuple[CurveRule, Chart], ...]
@@ -108,6 +112,7 @@ class Page:
         for section in self.sections:
             yield from (figure.chart for _, figures in section.metrics for figure in figures if figure.chart)
         for section in self.sections:
+            yield from ((section.frontier,) if section.frontier else ())
             yield from section.heat
         yield from (section.probe for section in self.sections if section.probe)
 
@@ -192,6 +197,10 @@ def _section(
     margins = tuple(curve.margin for curve in curves) or tuple(sorted(swept))
     marked = (leading.recommended, leading.margin) if leading and leading.recommended is not None else None
     grids = [composite_grid(numbers, role=role, marked=marked) for role in ROLES if len(numbers) > 1]
+    frontier = None
+    if judged and len(judged.frontier) > 1:
+        drawn = frontier_numbers(judged, marked)
+        frontier = _chart(f"{prefix}-frontier", draw_frontier(drawn), describe_frontier(drawn))
     probes = probe_comparison(
         rows,
         view=view,
@@ -219,6 +228,9 @@ def _section(
         deciding=view == rule.deciding_view,
         curve=leading,
         chosen_margin=judged.chosen_margin if judged else None,
+        choice=judged.choice if judged else "",
+        shift=judged.shift if judged else "",
+        frontier=frontier,
         stages=compared,
         main=charts[0] if charts else None,
         others=tuple(zip(curves[1:], charts[1:], strict=True)),

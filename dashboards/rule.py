@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sweeper.decision.advice import choice_text, frontier_text, mechanism_text, next_text
+from sweeper.decision.ready_rules import detail_text
 from sweeper.decision.rule import ASSUMPTIONS, DOWNGRADES, SCHEMA
 from sweeper.decision.states import STATES
 from trainers.errors import InputError
@@ -105,16 +107,47 @@ class CurveRule:
 
 
 @dataclass(frozen=True)
+class FrontierPoint:
+    """One margin: safe bound, λ_OC and upper end, λ, None where there is none; `method` None without bounds."""
+
+    margin: float
+    state: str
+    method: str | None
+    safe_bound: float | None
+    lambda_oc: float | None
+    upper: float | None
+    p_detect: float | None
+
+
+@dataclass(frozen=True)
+class ReadyRule:
+    """A ready rule in words: `verdict` is "holds", "does not hold" or "not measurable", `detail` its numbers or why.
+
+    `thresholds` are (value, where it comes from).
+    """
+
+    condition: str
+    then: str
+    verdict: str
+    detail: str
+    thresholds: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True)
 class ViewRule:
     """Every curve of one view. The first is at the deciding margin, so that views are compared at one margin.
 
     Attributes:
-        chosen_margin: the margin this view would choose by itself.
+        chosen_margin: the margin this view would choose by itself, and `choice` why.
+        frontier: where the point lies at every margin, ascending; `shift` says how it moves.
     """
 
     view: str
     chosen_margin: float
+    choice: str
     curves: tuple[CurveRule, ...]
+    frontier: tuple[FrontierPoint, ...]
+    shift: str
 
 
 @dataclass(frozen=True)
@@ -127,6 +160,9 @@ class Rule:
         downgrades, assumptions: in words.
         notes: where the views contradict each other.
         meaning: what the state means.
+        mechanism: what explains the loss, with its advice; "" without one.
+        next: what to train next; "" where nothing is proposed.
+        ready: the ready rules.
     """
 
     deciding_view: str
@@ -142,6 +178,9 @@ class Rule:
     notes: tuple[str, ...]
     assumptions: tuple[tuple[str, str], ...]
     method: str
+    mechanism: str
+    next: str
+    ready: tuple[ReadyRule, ...]
     views: tuple[ViewRule, ...]
 
     @property
@@ -183,14 +222,37 @@ def read_rule(decision: Mapping[str, Any]) -> Rule:
         notes=tuple(decision["notes"]),
         assumptions=tuple((code, ASSUMPTIONS.get(code, "")) for code in rule["assumptions"]),
         method=f"{rule['method']['name']} {rule['method']['version']}",
-        views=tuple(_view(view, decision["views"][view], given.get("margin")) for view in order),
+        mechanism=mechanism_text(rule),
+        next=next_text(decision["next_points"]) if decision.get("next_points") else "",
+        ready=tuple(_ready(item) for item in (decision["ready_rules"] or {"rules": []})["rules"]),
+        views=tuple(
+            _view(view, decision["views"][view], given.get("margin"), decision["settings"]["confidence"])
+            for view in order
+        ),
     )
 
 
-def _view(view: str, of: Mapping[str, Any], margin: float | None) -> ViewRule:
+def _ready(of: Mapping[str, Any]) -> ReadyRule:
+    return ReadyRule(
+        condition=of["condition"],
+        then=of["then"],
+        verdict={True: "holds", False: "does not hold", None: "not measurable"}[of["holds"]],
+        detail=detail_text(of),
+        thresholds=tuple((item["value"], item["source"]) for item in of["thresholds"]),
+    )
+
+
+def _view(view: str, of: Mapping[str, Any], margin: float | None, confidence: float) -> ViewRule:
     leading = margin if margin in [curve["margin"] for curve in of["margins"]] else of["chosen_margin"]
     curves = sorted(of["margins"], key=lambda curve: (curve["margin"] != leading, curve["margin"]))
-    return ViewRule(view, of["chosen_margin"], tuple(_curve(curve) for curve in curves))
+    return ViewRule(
+        view=view,
+        chosen_margin=of["chosen_margin"],
+        choice=choice_text(of["choice"]),
+        curves=tuple(_curve(curve) for curve in curves),
+        frontier=tuple(FrontierPoint(**point) for point in of["frontier"]["points"]),
+        shift=frontier_text(of["frontier"], confidence),
+    )
 
 
 def _curve(of: Mapping[str, Any]) -> CurveRule:

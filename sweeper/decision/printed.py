@@ -1,4 +1,4 @@
-"""A decision document for a terminal: state, sentence, bounds at every δ and ready rules, in plain text."""
+"""A decision document for a terminal: state, sentence, what goes with it, bounds at every δ and ready rules."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweeper.decision.advice import choice_text, frontier_text, mechanism_text, next_text
 from sweeper.decision.ready_rules import in_words
 from sweeper.decision.reasons import share_text
 from sweeper.decision.states import STATES
@@ -17,7 +18,13 @@ def printed(document: Mapping[str, Any]) -> str:
     """What `sweeper decide` prints: rendered from the document alone."""
     rule = document["rule"]
     blocks = [f"{rule['state'].replace('_', ' ')}: {STATES[rule['state']]}"]
-    blocks += [textwrap.fill(words, WIDTH) for words in (document["sentence"], *document["notes"])]
+    view = document["views"].get(document["deciding_view"])
+    said = [document["sentence"], mechanism_text(rule)]
+    if document.get("next_points"):
+        said.append(next_text(document["next_points"]))
+    if view is not None:
+        said += [choice_text(view["choice"]), frontier_text(view["frontier"], document["settings"]["confidence"])]
+    blocks += [textwrap.fill(words, WIDTH) for words in (*said, *document["notes"]) if words]
     if document["departures"]:
         blocks.append(textwrap.fill(departed(document["departures"]), WIDTH))
     if rule["sensitivity"]:

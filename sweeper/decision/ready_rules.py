@@ -26,6 +26,7 @@ MIN_SEEDS = 3
 DECLARED = "declared before the sweep"
 SOURCES: Mapping[str, str] = {
     "delta": DECLARED,
+    "delta/2": "half of δ, declared before the sweep",
     "epsilon_technical": DECLARED,
     "accuracy_drop": "judgement: no published threshold",
     "tie": "judgement: differences below it change no use of an embedding",
@@ -103,21 +104,28 @@ def ready_rules(decision: Decision, table: pd.DataFrame, settings: DecisionSetti
 def in_words(rule: Mapping[str, Any]) -> str:
     """One rule of the document in one paragraph."""
     verdict = {True: "Holds here", False: "Does not hold here", None: "Not measurable here"}[rule["holds"]]
+    return f"If {rule['condition']}, then {rule['then']}. {verdict}: {detail_text(rule)}."
+
+
+def detail_text(rule: Mapping[str, Any]) -> str:
+    """The numbers behind a rule's verdict, or why there is none."""
+    if rule["holds"] is None:
+        return str(rule["reason"])
     known = [item for item in rule["numbers"] if item["value"] is not None]
-    seen = ", ".join(f"{item['name']} {number_text(item)}" for item in known)
-    detail = rule["reason"] if rule["holds"] is None else seen
-    return f"If {rule['condition']}, then {rule['then']}. {verdict}{f': {detail}' if detail else ''}."
+    return ", ".join(f"{item['name']} {number_text(item)}" for item in known)
 
 
 def number_text(item: Mapping[str, Any]) -> str:
     """A number with its unit."""
     if item["unit"] == "share of peak":
         return f"{share_text(item['value'])} of peak"
-    return f"{item['value']:.3g}" + ("" if item["unit"] in ("", "λ") else f" {item['unit']}")
+    return f"{item['value']:.3g}" + ("" if item["unit"] in ("", "λ", "anchored") else f" {item['unit']}")
 
 
 def _thresholds(settings: DecisionSettings, *names: str) -> tuple[Threshold, ...]:
     def value(name: str) -> float:
+        if name == "delta/2":
+            return settings.delta / 2
         return float(getattr(settings if name in ("delta", "epsilon_technical") else settings.ready, name))
 
     return tuple(Threshold(name, value(name), SOURCES[name]) for name in names)
@@ -137,6 +145,8 @@ def _new_batches(rows: pd.DataFrame, settings: DecisionSettings) -> ReadyRule:
     reason: str | None = f"fewer than {MIN_SEEDS} seeds measured the drop at λ = 0"
     if rows.empty:
         reason = "no view holds batches out at this margin"
+    elif drop.empty:
+        reason = "accuracy_gap was not measured at λ = 0"
     elif lower is not None:
         holds, reason = bool(drop.mean() >= drop_needed and lower > 0), None
     return ReadyRule(
@@ -201,11 +211,11 @@ def _control(decision: Decision, settings: DecisionSettings) -> ReadyRule:
         holds = biology >= _biology(level) - tie and technical >= level.technical.mean - tie
         reason = None
         numbers = (
-            Number("control: biology", biology, "of 1"),
-            Number("batch removal", technical, "of 1"),
+            Number("control: biology", biology, "anchored"),
+            Number("batch removal", technical, "anchored"),
             Number("trained at λ =", level.strength, "λ"),
-            Number("biology", _biology(level), "of 1"),
-            Number("batch removal", level.technical.mean, "of 1"),
+            Number("biology", _biology(level), "anchored"),
+            Number("batch removal", level.technical.mean, "anchored"),
         )
     return ReadyRule(
         id="control_is_as_good",
@@ -240,7 +250,7 @@ def _both_fall(decision: Decision, rows: pd.DataFrame, settings: DecisionSetting
                 Number("to λ =", top.strength, "λ"),
                 Number("within-batch retrieval loses", within[0], "share of peak"),
                 Number("cross-batch retrieval loses", across[0], "share of peak"),
-                Number("batch removal gains", rise, "of 1"),
+                Number("batch removal gains", rise, "anchored"),
             )
     return ReadyRule(
         id="retrieval_falls_within_and_across",
@@ -271,9 +281,9 @@ def _across_only(decision: Decision, rows: pd.DataFrame, settings: DecisionSetti
                 holds, reason = bool(kept and across < settings.ready.cross_share * within), None
             numbers = (
                 Number("at λ =", level.strength, "λ"),
-                Number("within-batch retrieval", within, "of 1"),
-                Number("cross-batch retrieval", across, "of 1"),
-                Number("within-batch retrieval at λ = 0", before, "of 1"),
+                Number("within-batch retrieval", within, "anchored"),
+                Number("cross-batch retrieval", across, "anchored"),
+                Number("within-batch retrieval at λ = 0", before, "anchored"),
             )
     share = settings.ready.cross_share
     return ReadyRule(
@@ -289,7 +299,7 @@ def _across_only(decision: Decision, rows: pd.DataFrame, settings: DecisionSetti
 
 def _sham(decision: Decision, settings: DecisionSettings) -> ReadyRule:
     """Does the same training lose as much where there is no batch to remove?"""
-    found = getattr(decision, "mechanism", None)
+    found = decision.mechanism
     holds: bool | None = None
     numbers: tuple[Number, ...] = ()
     reason: str | None = "no sham arm (batch labels permuted) was trained at this margin"
@@ -310,7 +320,7 @@ def _sham(decision: Decision, settings: DecisionSettings) -> ReadyRule:
         holds=holds,
         reason=reason,
         numbers=numbers,
-        thresholds=_thresholds(settings, "delta"),
+        thresholds=_thresholds(settings, "delta/2"),
     )
 
 

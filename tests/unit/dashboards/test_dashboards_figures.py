@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +12,7 @@ from example_results import BATCHES, LAMBDAS, simulated_results
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboards.figures import heatmap, metric, probe, tradeoff
+from dashboards.figures import frontier, heatmap, metric, probe, tradeoff
 from dashboards.figures.axis import strength_axis
 from dashboards.figures.style import spread
 from dashboards.records import checked
@@ -222,3 +223,40 @@ def test_leading_curve_of_every_view_has_the_deciding_margin(decision: dict[str,
     assert [view.view for view in rule.views] == [PLATES, "held_out_batches"]
     assert {view.curves[0].margin for view in rule.views} == {rule.margin}
     assert all(len(view.curves) == 2 for view in rule.views)
+
+
+def test_the_frontier_shows_the_bounds_of_every_margin(decision: dict[str, Any]):
+    view = read_rule(decision).views[0]
+    numbers = frontier.frontier_numbers(view, (1.0, 0.3))
+    judged = {curve["margin"]: curve["estimate"] for curve in decision["views"][PLATES]["margins"]}
+    assert [point.margin for point in numbers.points] == sorted(judged)
+    for point in numbers.points:
+        assert (point.method, point.lambda_oc) == ("bracket", None)
+        assert point.safe_bound == judged[point.margin]["safe_up_to"]
+        assert point.upper == judged[point.margin]["unsafe_from"]
+    axis = strength_axis(numbers.strengths)
+    bars = list(frontier.draw_frontier(numbers).select_traces({"type": "bar"}))
+    ends = {(bar.y[0], bar.base[0] + bar.x[0]) for bar in bars if bar.hovertext.startswith("safe")}
+    starts = {(bar.y[0], bar.base[0]) for bar in bars if bar.hovertext.startswith("unsafe")}
+    rows = list(enumerate(numbers.points))
+    assert sorted(ends) == [
+        (row, pytest.approx(axis.place(point.safe_bound))) for row, point in rows if point.safe_bound
+    ]
+    assert sorted(starts) == [(row, pytest.approx(axis.place(point.upper))) for row, point in rows if point.upper]
+    marks = [trace for trace in frontier.draw_frontier(numbers).data if "recommended" in str(trace.hovertext)]
+    assert [(mark.x[0], mark.y[0]) for mark in marks] == [(axis.place(1.0), 1)]
+    words = frontier.describe_frontier(numbers)
+    assert words.count("Margin") == 2
+    assert "safe up to λ = " in words
+
+
+def test_a_margin_without_bounds_says_why(decision: dict[str, Any]):
+    view = read_rule(decision).views[0]
+    bare = replace(view.frontier[0], method=None, safe_bound=None, upper=None, state="INSUFFICIENT_DATA")
+    located = replace(view.frontier[1], method="posterior", safe_bound=0.5, lambda_oc=1.0, upper=2.0)
+    numbers = frontier.frontier_numbers(replace(view, frontier=(bare, located)), None)
+    spec = json.loads(frontier.draw_frontier(numbers).to_json())
+    assert "no bounds: insufficient data" in [note["text"] for note in spec["layout"]["annotations"]]
+    assert "Margin 0.3: safe up to λ = 0.5, over-correction at about λ = 1, unsafe from λ = 2." in (
+        frontier.describe_frontier(numbers)
+    )

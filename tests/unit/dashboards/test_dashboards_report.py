@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from copy import deepcopy
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from hypothesis import strategies as st
 from plotly.offline import get_plotlyjs
 
 from dashboards.report import lead_and_rest, script_safe, write_report
+from sweeper.decision.advice import choice_text, frontier_text
+from sweeper.decision.ready_rules import detail_text
 from trainers.errors import InputError
 
 PLATES = "held_out_plates"
@@ -99,8 +102,8 @@ def test_the_lead_names_biology_not_batch_removal_alone(decision: dict[str, Any]
 def test_every_chart_has_a_place_a_text_alternative_and_data(document: Document):
     places = {attrs["id"]: attrs for tag, attrs in document.elements if tag == "div" and attrs.get("class") == "chart"}
     assert list(places) == list(document.charts)
-    # 2 views × (2 trade-offs + 6 measured metrics + 2 heat maps + 1 probe); label_nmi has no chart
-    assert len(places) == 2 * (2 + 6 + 2 + 1)
+    # 2 views × (2 trade-offs + 6 measured metrics + frontier + 2 heat maps + 1 probe); label_nmi has no chart
+    assert len(places) == 2 * (2 + 6 + 1 + 2 + 1)
     for attrs in places.values():
         assert attrs["role"] == "img"
         assert len(attrs["aria-label"] or "") > 20
@@ -274,7 +277,59 @@ def test_a_failed_write_leaves_nothing_behind(decide: Any, tmp_path: Path):
     assert [item.name for item in tmp_path.iterdir()] == ["report.html"]
 
 
+def test_ready_rules_are_shown_with_verdict_numbers_and_the_source_of_their_thresholds(
+    document: Document, decision: dict[str, Any]
+):
+    text = " ".join(document.text.split())
+    rules = decision["ready_rules"]["rules"]
+    start, end = text.index("Ready rules"), text.index("Trade-off curves")
+    for rule in rules:
+        assert start < text.index(f"{rule['condition']}, then {rule['then']}.") < end
+        assert detail_text(rule) in text[start:end]
+    shown = text[start:end]
+    for verdict, holds in (("holds", True), ("does not hold", False), ("not measurable", None)):
+        assert shown.count(f"{verdict} If") == sum(rule["holds"] is holds for rule in rules)
+    assert "0.02 (judgement: differences below it change no use of an embedding)" in shown
+    assert "0.1 (declared before the sweep)" in shown
+
+
+def test_mechanism_next_points_shift_and_choice_are_said(
+    decision: dict[str, Any], results: pd.DataFrame, tmp_path: Path
+):
+    changed = deepcopy(decision)
+    changed["rule"]["mechanism"] = {"label": "C_optimiser", "sham_drawdown": 0.2, "design_djs": 0.01}
+    changed["next_points"] = {
+        "why": "between", "strengths": [1.5, 3.0], "seeds": 0, "cells": 12, "seconds": 600.0, "interval": [1.0, 4.0]
+    }  # fmt: skip
+    text = " ".join(Document(written(results, changed, {}, tmp_path / "report.html")).text.split())
+    head = text[: text.index("Ready rules")]
+    assert "Mechanism C, damage to the training: this is not over-correction." in head
+    assert "the sham arm loses 20 %" in head
+    assert "Next: Train λ ∈ {1.5, 3} with the same seeds: 12 cells, about 10 min of one worker." in head
+    view = decision["views"][PLATES]
+    grid = text[text.index("Strength × margin") :]
+    assert frontier_text(view["frontier"], 0.95) in grid
+    assert choice_text(view["choice"]) in grid
+
+
+def test_a_technical_only_sweep_is_refused_in_the_report(results: pd.DataFrame, decide: Any, tmp_path: Path):
+    table = results[results["role"] == "technical"]
+    text = " ".join(Document(written(table, decide(table), {}, tmp_path / "report.html")).text.split())
+    assert "one group alone never decides" in text[: text.index("Ready rules")]
+    assert "no recommendation" in text[: text.index("Ready rules")]
+    assert "suggest λ" not in text
+    assert "recommend λ" not in text
+
+
 def test_charts_come_in_reading_order(document: Document):
     kinds = [re.sub(r"view\d-", "", chart).rstrip("0123456789") for chart in document.charts]
-    order = {"tradeoff": 0, "technical": 1, "biological": 1, "heat-biological": 2, "heat-technical": 2, "probe": 3}
+    order = {
+        "tradeoff": 0,
+        "technical": 1,
+        "biological": 1,
+        "frontier": 2,
+        "heat-biological": 2,
+        "heat-technical": 2,
+        "probe": 3,
+    }
     assert [order[kind] for kind in kinds] == sorted(order[kind] for kind in kinds)

@@ -84,6 +84,8 @@ def test_the_drop_may_come_from_the_two_accuracies_and_only_from_held_out_batche
     assert rule["numbers"][0]["unit"] == "chance-corrected accuracy"
     assert values(rule)["drop"] == pytest.approx(0.2, abs=0.03)
     assert plain["new_batches_are_harder"]["reason"] == "no view holds batches out at this margin"
+    none = tidy(*exact_curve("flat"), view="held_out_batches")
+    assert rules(deciding(), none)["new_batches_are_harder"]["reason"] == "accuracy_gap was not measured at λ = 0"
     two = inside[inside["seed"] < 2]
     assert "fewer than 3 seeds" in rules(deciding(), two, outside)["new_batches_are_harder"]["reason"]
 
@@ -140,6 +142,24 @@ def test_within_batch_retrieval_that_was_lost_is_not_called_misalignment():
         secondary("within_batch_activity", lambda x: 0.9 - 0.6 * (x > -9)),
     )
     assert rules(deciding(), *extra)["retrieval_low_across_only"]["holds"] is False
+
+
+def sham(loss):
+    rng = np.random.default_rng(11)
+    arm = (0.0, *STRENGTHS[9:])
+    made = sample(lambda x: 0.8 * (1 - loss * np.isfinite(x)), rng, strengths=arm, sigma=0.01)
+    removal = sample(SHAPES["flat"], rng, strengths=arm, sigma=0.01)
+    return tidy(made, removal, strengths=arm).assign(trainer="sham:abra")
+
+
+@pytest.mark.parametrize(("loss", "holds"), [(0.4, True), (0.0, False)])
+def test_a_sham_arm_that_loses_as_much_is_damage_to_the_training(loss, holds):
+    rule = rules(deciding(), sham(loss))["sham_arm_loses_too"]
+    assert rule["holds"] is holds
+    assert values(rule)["loses"] == pytest.approx(loss, abs=0.03)
+    assert rule["thresholds"][0]["value"] == pytest.approx(0.05)
+    flat = rules(deciding("flat"), sham(loss))["sham_arm_loses_too"]
+    assert (flat["holds"], "nothing to explain" in flat["reason"]) == (None, True)
 
 
 def test_thresholds_are_settings():

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 import sweeper.decision as room
 from sweeper.decision import DecisionSettings, decide, decide_sweep, sentence
-from sweeper.decision.rule import ASSUMPTIONS, DOWNGRADES, plain, rule
+from sweeper.decision.rule import ASSUMPTIONS, DOWNGRADES, plain, rule, steps
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", method="posterior", draws=500)
 PROVENANCE = {"dataset_hash": "sha256:ab", "trainer": "abra", "settings_hash": "sha256:cd", "adaptive": False}
@@ -200,6 +200,54 @@ def test_certainty_drops_one_step_for_each_known_shortcoming():
     wide = tidy(sample(SHAPES["slow"], np.random.default_rng(3), seeds=3, sigma=0.14), exact_curve("slow", seeds=3)[1])
     assert "imprecision:wide_interval" in one_rule(wide)["downgrades"]
     assert set(DOWNGRADES) >= {*rough["downgrades"], *bounded["downgrades"]}
+
+
+@pytest.mark.parametrize(
+    ("code", "table", "provenance"),
+    [
+        ("risk_of_bias:training_classes", curve_table, {"held_out_perturbations": 0.0}),
+        ("risk_of_bias:adaptive_points", curve_table, {"adaptive": True}),
+        ("risk_of_bias:assumed_floor", curve_table, {"assumed_floor": ["retrieval_map"]}),
+        ("risk_of_bias:undeclared_settings", curve_table, {"departed": True}),
+        ("confounding:design", curve_table, {"design_djs": 0.21}),
+        ("indirectness:silhouettes", lambda: curve_table().replace({"metric": {"retrieval_map": "pasw"}}), {}),
+        ("instability:collapse", lambda: lose(curve_table(), [STRENGTHS[4]], (0,)), {}),
+    ],
+)
+def test_every_shortcoming_is_graded_by_itself(code, table, provenance):
+    plainest = one_rule(curve_table())
+    graded = one_rule(table(), PROVENANCE | provenance)
+    assert set(graded["downgrades"]) - set(plainest["downgrades"]) == {code}
+    shared = code in ("risk_of_bias:training_classes", "indirectness:silhouettes")
+    assert steps(graded["downgrades"]) == steps(plainest["downgrades"]) + (not shared)
+    assert DOWNGRADES[code] in sentence(json.loads(json.dumps(graded)))
+
+
+def test_codes_of_one_shortcoming_lower_the_certainty_once():
+    assert steps(list(DOWNGRADES)) == len(DOWNGRADES) - 4  # two pairs and three of imprecision
+    assert steps(["imprecision:wide_interval", "imprecision:seed_noise"]) == 1
+    assert steps([]) == 0
+
+
+def test_with_a_sham_arm_and_a_window_at_every_loss_the_rule_recommends():
+    rng = np.random.default_rng(11)
+    arm = (0.0, STRENGTHS[9], TOP)
+    sham = tidy(
+        sample(lambda x: 0.8 + 0.0 * np.isfinite(x), rng, strengths=arm, sigma=0.01),
+        sample(technical_curve, rng, strengths=arm, sigma=0.01),
+        strengths=arm,
+    ).assign(trainer="sham:abra")
+    made = swept(curve_table(), sham)["rule"]
+    assert made["downgrades"] == ["indirectness:one_screen"]
+    assert (made["certainty"], made["strength"]) == ("moderate", "recommend")
+    assert "then we recommend λ = " in sentence(made)
+    assert "Certainty: moderate (lowered once: one screen)." in sentence(made)
+    lowered = swept(curve_table(), sham, provenance=PROVENANCE | {"adaptive": True})["rule"]
+    assert (lowered["certainty"], lowered["strength"]) == ("low", "suggest")
+    late = swept(curve_table(technical=lambda x: technical_curve(x - 1.2)), sham)["rule"]
+    windows = [entry["lambda_recommended"] for entry in late["sensitivity"].values()]
+    assert None in windows  # effective only beyond what is safe at some of the losses
+    assert late["strength"] != "recommend"
 
 
 def test_metrics_that_lose_at_different_strengths_lower_the_certainty():

@@ -1,0 +1,126 @@
+"""The frontier over margins: where the over-correction point lies at each margin, on one strength axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from dashboards.figures.axis import draw_axis, strength_axis
+from dashboards.figures.style import INK, MUTED, SAFE, UNSAFE, finish, tint
+from dashboards.rule import FrontierPoint, ViewRule
+from dashboards.text import drawn, number
+
+_UNBOUNDED = "no bounds: {}"
+
+
+@dataclass(frozen=True)
+class FrontierNumbers:
+    """What the chart shows: one row a margin, ascending.
+
+    Attributes:
+        strengths: every swept λ of the view.
+        points: bounds of each margin; λ, None where there is none.
+        marked: (λ, margin) recommended, or None.
+    """
+
+    view: str
+    strengths: tuple[float, ...]
+    points: tuple[FrontierPoint, ...]
+    marked: tuple[float, float] | None
+
+
+def frontier_numbers(view: ViewRule, marked: tuple[float, float] | None) -> FrontierNumbers:
+    """Numbers of one view's chart."""
+    strengths = sorted({level.strength for curve in view.curves for level in curve.levels})
+    return FrontierNumbers(view.view, tuple(strengths), view.frontier, marked)
+
+
+def draw_frontier(numbers: FrontierNumbers) -> go.Figure:
+    """A bar a margin: green up to the safe bound, red from the upper end on, the point between them."""
+    axis = strength_axis(numbers.strengths)
+    figure = make_subplots(rows=1, cols=1)
+    finish(figure, height=120 + 44 * len(numbers.points), margin=(70, 20, 30, 50))
+    low, high = axis.limits
+    for row, point in enumerate(numbers.points):
+        if point.safe_bound is not None:
+            _bar(
+                figure,
+                row,
+                low,
+                axis.place(point.safe_bound),
+                tint(SAFE, 0.35),
+                f"safe up to {number(point.safe_bound)}",
+            )
+        if point.upper is not None:
+            _bar(figure, row, axis.place(point.upper), high, tint(UNSAFE, 0.3), f"unsafe from {number(point.upper)}")
+        if point.lambda_oc is not None:
+            figure.add_scatter(
+                x=[axis.place(point.lambda_oc)],
+                y=[row],
+                mode="markers",
+                marker={"symbol": "diamond", "size": 11, "color": UNSAFE, "line": {"color": "white", "width": 1}},
+                hoverinfo="text",
+                hovertext=f"λ<sub>OC</sub> = {number(point.lambda_oc)} at margin {number(point.margin)}",
+            )
+        if point.method is None:
+            figure.add_annotation(
+                x=0.5,
+                xref="x domain",
+                y=row,
+                text=drawn(_UNBOUNDED.format(point.state.replace("_", " ").lower())),
+                showarrow=False,
+                font={"size": 11, "color": MUTED},
+            )
+    if numbers.marked is not None:
+        strength, margin = numbers.marked
+        rows = [row for row, point in enumerate(numbers.points) if point.margin == margin]
+        figure.add_scatter(
+            x=[axis.place(strength)] * len(rows),
+            y=rows,
+            mode="markers",
+            marker={"symbol": "line-ns", "size": 22, "line": {"color": INK, "width": 2.5}},
+            hoverinfo="text",
+            hovertext=f"recommended λ = {number(strength)}",
+        )
+    figure.update_layout(barmode="overlay")
+    draw_axis(figure, axis, row=1, col=1, labels=True, title="adversarial weight λ (log scale)")
+    figure.update_yaxes(
+        tickvals=list(range(len(numbers.points))),
+        ticktext=[number(point.margin) for point in numbers.points],
+        range=[-0.6, len(numbers.points) - 0.4],
+        title_text="margin m",
+        title_font_size=12,
+        title_standoff=12,
+        showgrid=False,
+    )
+    return figure
+
+
+def _bar(figure: go.Figure, row: int, start: float, end: float, colour: str, words: str) -> None:
+    figure.add_bar(
+        x=[end - start],
+        y=[row],
+        base=[start],
+        width=0.42,
+        orientation="h",
+        marker={"color": colour, "line": {"width": 0}},
+        hoverinfo="text",
+        hovertext=words,
+    )
+
+
+def describe_frontier(numbers: FrontierNumbers) -> str:
+    """The chart in words."""
+    return " ".join(_described(point) for point in numbers.points)
+
+
+def _described(point: FrontierPoint) -> str:
+    start = f"Margin {number(point.margin)}:"
+    if point.method is None:
+        return f"{start} {_UNBOUNDED.format(point.state.replace('_', ' ').lower())}."
+    safe = "safe nowhere" if point.safe_bound is None else f"safe up to λ = {number(point.safe_bound)}"
+    upper = "unsafe nowhere" if point.upper is None else f"unsafe from λ = {number(point.upper)}"
+    middle = "" if point.lambda_oc is None else f", over-correction at about λ = {number(point.lambda_oc)}"
+    return f"{start} {safe}{middle}, {upper}."

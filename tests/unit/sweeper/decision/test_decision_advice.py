@@ -1,0 +1,117 @@
+"""Mechanism, next points and the second dial in words, from the document alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from sweeper.decision.advice import choice_text, frontier_text, mechanism_text, next_text
+
+
+def rule(label=None, sham=None, djs=None, unsafe=3.0, judged=True):
+    return {
+        "mechanism": {"label": label, "sham_drawdown": sham, "design_djs": djs},
+        "estimate": {"lambda_peak": 0.1 if judged else None, "unsafe_from": unsafe},
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "start", "end"),
+    [
+        (
+            rule("B_subspace", 0.01, 0.05),
+            "Mechanism B, shared directions",
+            "(design index 0.05; the sham arm loses 1 %).",
+        ),
+        (
+            rule("B_subspace", 0.01, 0.3),
+            "Mechanism A, confounded design",
+            "(design index 0.3; the sham arm loses 1 %).",
+        ),
+        (rule("C_optimiser", 0.2), "Mechanism C, damage to the training", "sweep again (the sham arm loses 20 %)."),
+        (rule("C_optimiser"), "Mechanism C", "then sweep again."),
+        (rule("A_or_C", 0.2, 0.4), "Mechanism A or C", "the sham arm loses 20 %)."),
+        (rule(djs=0.1), "Mechanism unknown: without a sham arm", "over-correction (design index 0.1)."),
+    ],
+)
+def test_every_mechanism_comes_with_its_advice(given, start, end):
+    said = mechanism_text(given)
+    assert said.startswith(start)
+    assert said.endswith(end)
+
+
+def test_without_a_loss_there_is_nothing_to_explain():
+    assert mechanism_text(rule(unsafe=None)) == ""
+    assert mechanism_text(rule(judged=False)) == ""
+
+
+@pytest.mark.parametrize(
+    ("strengths", "seeds", "cells", "seconds", "said"),
+    [
+        ([1.8, 3.2, 5.6], 0, 9, None, "Train λ ∈ {1.8, 3.2, 5.6} with the same seeds: 9 cells."),
+        ([], 2, 26, 2700.0, "Add 2 seeds at every strength: 26 cells, about 45 min of one worker."),
+        (
+            [2.0],
+            1,
+            1,
+            20.0,
+            "Train λ ∈ {2} with the same seeds and add 1 seed at every strength: 1 cell, about 20 s of one worker.",
+        ),
+        ([2.0], 0, 100, 10000.0, "Train λ ∈ {2} with the same seeds: 100 cells, about 2.8 h of one worker."),
+        ([], 0, 0, None, ""),
+    ],
+)
+def test_next_points_are_said_with_their_cost(strengths, seeds, cells, seconds, said):
+    assert next_text({"strengths": strengths, "seeds": seeds, "cells": cells, "seconds": seconds}) == said
+
+
+def frontier(status, *, order="not told apart", left_out=(), **numbers):
+    known = {"slope": None, "lower": None, "upper": None, "p_later": None} | numbers
+    return {
+        "points": [{}, {}],
+        "pairs": [{"smaller": 0.0, "larger": 0.4, "order": order}],
+        "shift": {"status": status, "left_out": left_out, **known},
+    }
+
+
+def test_the_shift_is_said_with_its_interval():
+    said = frontier_text(frontier("estimated", order="later", slope=2.5, lower=2.1, upper=2.9, p_later=0.999), 0.95)
+    assert said == (
+        "The over-correction point moves by +2.5 decades of λ a radian of margin (90 % interval +2.1 to +2.9; that "
+        "larger margins have it at a larger λ is virtually certain, P > 0.99). By disjoint intervals it lies at a "
+        "larger λ at margin 0.4 than at 0."
+    )
+
+
+def test_a_shift_downwards_has_a_minus_sign():
+    said = frontier_text(frontier("estimated", slope=-1.1, lower=-1.2, upper=-1.0, p_later=0.0), 0.95)
+    assert "moves by −1.1 decades of λ a radian of margin (90 % interval −1.2 to −1;" in said
+    assert "exceptionally unlikely" in said
+
+
+def test_what_cannot_be_estimated_is_said():
+    said = frontier_text(frontier("not estimable", left_out=[[0.4, "not reached within the range"]]), 0.95)
+    assert (
+        "not estimable: fewer than two margins have a located point (margin 0.4: not reached within the range)." in said
+    )
+    assert said.endswith("No two margins can be told apart by their intervals.")
+    assert "Brackets locate no point" in frontier_text(frontier("bracket", order="earlier"), 0.95)
+    assert "at a smaller λ at margin 0.4 than at 0" in frontier_text(frontier("bracket", order="earlier"), 0.95)
+    assert frontier_text({"points": [{}], "pairs": [], "shift": {}}, 0.95) == ""
+
+
+def test_the_choice_of_the_margin_is_explained():
+    def compared(margin, difference, p):
+        return {"margin": margin, "difference": difference, "seeds": 5, "p_holm": p}
+
+    def choice(by, margin=0.4):
+        both = [compared(0.0, None, None), compared(0.4, 0.03, 0.004)]
+        return {"margin": margin, "by": by, "metric": "perturbation_accuracy", "compared": both}
+
+    assert choice_text(choice("accuracy")) == (
+        "Margin 0.4 was chosen: perturbation accuracy at its effective strength is +0.03 against margin 0 (paired over "
+        "5 seeds, Holm p = 0.004)."
+    )
+    assert "shown to be lower at the others" in choice_text(choice("accuracy", margin=0.0))
+    for by, words in (("rule", "strongest"), ("biology", "highest"), ("state", "says most"), ("smallest", "smallest")):
+        assert words in choice_text(choice(by))
+    assert choice_text(choice("only")) == ""
