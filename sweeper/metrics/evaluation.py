@@ -230,6 +230,14 @@ class Metric:
         return self.standing == "primary"
 
 
+def require_finite(name: str, rows: NDArray[np.floating]) -> None:
+    """Raise `InputError` that names the first row and column whose value is not finite."""
+    finite = np.isfinite(rows)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise InputError(f"{name}: value at row {row}, column {column} is not finite; impute or drop it first")
+
+
 def unit_rows(embeddings: NDArray[Any]) -> Float64Array:
     """(n, e) rows scaled to length 1 in float64; zero rows stay zero."""
     rows = np.asarray(embeddings, dtype=np.float64)
@@ -249,5 +257,6 @@ __all__ = [
     "Source",
     "Standing",
     "Unit",
+    "require_finite",
     "unit_rows",
 ]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sweeper.metrics.biological.retention import uncorrected
 from sweeper.metrics.composites import Composites, composites
-from sweeper.metrics.evaluation import Evaluation, Measurement, Metric, PanelOptions
+from sweeper.metrics.evaluation import Evaluation, Measurement, Metric, PanelOptions, require_finite
 from sweeper.metrics.gate import gate
 from sweeper.metrics.registry import REGISTRY, measure, resolve
 from sweeper.metrics.units import unit_table
@@ -123,13 +123,6 @@ def _reference(
         raise InputError(f"reference: shape {features.shape}; expected ({len(wells)} rows of the embedding, d)")
     require_finite("reference", features)
     return uncorrected(features.astype(np.float32), wells, view="table", seed=seed, options=options)
-
-
-def require_finite(name: str, features: NDArray[np.floating]) -> None:
-    """Raise `InputError` naming the first row and column that is not finite."""
-    if not np.isfinite(features).all():
-        row, column = np.argwhere(~np.isfinite(features))[0]
-        raise InputError(f"{name}: value at row {row}, column {column} is not finite; impute or drop it first")
 
 
 def measure_panel(evaluation: Evaluation, names: Sequence[str]) -> tuple[list[dict[str, Any]], pd.DataFrame]:

@@ -26,10 +26,8 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from types import MappingProxyType
 
-import numpy as np
-
 from sweeper.metrics.biological import accuracy, clustering, planted, retention, retrieval, target
-from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
+from sweeper.metrics.evaluation import Evaluation, Measurement, Metric, require_finite
 from sweeper.metrics.technical import (
     batch_probe,
     connectivity,
@@ -110,10 +108,7 @@ def measure(evaluation: Evaluation, names: Sequence[str]) -> list[tuple[Metric, 
     """
     metrics = resolve(names)
     for part in ("test", "train", "validation"):
-        if not np.isfinite(getattr(evaluation, part)).all():
-            raise InputError(
-                f"metrics: {part} embeddings are not finite; an embedding that fails the gate is not scored"
-            )
+        require_finite(f"{part} embeddings", getattr(evaluation, part))
     return [(metric, metric.function(evaluation)) for metric in metrics]
 
 

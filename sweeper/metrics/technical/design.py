@@ -17,8 +17,11 @@ def unidentifiable(evaluation: Evaluation) -> str | None:
     if batches < 2:
         return "not identifiable: one batch among the test rows"
     perturbation = evaluation.code("perturbation")
-    if len(np.unique(perturbation * batches + batch)) == perturbation.max() + 1:
+    pairs = len(np.unique(perturbation * batches + batch))
+    if pairs == perturbation.max() + 1:
         return "not identifiable: every perturbation is in one batch only, and no control is shared"
+    if pairs == batches:
+        return "not identifiable: every batch holds one perturbation only"
     return None
 
 

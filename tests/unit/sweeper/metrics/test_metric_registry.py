@@ -114,7 +114,7 @@ def test_embeddings_that_are_not_finite(make_wells, embed, evaluation):
     wells = make_wells()
     rows = embed(wells)
     rows[0, 0] = np.nan
-    with pytest.raises(InputError, match="test embeddings are not finite"):
+    with pytest.raises(InputError, match="test embeddings: value at row 0, column 0 is not finite"):
         measure(evaluation(rows, wells), ("label_nmi",))
 
 
