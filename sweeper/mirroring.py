@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
+from sweeper.metrics.composites import composites
 from sweeper.plan import Cell
 from sweeper.store import Store
 from sweeper.sweep import Prepared
@@ -18,7 +19,9 @@ _PARAMETERS = ("trainer", "adversarial_weight", "margin", "seed", "split", "view
 
 
 def mirrored_cell(store: Store, cell_id: str, shared_tags: Mapping[str, str]) -> MirroredCell:
-    """A finished cell as MLflow shows it: final metrics under technical/ and biological/, curve under training/."""
+    """A finished cell as MLflow shows it: final metrics under technical/, biological/ and composite/, the curve under
+    training/.
+    """
     record = store.record(cell_id)
     metrics: dict[str, float] = {}
     for row in record["metrics"]:
@@ -26,6 +29,10 @@ def mirrored_cell(store: Store, cell_id: str, shared_tags: Mapping[str, str]) ->
             metrics[f"{row['role']}/{row['metric']}"] = row["value"]
         if row["raw"] is not None:
             metrics[f"{row['role']}/{row['metric']}.raw"] = row["raw"]
+    total = composites(record["metrics"])
+    for name, value in (("T", total.technical), ("B", total.biological), ("geometric", total.geometric)):
+        if value is not None:
+            metrics[f"composite/{name}"] = value
     strength = (
         "" if record["adversarial_weight"] is None else f" λ={record['adversarial_weight']:g} m={record['margin']:g}"
     )

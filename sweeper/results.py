@@ -1,4 +1,4 @@
-"""Result records to tidy tables: one row a metric of a cell, and one row a unit of a metric of a cell."""
+"""Result records to tidy tables: one row a metric of a cell, one row a unit of a metric; composites of the former."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from sweeper.metrics.composites import composites
 
 COLUMNS = (
     "cell_id",
@@ -32,6 +34,8 @@ COLUMNS = (
 )
 """Columns of results.parquet. `value`: higher is better; NaN where it could not be measured (see `reason`)."""
 
+_OF_COMPOSITES = ("cell_id", "trainer", "adversarial_weight", "margin", "seed", "split", "view")
+_OF_PARTS = ("metric", "value", "floor", "ceiling", "reason")
 _FLOATS = ("adversarial_weight", "margin", "value", "floor", "ceiling", "raw", "chance")
 
 
@@ -84,6 +88,32 @@ def tidy(records: Iterable[Mapping[str, Any]], panel: Sequence[Mapping[str, Any]
         frame.loc[frame[column].isna(), column] = None
     keys = ["view", "trainer", "adversarial_weight", "margin", "seed", "split", "metric"]
     return frame.sort_values(keys, kind="stable", ignore_index=True)
+
+
+def composite_table(results: pd.DataFrame) -> pd.DataFrame:
+    """T, B and √(T·B) of every cell with a panel, from the tidy table; see `sweeper.metrics.composites`.
+
+    Reported beside the decision, which rests on the primary metrics. Comparable between cells whose `absent` is equal.
+
+    Returns:
+        One row a cell, in the table's order: the columns that name it, technical, biological, geometric (NaN where
+        nothing could be measured) and absent (the parts that are in no mean, joined by commas).
+    """
+    rows = []
+    for _, cell in results[results["status"] == "ok"].groupby("cell_id", sort=False):
+        lines = cell[list(_OF_PARTS)].itertuples(index=False, name=None)
+        found = composites(dict(zip(_OF_PARTS, line, strict=True)) for line in lines)
+        rows.append(
+            {
+                **{name: cell[name].iloc[0] for name in _OF_COMPOSITES},
+                "technical": found.technical,
+                "biological": found.biological,
+                "geometric": found.geometric,
+                "absent": ", ".join(found.absent),
+            }
+        )
+    table = pd.DataFrame(rows, columns=[*_OF_COMPOSITES, "technical", "biological", "geometric", "absent"])
+    return table.astype(dict.fromkeys(("technical", "biological", "geometric"), "float64"))
 
 
 def units(records: Iterable[Mapping[str, Any]], read: Units) -> pd.DataFrame:

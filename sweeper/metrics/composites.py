@@ -117,14 +117,24 @@ def _place(
 ) -> None:
     """Put the part among the measured or among the absent ones."""
     found = [by_name[name] for name in names if name in by_name]
-    values = [anchored(row["value"], row["floor"], row["ceiling"]) for row in found if row["value"] is not None]
+    values = [
+        anchored(row["value"], row["floor"], row["ceiling"])
+        if _known(row["floor"]) and _known(row["ceiling"])
+        else math.nan
+        for row in found
+        if _known(row["value"])
+    ]
     measured = [value for value in values if math.isfinite(value)]
     if measured:
         parts[key] = min(max(min(measured), 0.0), 1.0)
     elif values:
-        absent[key] = "its floor is not below its ceiling"
+        absent[key] = "no floor below a ceiling is stated"
     else:
         absent[key] = "; ".join(dict.fromkeys(str(row["reason"]) for row in found)) or "not measured"
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def _mean(values: list[float]) -> float | None:

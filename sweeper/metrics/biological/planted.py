@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweeper.metrics.biological.retention import LOST_BELOW, LOST_FLAG
 from sweeper.metrics.evaluation import BoolArray, Evaluation, Measurement, Metric
 from sweeper.metrics.probes.planted_signal import MIN_WELLS, planted_signal
 from trainers.base import FloatArray
@@ -30,7 +29,7 @@ def planted_signal_retention(evaluation: Evaluation) -> Measurement:
     directions = _directions(evaluation, source.features, positive if positive.any() else evaluation.scored)
     if not len(directions):
         return Measurement(None, reason="no positive controls and no scored perturbations among the test rows")
-    notes = [] if positive.any() else [f"no positive controls: planted along {len(directions)} scored perturbations"]
+    note = None if positive.any() else f"no positive controls: planted along {len(directions)} scored perturbations"
     found = planted_signal(
         source.encode,
         source.features[negative],
@@ -41,16 +40,7 @@ def planted_signal_retention(evaluation: Evaluation) -> Measurement:
     if found is None:
         return Measurement(None, reason="what would be planted does not stand out of the negative controls' features")
     raw = found.retention
-    lost = raw < LOST_BELOW
-    if lost:
-        notes.append(f"{raw:.2f} of a planted phenotype is read after the encoder")
-    return Measurement(
-        min(max(raw, 0.0), 1.0),
-        raw=raw,
-        chance=0.0,
-        reason="; ".join(notes) or None,
-        flag=LOST_FLAG if lost else None,
-    )
+    return Measurement(min(max(raw, 0.0), 1.0), raw=raw, chance=0.0, reason=note)
 
 
 def _directions(evaluation: Evaluation, features: FloatArray, rows: BoolArray) -> FloatArray:
@@ -76,6 +66,6 @@ PLANTED = Metric(
     role="biological",
     standing="guard",
     title="Planted phenotype kept",
-    direction="1: a dose planted in negative controls is as readable as in the features; 0: gone; below 0.9 is flagged",
+    direction="1: a dose planted in negative controls is as readable as in the features; 0: gone",
     function=planted_signal_retention,
 )

@@ -69,7 +69,8 @@ def within_batch_retention(evaluation: Evaluation) -> Measurement:
     without negative controls among the test rows, against other perturbations of the batch, and the reason says so.
     Raw is the ratio of the two means over perturbations, with a 95 % interval from resampled perturbations; value is
     raw within [0, 1], higher is better: more than kept counts as kept. R < 0.9 is flagged. It is blind to
-    perturbations swapped between batches: read `activity_map` beside it.
+    perturbations swapped between batches: read `activity_map` beside it. Perturbations that the encoder was trained on
+    can stand far above 1 and hide a loss: raw along the strengths shows it.
     """
     reference = evaluation.reference
     if reference is None:

@@ -2,8 +2,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from sweeper.results import COLUMNS, UNIT_SCHEMA, read_units, tidy, to_parquet_bytes, units, write_units
+from sweeper.results import (
+    COLUMNS,
+    UNIT_SCHEMA,
+    composite_table,
+    read_units,
+    tidy,
+    to_parquet_bytes,
+    units,
+    write_units,
+)
 
 PANEL = [
     {"metric": "m1", "role": "technical", "primary": True},
@@ -44,6 +54,33 @@ def test_order_of_records_does_not_matter_to_the_byte() -> None:
     records = [record(w, s) for w in (None, 0.0, 0.3, 10.0) for s in range(3)]
     shuffled = [records[i] for i in np.random.default_rng(0).permutation(len(records))]
     assert to_parquet_bytes(tidy(records, PANEL)) == to_parquet_bytes(tidy(shuffled, PANEL))
+
+
+def test_composites_of_every_cell_with_a_panel() -> None:
+    def cell(seed: int, **values: float | None) -> dict[str, object]:
+        roles = {"retrieval_map": "biological", "label_ami": "biological"}
+        rows = [
+            {"metric": name, "role": roles.get(name, "technical"), "primary": True, "value": value, "floor": 0.0}
+            | {"ceiling": 1.0, "raw": value, "chance": 0.0, "reason": None if value is not None else "too few"}
+            for name, value in values.items()
+        ]
+        return {**record(1.0, seed), "metrics": rows}
+
+    records = [
+        cell(0, batch_probe_linear=0.5, plate_variance=0.7, retrieval_map=0.4, label_ami=0.2),
+        cell(1, batch_probe_linear=0.5, retrieval_map=None),
+        record(2.0, 0, "failed"),
+    ]
+    table = composite_table(tidy(records, PANEL)).set_index("seed")
+    assert list(table.index) == [0, 1]
+    assert table.loc[0, "technical"] == pytest.approx(0.6)
+    assert table.loc[0, "biological"] == pytest.approx(0.3)
+    assert table.loc[0, "geometric"] == pytest.approx(0.18**0.5)
+    assert "activity" in table.loc[0, "absent"]
+    assert "clusters" not in table.loc[0, "absent"]
+    assert table.loc[1, "technical"] == pytest.approx(0.5)
+    assert np.isnan(table.loc[1, "biological"])
+    assert np.isnan(table.loc[1, "geometric"])
 
 
 def test_controls_have_no_strength() -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from sweeper.config import build_config
+from sweeper.mirroring import mirrored_cell
 from sweeper.plan import PackPlan, control_cells, make_cells
 from sweeper.sweep import Prepared, prepare, stored_gains, sweep_description, tabulate_and_decide
 from sweeper.worker import PackRun, pack_content
@@ -112,6 +113,16 @@ def test_gains_come_from_the_store_alone_and_an_old_store_has_none(tmp_path: Pat
     pd.testing.assert_frame_equal(again, results)
     assert not sweep.store.units_path.exists()
     assert stored_gains(sweep.store, again) is None
+
+
+def test_mlflow_is_shown_the_composites(tmp_path: Path) -> None:
+    sweep = prepared(tmp_path / "s", metrics=["batch_probe_linear", "batch_variance", "retrieval_map"])
+    pack, path = pack_file(sweep, [0.0])
+    finish(PackRun(path))
+    shown = mirrored_cell(sweep.store, pack.cells[0].cell_id, {}).metrics
+    mean = (shown["technical/batch_probe_linear"] + shown["technical/batch_variance"]) / 2
+    assert shown["composite/T"] == pytest.approx(mean)
+    assert shown["composite/geometric"] == pytest.approx((shown["composite/T"] * shown["composite/B"]) ** 0.5)
 
 
 def test_a_checkpointed_pack_continues_where_it_was(tmp_path: Path) -> None:

@@ -67,11 +67,13 @@ def test_what_is_absent_is_left_out_and_named():
         row("activity_map", None, reason="no negative controls") if r["metric"] == "activity_map" else r for r in rows
     ]
     rows = [row("batch_variance", 0.5, 1.0, 1.0) if r["metric"] == "batch_variance" else r for r in rows]
+    rows = [row("cilisi", 0.5, None, None) if r["metric"] == "cilisi" else r for r in rows]
     found = composites(rows)
     assert found.biological == pytest.approx((0.9 + 0.5) / 2)
     assert "row and column" not in found.factors
     assert found.absent == {
-        "batch: variance": "its floor is not below its ceiling",
+        "batch: local mixing": "no floor below a ceiling is stated",
+        "batch: variance": "no floor below a ceiling is stated",
         "row and column: ridge": "not measured",
         "activity": "no negative controls",
         "clusters": "not measured",

@@ -86,8 +86,6 @@ def test_the_guard_of_the_panel(make_wells, embed, evaluation):
     direction = (rows[positive].mean(axis=0) - rows[negative].mean(axis=0))[None]
     lost = guard(lambda x: removed(x, direction).astype(np.float32))
     assert lost.value < 0.05
-    assert lost.flag == "phenotype_lost"
-    assert "of a planted phenotype" in lost.reason
 
 
 def test_the_guard_says_what_it_lacks(make_wells, embed, evaluation):
