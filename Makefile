@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: install demo test lint lock jump benchmark-adversaries benchmark-packs benchmark-panel benchmark-locator clean
+.PHONY: install demo test lint lock jump benchmark-adversaries benchmark-packs benchmark-panel benchmark-locator benchmark-locate clean
 
 install: $(VENV)/.installed
 
@@ -52,6 +52,9 @@ benchmark-panel: install
 
 benchmark-locator: install
 	$(BIN)/python benchmarks/locator.py
+
+benchmark-locate: install
+	$(BIN)/python benchmarks/locate.py
 
 # Upgrade the pinned versions on purpose.
 lock: install

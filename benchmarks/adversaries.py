@@ -38,6 +38,7 @@ SHARED = (
     "strengths.margin=[0.3]",
     "metrics=[batch_probe_linear,batch_mixing_bras,retrieval_map,perturbation_accuracy]",
     "tracking.enabled=false",
+    "sham.enabled=false",
 )
 
 

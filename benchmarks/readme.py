@@ -99,7 +99,34 @@ def _packs() -> list[str]:
     return [*lines, ""]
 
 
-PAGES = {HERE.parent / "README.md": (_jump, _packs), HERE / "README.md": (_adversaries,)}
+ROADS = {"grid": "plain grid", "random": "random", "tpe": "TPE (Optuna)", "locate": "locate"}
+
+
+def _locate() -> list[str]:
+    result = _load("locate")
+    low, high = result["range"]
+    lines = [
+        f"**Trainings until the point is known as well** ({result['repetitions']} repetitions a curve, "
+        f"{result['seeds']} seeds, σ {result['sigma']:g}, δ {result['delta']:g}, λ from {low:g} to {high:g};",
+        "`make benchmark-locate`). Width: median of the 90 % interval of λ_OC, in decades; unsafe: bound above the",
+        "truth. Last column: trainings at which a road reaches the median width at which locate ended.",
+        "",
+        "| curve | road | trainings | width | coverage (± SE) | unsafe | trainings for locate's width |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for shape, found in result["shapes"].items():
+        for road, sizes in found["roads"].items():
+            need = sizes[-1]["trainings"] if road == "locate" else found["trainings_for_locates_width"][road]
+            for place, size in enumerate(sizes):
+                last = ("not reached" if need is None else f"{need:.0f}") if place == len(sizes) - 1 else ""
+                lines.append(
+                    f"| {shape} | {ROADS[road]} | {size['trainings']:.0f} | {size['width']:.2f} | "
+                    f"{size['coverage']:.2f} (± {size['coverage_se']:.2f}) | {size['unsafe']:.3f} | {last} |"
+                )
+    return [*lines, ""]
+
+
+PAGES = {HERE.parent / "README.md": (_jump, _packs), HERE / "README.md": (_adversaries, _locate)}
 
 
 def written(page: Path) -> str:

@@ -37,8 +37,10 @@ def most_removed(rows: list[dict[str, Any]], *, chance: float) -> dict[str, Any]
 def summarise(results: pd.DataFrame, decision: dict[str, Any]) -> list[dict[str, Any]]:
     """One row a view and margin: the three strengths, the controls, and the state of that curve."""
     summary = []
+    trainer = decision["provenance"]["trainer"]
+    own = results[results["trainer"] == trainer]
     for view, told in decision["views"].items():
-        composites = strength_composites(results, view=view)
+        composites = strength_composites(results, view=view, trainer=trainer)
         controls = results[(results["view"] == view) & results["trainer"].str.startswith("control:")]
         for curve in told["margins"]:
             margin = curve["margin"]
@@ -46,23 +48,23 @@ def summarise(results: pd.DataFrame, decision: dict[str, Any]) -> list[dict[str,
             chances = {
                 metric: round(float(controls.loc[controls["metric"] == metric, "chance"].mean()), 3) for metric in SHOWN
             }
-            every = [at_strength(results, view=view, weight=float(w), margin=margin) for w in sorted(biology.index)]
+            every = [at_strength(own, view=view, weight=float(w), margin=margin) for w in sorted(biology.index)]
             summary.append(
                 {
                     "view": view,
                     "margin": margin,
                     "state": curve["state"],
                     "zero": every[0],
-                    "best": at_strength(results, view=view, weight=float(biology.idxmax()), margin=margin),
+                    "best": at_strength(own, view=view, weight=float(biology.idxmax()), margin=margin),
                     "largest": every[-1],
                     "most_removed": most_removed(every, chance=chances["retrieval_map"]),
                     "chance": chances,
                     "controls": {
-                        trainer: {
+                        control: {
                             metric: round(float(rows.loc[rows["metric"] == metric, "raw"].mean()), 3)
                             for metric in SHOWN
                         }
-                        for trainer, rows in controls.groupby("trainer")
+                        for control, rows in controls.groupby("trainer")
                     },
                 }
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sweeper.config import ExecutorOptions
 from sweeper.plan import Cell, cell_split, make_packs
@@ -13,6 +14,10 @@ from sweeper.worker import build_pack, training_cell
 
 START_SECONDS = 15.0
 """Ray and the workers' imports, once a sweep, on two cores."""
+OUTPUT_SECONDS = 5.0
+"""Decisions and the report."""
+MIRROR_START_SECONDS, MIRROR_SECONDS = 10.0, 0.06
+"""MLflow's imports and database, once, and a cell's run with 24 metrics, a curve and a file: CPU seconds on SQLite."""
 TRIAL_STEPS = 6
 
 
@@ -21,12 +26,14 @@ def local_workers(options: ExecutorOptions) -> int:
     return max(1, int((os.cpu_count() or 1) / options.cpus_per_pack))
 
 
-def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> float:
+def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> tuple[float, float]:
+    """Worker seconds of a trained cell, and of scoring alone."""
     store = prepared.store
     finished: list[dict[str, float]] = [store.record(cell_id)["seconds"] for cell_id in store.finished()]
     trained = [seconds for seconds in finished if seconds.get("train")]
     if trained:
-        return sum(seconds["train"] + seconds["score"] for seconds in trained) / len(trained)
+        score = sum(seconds["score"] for seconds in trained) / len(trained)
+        return sum(seconds["train"] for seconds in trained) / len(trained) + score, score
     wells = prepared.screen.wells
     sample = [training_cell(cell, cell_split(prepared.config, wells, cell), wells) for cell in cells]
     pack = build_pack(prepared.config, prepared.screen, sample, device="cpu", threads=1)
@@ -34,7 +41,8 @@ def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> float:
     began = time.perf_counter()
     pack.advance(TRIAL_STEPS)
     step = (time.perf_counter() - began) / TRIAL_STEPS
-    return step * pack.total_steps / len(sample) + _seconds_a_score(prepared, cells[0])
+    score = _seconds_a_score(prepared, cells[0])
+    return step * pack.total_steps / len(sample) + score, score
 
 
 def _seconds_a_score(prepared: Prepared, cell: Cell) -> float:
@@ -58,15 +66,43 @@ def _seconds_a_score(prepared: Prepared, cell: Cell) -> float:
     return seconds
 
 
-def estimate_seconds(prepared: Prepared, missing: Sequence[Cell], *, workers: int) -> float:
-    """Wall seconds for the missing cells on `workers` workers; controls are counted as free."""
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Wall seconds by what they are spent on; what runs beside the workers takes their cores."""
+
+    training: float
+    """Training and scoring of the missing cells that are known already."""
+    controls: float
+    rounds: float
+    """The same for rounds that are yet to be proposed, at their most."""
+    mirror: float
+    rest: float
+    """Ray's start, decisions and the report."""
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.training + self.controls + self.rounds + self.mirror + self.rest
+
+
+def estimate(prepared: Prepared, missing: Sequence[Cell], *, further: int, workers: int) -> Estimate:
+    """How long `missing` and up to `further` trained cells of later rounds will take on `workers` workers."""
     trained = [cell for cell in missing if not cell.is_control]
-    if not trained:
-        return START_SECONDS
+    controls = [cell for cell in missing if cell.is_control]
+    sample = trained or [cell for cell in prepared.known_cells() if not cell.is_control]
     packs = make_packs(
-        trained,
+        sample,
         workers=workers,
         pack_size=prepared.config.executor.pack_size,
-        training_batches=prepared.batches_of(trained),
+        training_batches=prepared.batches_of(sample),
     )
-    return START_SECONDS + _seconds_a_cell(prepared, packs[0].cells) * len(trained) / workers
+    a_cell, a_score = _seconds_a_cell(prepared, packs[0].cells)
+    count = len(missing) + further
+    mirror = MIRROR_START_SECONDS + MIRROR_SECONDS * count if prepared.config.tracking.enabled and count else 0.0
+    return Estimate(
+        training=a_cell * len(trained) / workers,
+        controls=a_score * len(controls) / workers,
+        rounds=a_cell * further / workers,
+        mirror=mirror / workers,
+        rest=(START_SECONDS if count else 0.0) + OUTPUT_SECONDS,
+    )

@@ -248,7 +248,13 @@ class Store:
     def proposals(self) -> list[Proposal]:
         """The rounds proposed so far, in order."""
         paths = sorted((self.folder / "proposals").glob("round-*.json"))
-        return [Proposal.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+        found = []
+        for path in paths:
+            try:
+                found.append(Proposal.from_json(json.loads(path.read_text(encoding="utf-8"))))
+            except (KeyError, TypeError, ValueError):
+                raise InputError(f"{path}: not a round as this version keeps it; sweep into another folder") from None
+        return found
 
     def write_proposal(self, number: int, proposal: Proposal) -> None:
         """Keep round `number` (from 1), so that a restarted sweep follows the same road."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from sweeper.cli.common import add_config, duration, read_config
-from sweeper.cli.rounds import planned_rounds
+from sweeper.cli.rounds import upcoming_rounds
 
 EXAMPLE = """examples:
   sweeper plan configs/jump_source3.yaml
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    from sweeper.estimate import estimate_seconds, local_workers
+    from sweeper.estimate import estimate, local_workers
     from sweeper.sweep import prepare
 
     prepared = prepare(read_config(options))
@@ -41,10 +41,21 @@ def run(options: argparse.Namespace) -> int:
     print(
         f"cells:     {len(cells)}: {len(cells) - len(missing)} done, {len(missing)} missing ({len(trained)} to train)"
     )
-    for line in planned_rounds(prepared):
-        print(line)
+    rounds = upcoming_rounds(prepared)
+    for item in rounds:
+        print(item.line)
+    further = sum(item.cells for item in rounds)
     if missing and not options.no_estimate:
         workers = local_workers(config.executor)
-        seconds = estimate_seconds(prepared, missing, workers=workers)
-        print(f"estimate:  about {duration(seconds)} on {workers} worker{'s' if workers > 1 else ''} of this machine")
+        found = estimate(prepared, missing, further=further, workers=workers)
+        parts = {
+            "training": found.training,
+            "controls": found.controls,
+            "later rounds at their most": found.rounds,
+            "MLflow": found.mirror,
+            "start, decision and report": found.rest,
+        }
+        listed = ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts.items() if seconds)
+        where = f"{workers} worker{'s' if workers > 1 else ''} of this machine"
+        print(f"estimate:  about {duration(found.total)} on {where}: {listed}")
     return 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,30 +12,45 @@ if TYPE_CHECKING:
     from sweeper.sweep import Prepared
 
 
-def planned_rounds(prepared: Prepared) -> list[str]:
-    """What may follow the grid, one line a kind, with the cells it costs."""
+@dataclass(frozen=True)
+class Upcoming:
+    """What may still follow: a line for people, and its cells at most."""
+
+    line: str
+    cells: int
+
+
+def upcoming_rounds(prepared: Prepared) -> list[Upcoming]:
+    """What may follow the grid, one entry a kind; cells of rounds that have been proposed already are not counted."""
     config, deciding = prepared.config, prepared.folds[prepared.config.decision.deciding_view]
-    seeds, lines = len(config.seeds), []
+    made = Counter(proposal.kind for proposal in prepared.store.proposals())
+    seeds, found = len(config.seeds), []
     if config.search == "locate" and config.locate.rounds:
         options = config.locate
         each = options.strengths_per_round * seeds * deciding
         budget = "" if options.max_cells is None else f", {options.max_cells} in all"
-        lines.append(f"locate:    until settled: {options.rounds} rounds at most, about {each} cells each{budget}")
-    elif config.optuna.rounds:
+        line = f"locate:    until settled: {options.rounds} rounds at most, about {each} cells each{budget}"
+        most = each * max(0, options.rounds - made["locate"])
+        found.append(Upcoming(line, most if options.max_cells is None else min(most, options.max_cells)))
+    elif config.search == "optuna" and config.optuna.rounds:
         each = config.optuna.strengths_per_round * seeds * sum(prepared.folds.values())
-        lines.append(f"optuna:    {config.optuna.rounds} rounds, up to {each} further cells each")
+        line = f"optuna:    {config.optuna.rounds} rounds, up to {each} further cells each"
+        found.append(Upcoming(line, each * max(0, config.optuna.rounds - made["optuna"])))
     if config.sham.enabled:
         movable = prepared.designs[config.decision.deciding_view].movable
         if movable == 0:
-            lines.append("sham arm:  none: every perturbation is in one training batch, so labels cannot be permuted")
+            line = "sham arm:  none: every perturbation is in one training batch, so labels cannot be permuted"
+            found.append(Upcoming(line, 0))
         else:
             cells = (config.sham.strengths + 1) * len(config.sham.seeds or config.seeds) * deciding
             share = "" if movable == 1 else f"; {movable:.0%} of the training wells can take another label"
-            lines.append(f"sham arm:  {cells} cells with batch labels permuted within perturbation{share}")
+            line = f"sham arm:  {cells} cells with batch labels permuted within perturbation{share}"
+            found.append(Upcoming(line, 0 if made["sham"] else cells))
     if config.confirm.seeds:
         cells = 5 * config.confirm.seeds * deciding
-        lines.append(f"confirm:   up to {cells} cells with fresh seeds at λ = 0, the bounds and the largest")
-    return lines
+        line = f"confirm:   up to {cells} cells with fresh seeds at λ = 0, the bounds and the largest"
+        found.append(Upcoming(line, 0 if made["confirm"] else cells))
+    return found
 
 
 def kept_rounds(proposals: Sequence[Proposal], done: Sequence[tuple[int, int]]) -> list[str]:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from sweeper.cli.rounds import kept_rounds, planned_rounds
+from sweeper.cli.rounds import kept_rounds, upcoming_rounds
 from sweeper.config import build_config
+from sweeper.estimate import estimate
 from sweeper.plan import Cell
 from sweeper.rounds import next_round
 from sweeper.scoring import cell_record
@@ -87,6 +89,10 @@ def follow(sweep: Prepared, **how: float) -> list[Proposal]:
     raise AssertionError("the rounds do not end")
 
 
+def told(sweep: Prepared) -> str:
+    return "\n".join(item.line for item in upcoming_rounds(sweep))
+
+
 def test_a_grid_is_followed_by_its_sham_arm_and_then_by_nothing(tmp_path: Path) -> None:
     sweep = prepared(tmp_path / "s")
     (arm,) = follow(sweep)
@@ -118,7 +124,7 @@ def test_there_is_no_arm_where_it_is_off_or_nothing_can_be_permuted(tmp_path: Pa
     nested = {view: replace(index, movable=0.0) for view, index in sweep.designs.items()}
     sweep = replace(sweep, designs=nested)
     assert follow(sweep) == []
-    assert "sham arm:  none" in "\n".join(planned_rounds(sweep))
+    assert "sham arm:  none" in told(sweep)
 
 
 def test_locate_narrows_the_bracket_until_it_is_settled(tmp_path: Path) -> None:
@@ -173,16 +179,39 @@ def test_the_bounds_are_confirmed_last_on_seeds_that_nothing_else_uses(tmp_path:
 
 def test_rounds_are_told_with_their_cells(tmp_path: Path) -> None:
     sweep = prepared(tmp_path / "s", search="locate")
-    assert "\n".join(planned_rounds(sweep)) == (
+    assert told(sweep) == (
         "locate:    until settled: 4 rounds at most, about 12 cells each\n"
         "sham arm:  12 cells with batch labels permuted within perturbation"
     )
     optuna = prepared(tmp_path / "o", optuna={"rounds": 2, "strengths_per_round": 3}, sham={"seeds": 2})
-    assert "\n".join(planned_rounds(optuna)) == (
+    assert told(optuna) == (
         "optuna:    2 rounds, up to 9 further cells each\n"
         "sham arm:  8 cells with batch labels permuted within perturbation"
     )
+    assert [item.cells for item in upcoming_rounds(sweep)] == [4 * 12, 12]
+    assert [item.cells for item in upcoming_rounds(optuna)] == [2 * 9, 8]
     rounds = follow(prepared(tmp_path / "s"))
+    assert [item.cells for item in upcoming_rounds(prepared(tmp_path / "s"))] == [0]
     assert kept_rounds(rounds, [(3, 12)]) == [
         "round 1:  sham arm: λ = 0, 30, 100, 300; 3 of 12 cells done (batch labels permuted within perturbation)"
     ]
+
+
+def test_the_estimate_counts_controls_rounds_and_the_mirror(tmp_path: Path) -> None:
+    sweep = prepared(tmp_path / "s", tracking={"enabled": True})
+    cells = sweep.known_cells()
+    for cell in cells[-3:]:
+        record = cell_record(
+            cell, status="ok", reason=None, metrics=[], seconds={"train": 2.0, "score": 0.5}, pack_cells=1
+        )
+        sweep.store.write_cell(record, curve=[])
+    missing = [cell for cell in cells if cell.cell_id not in sweep.store.finished()]
+    trained = sum(not cell.is_control for cell in missing)
+    found = estimate(sweep, missing, further=10, workers=2)
+    assert found.training == pytest.approx(2.5 * trained / 2)
+    assert found.controls == pytest.approx(0.5 * (len(missing) - trained) / 2)
+    assert found.rounds == pytest.approx(2.5 * 10 / 2)
+    assert found.mirror > 0
+    assert found.total == pytest.approx(found.training + found.controls + found.rounds + found.mirror + found.rest)
+    quiet = estimate(prepared(tmp_path / "s", tracking={"enabled": False}), missing, further=0, workers=2)
+    assert quiet.mirror == quiet.rounds == 0

@@ -112,6 +112,9 @@ def test_proposals_come_back_as_they_were(tmp_path: Path) -> None:
     store.write_proposal(2, fixed)
     assert store.proposals() == [grown, fixed]
     assert json.loads((tmp_path / "proposals/round-001.json").read_text())["how"] == {"sampler": "x"}
+    (tmp_path / "proposals/round-002.json").write_text('{"strengths": [[1.0, 0.3]]}')
+    with pytest.raises(InputError, match=r"round-002\.json: not a round"):
+        store.proposals()
 
 
 def test_one_driver_at_a_time(tmp_path: Path) -> None:
