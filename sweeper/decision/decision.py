@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from sweeper.decision.reasons import counted, reasons, were
 from sweeper.decision.screen import Screen, screen
 from sweeper.decision.settings import DecisionSettings
 from sweeper.decision.states import Conditions, State, bracket_state, located_state
+from sweeper.decision.summaries import effective, locatable_drop, onset, technical_kept
 from sweeper.decision.table import InvalidTableError, prepare, select
 from sweeper.decision.technical import Technical, assess_technical, technical_falls
 from sweeper.decision.values import Decision, Estimate, Level, LevelMean, Run, Sensitivity
@@ -166,7 +168,7 @@ def _judge(known: Decision, curve: Curve, screened: Screen, settings: DecisionSe
         name: _bracket(strengths, fitted, settings.delta, settings, known)[0] for name, fitted in metrics.items()
     }
     established = {name: item.unsafe_from for name, item in by_metric.items() if item.unsafe_from is not None}
-    effective = technical.lambda_effective
+    at_effective = technical.lambda_effective
     peak = _peak(biology)
     estimate = Estimate(
         peak=peak,
@@ -192,9 +194,10 @@ def _judge(known: Decision, curve: Curve, screened: Screen, settings: DecisionSe
         technical_falls=chosen.technical_falls,
         window=chosen.window,
         recommended=chosen.recommended,
-        biology_at_effective=None if effective is None else float(biology.means[strengths.index(effective)]),
+        biology_at_effective=None if at_effective is None else float(biology.means[strengths.index(at_effective)]),
         detectable_drop=chosen.detectable_drop,
         psi=chosen.psi,
+        **_drawn(strengths, biology, removal, points.composite, chosen, settings),
         metric_brackets=by_metric,
         metric_locations=points.of_metrics(settings.delta, settings),
         crossings=points.crossings(settings),
@@ -208,6 +211,47 @@ def _judge(known: Decision, curve: Curve, screened: Screen, settings: DecisionSe
         levels.append(replace(level, biological=biological_mean, technical=technical_mean))
     decided = replace(known, state=chosen.state, levels=tuple(levels), estimate=estimate, sensitivity=sensitivity)
     return replace(decided, reasons=reasons(decided))
+
+
+def _drawn(
+    strengths: tuple[float, ...],
+    biology: _Fitted,
+    removal: _Fitted,
+    composite: _Point | None,
+    chosen: Sensitivity,
+    settings: DecisionSettings,
+) -> dict[str, Any]:
+    """What only the drawn curves tell; None where there are none."""
+    found: dict[str, Any] = dict.fromkeys(("onset", "effective", "p_technical_kept", "locatable_drop"))
+    if composite is None:
+        return found
+    found["onset"] = onset(composite.posterior, settings.confidence)
+    top = _peak(removal)
+    if top > NOTHING:
+        drawn = fit_posterior(
+            strengths,
+            removal.means,
+            removal.noise,
+            peak=top,
+            discrepancy=settings.discrepancy,
+            draws=settings.curves,
+            seed=(settings.seed, 999),
+        )
+        found["effective"] = effective(drawn, settings.epsilon_effective, settings.confidence)
+        kept = technical_kept(composite.posterior, drawn, settings.delta, settings.epsilon_technical / top)
+        found["p_technical_kept"] = kept
+    if chosen.fallback is None and chosen.state in (State.NOT_REACHED, State.INCONCLUSIVE):
+        found["locatable_drop"] = locatable_drop(
+            strengths,
+            biology.noise,
+            peak=_peak(biology),
+            discrepancy=settings.discrepancy,
+            delta=settings.delta,
+            p_identify=settings.p_identify,
+            power=POWER,
+            seed=(settings.seed, 998),
+        )
+    return found
 
 
 def _fit(values: Array, strengths: tuple[float, ...], settings: DecisionSettings, *, stream: int) -> _Fitted:

@@ -22,6 +22,7 @@ from scipy.special import fdtrc, ndtr, ndtri
 from sweeper.decision.families import INTERCEPT_SD, Family, Indices, Shapes
 
 Array = NDArray[np.float64]
+CHUNK = 8192  # members at a time: what they need stays in the cache
 SHARE_FLOOR = 1e-6  # least proposed share of the positive orthant
 
 
@@ -58,40 +59,35 @@ class Whitened:
 
     def members(self, family: Family) -> Members:
         """Conjugate fit of every member of one family."""
-        k = family.rows.shape[1]
+        count, k = family.rows.shape
         used = [self.columns[rows] for rows in family.used]
-        gram = {
-            (i, j): np.take(self._inner(used[i], used[j]).ravel(), family.place[i] * len(used[j]) + family.place[j])
-            for j in range(k)
-            for i in range(j)
-        }
-        lower: dict[tuple[int, int], Array] = {}
-        pivots: list[Array] = []
-        reduced: list[Array] = []
-        for j in range(k):
-            at = family.place[j]
-            sd = self.bank.prior_sd[family.used[j]]
-            length = (used[j] ** 2).sum(axis=1) - (used[j] @ self.one) ** 2 / self.precision + sd**-2.0
-            pivot = length[at]
-            along = self._inner(used[j], self.y[None, :])[:, 0][at]
-            for i in range(j):
-                value = gram[i, j]
-                for h in range(i):
-                    value = value - lower[h, i] * pivots[h] * lower[h, j]
-                lower[i, j] = value / pivots[i]
-                pivot = pivot - lower[i, j] * value
-                along = along - lower[i, j] * reduced[i]
-            pivots.append(pivot)
-            reduced.append(along)
+        sd = [self.bank.prior_sd[rows] for rows in family.used]
+        gram = {(i, j): self._inner(used[i], used[j]) for j in range(k) for i in range(j)}
+        own = [(u**2).sum(axis=1) - (u @ self.one) ** 2 / self.precision + sd[j] ** -2.0 for j, u in enumerate(used)]
+        against = [self._inner(used[j], self.y[None, :])[:, 0] for j in range(k)]
         total = float(self._inner(self.y[None, :], self.y[None, :])[0, 0])
-        misfit = np.full(len(family.rows), total)
-        determinant = np.ones(len(family.rows))
-        for j in range(k):
-            misfit -= reduced[j] ** 2 / pivots[j]
-            determinant *= pivots[j] * self.bank.prior_sd[family.rows[:, j]] ** 2
-        misfit = np.maximum(misfit, 0.0)
+        evidence, misfit = np.empty(count), np.empty(count)
+        lower = {(i, j): np.empty(count) for j in range(k) for i in range(j)}
+        pivots, reduced = ([np.empty(count) for _ in range(k)] for _ in range(2))
         power = 0.5 * (self.degrees + len(self.y))
-        evidence = k * np.log(2) - 0.5 * np.log(determinant) - power * np.log1p(misfit / self.degrees)
+        for start in range(0, count, CHUNK):
+            cut = slice(start, start + CHUNK)
+            at = [place[cut] for place in family.place]
+            rest, determinant = np.full(len(family.rows[cut]), total), 1.0
+            for j in range(k):
+                pivot, along = own[j][at[j]], against[j][at[j]]
+                for i in range(j):
+                    value = gram[i, j][at[i], at[j]]
+                    for h in range(i):
+                        value = value - lower[h, i][cut] * pivots[h][cut] * lower[h, j][cut]
+                    lower[i, j][cut] = factor = value / pivots[i][cut]
+                    pivot = pivot - factor * value
+                    along = along - factor * reduced[i][cut]
+                pivots[j][cut], reduced[j][cut] = pivot, along
+                rest = rest - along**2 / pivot
+                determinant = determinant * pivot * (sd[j] ** 2)[at[j]]
+            misfit[cut] = rest = np.maximum(rest, 0.0)
+            evidence[cut] = k * np.log(2) - 0.5 * np.log(determinant) - power * np.log1p(rest / self.degrees)
         return Members(self, family.rows, evidence, misfit, lower, pivots, reduced)
 
     def _inner(self, first: Array, second: Array) -> Array:
@@ -119,25 +115,24 @@ class Members:
     pivots: list[Array]
     reduced: list[Array]
 
-    def mean(self, picked: Indices) -> Array:
-        """(R, k) posterior means of the amplitudes without the cut."""
+    def mean(self, picked: Indices) -> list[Array]:
+        """Posterior means (R,) of the k amplitudes without the cut."""
         k = self.rows.shape[1]
-        solved = np.zeros((len(picked), k))
+        solved: list[Array] = [np.zeros(0)] * k
         for j in reversed(range(k)):
-            solved[:, j] = self.reduced[j][picked] / self.pivots[j][picked]
+            solved[j] = self.reduced[j][picked] / self.pivots[j][picked]
             for i in range(j + 1, k):
-                solved[:, j] -= self.lower[j, i][picked] * solved[:, i]
+                solved[j] = solved[j] - self.lower[j, i][picked] * solved[i]
         return solved
 
-    def root(self, picked: Indices) -> Array:
-        """(R, k, k) upper triangular U with U·Uᵀ = covariance of the amplitudes at s = 1."""
-        k = self.rows.shape[1]
-        root = np.zeros((len(picked), k, k))
-        for i in range(k):
-            root[:, i, i] = 1 / np.sqrt(self.pivots[i][picked])
+    def root(self, picked: Indices) -> dict[tuple[int, int], Array]:
+        """Entries (R,) of the upper triangular U with U·Uᵀ = covariance of the amplitudes at s = 1."""
+        root: dict[tuple[int, int], Array] = {}
+        for i in range(self.rows.shape[1]):
+            root[i, i] = 1 / np.sqrt(self.pivots[i][picked])
             for j in reversed(range(i)):
-                for h in range(j + 1, i + 1):
-                    root[:, j, i] -= self.lower[j, h][picked] * root[:, h, i]
+                terms = [self.lower[j, h][picked] * root[h, i] for h in range(j + 1, i + 1)]
+                root[j, i] = -np.sum(terms, axis=0)
         return root
 
     def log_share(self, picked: Indices) -> Array:
@@ -145,11 +140,18 @@ class Members:
 
         The normal distribution stands for Student's here; the weights of `draw` correct for that as well.
         """
-        degrees = self.white.degrees + len(self.white.y)
-        scale = np.sqrt((self.white.degrees + self.misfit[picked]) / degrees)
-        deviation = np.sqrt((self.root(picked) ** 2).sum(axis=2)) * scale[:, None]
-        share = ndtr(self.mean(picked) / deviation).prod(axis=1)
-        return np.asarray(np.log(np.maximum(share, SHARE_FLOOR)))
+        k, degrees = self.rows.shape[1], self.white.degrees + len(self.white.y)
+        shares = np.ones(len(picked))
+        for start in range(0, len(picked) if k else 0, CHUNK):
+            some = picked[start : start + CHUNK]
+            scale = (self.white.degrees + self.misfit[some]) / degrees
+            root = self.root(some)
+            for j, mean in enumerate(self.mean(some)):
+                variance = root[j, j] ** 2
+                for i in range(j + 1, k):
+                    variance = variance + root[j, i] ** 2
+                shares[start : start + CHUNK] *= ndtr(mean / np.sqrt(variance * scale))
+        return np.asarray(np.log(np.maximum(shares, SHARE_FLOOR)))
 
     def draw(self, picked: Indices, rng: np.random.Generator) -> tuple[Array, Array, Array]:
         """Intercepts (R,), amplitudes (R, k) and log weights (R,): one draw for each of the picked members.
@@ -164,8 +166,10 @@ class Members:
         z, weight = np.zeros((count, k)), -self.log_share(picked)
         amplitudes = np.zeros((count, k))
         for j in reversed(range(k)):
-            centre = mean[:, j] + s * (root[:, j, j + 1 :] * z[:, j + 1 :]).sum(axis=1)
-            scale = s * root[:, j, j]
+            centre = mean[j]
+            for i in range(j + 1, k):
+                centre = centre + s * root[j, i] * z[:, i]
+            scale = s * root[j, j]
             inside = np.maximum(ndtr(centre / scale), 1e-300)
             z[:, j] = -ndtri(np.maximum((1 - rng.random(count)) * inside, 1e-300))
             amplitudes[:, j] = np.maximum(centre + scale * z[:, j], 0.0)
@@ -181,7 +185,7 @@ class Members:
         between levels would pass for a lack of fit.
         """
         white = self.white
-        amplitudes = np.maximum(self.mean(np.array([member]))[0], 0.0)
+        amplitudes = np.maximum(np.concatenate([np.zeros(0), *self.mean(np.array([member]))]), 0.0)
         used = self.rows[member]
         residual = white.y - amplitudes @ white.columns[used]
         residual = residual - white.one * (residual @ white.one) / (white.one @ white.one)

@@ -11,7 +11,7 @@ two. The weights are exact; the proposal only sets how many draws are needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,6 +84,7 @@ def fit_posterior(
     discrepancy: float,
     draws: int,
     seed: tuple[int, ...],
+    families: Collection[str] | None = None,
 ) -> Posterior:
     """Curves drawn from the posterior, from `seed` alone.
 
@@ -94,12 +95,14 @@ def fit_posterior(
         peak: the unit, above 0.
         discrepancy: s.d., in units of the peak, by which a true curve may differ from the nearest family at each level.
         draws: R.
+        families: those to average over; None: all eight.
     """
     bank = shapes(strengths)
     rng = np.random.default_rng(seed)
     covariance = noise.covariance / peak**2 + max(discrepancy, ROUNDING) ** 2 * np.eye(len(means))
     white = Whitened.of(bank, means / peak, covariance, float(np.median(noise.degrees)))
-    members = [white.members(family) for family in bank.families.values()]
+    names = [name for name in bank.families if families is None or name in families]
+    members = [white.members(bank.families[name]) for name in names]
     score = [own.log_evidence - np.log(len(own.log_evidence)) for own in members]  # families weigh the same a priori
     least = max(float(own.max()) for own in score) - NEGLIGIBLE
     kept = [np.flatnonzero(own > least) for own in score]
@@ -128,7 +131,7 @@ def fit_posterior(
     return Posterior(
         x=bank.x,
         curves=curves,
-        families={name: float(weights[family[picked] == number].sum()) for number, name in enumerate(bank.families)},
+        families={name: float(weights[family[picked] == number].sum()) for number, name in enumerate(names)},
         lof_p=members[family[best]].lack_of_fit(int(member[best])),
         effective_draws=float(1 / (weights**2).sum()),
     )

@@ -258,6 +258,13 @@ def _estimate(decision: Decision, estimate: Estimate | None) -> dict[str, Any]:
     }
 
 
+def _detectable(estimate: Estimate | None) -> float | None:
+    """By the method that decides."""
+    if estimate is None:
+        return None
+    return estimate.detectable_drop if estimate.locatable_drop is None else estimate.locatable_drop
+
+
 def _point(location: Location | None) -> dict[str, Any]:
     """λ_OC, its two-sided interval (its lower end is λ_L) and the probability that it lies within the range."""
     if location is None:
@@ -302,7 +309,7 @@ def _design(decision: Decision, estimate: Estimate | None, provenance: Mapping[s
         "runs_lost_at_unstable": None if unstable is None else [unstable.lost, unstable.recorded],
         "sigma": estimate.sigma if estimate else None,
         "psi": estimate.psi if estimate else None,
-        "detectable_drop80": estimate.detectable_drop if estimate else None,
+        "detectable_drop80": _detectable(estimate),
         "technical_saturated": estimate.technical.saturated if estimate else None,
         "adaptive": bool(provenance["adaptive"]) if provenance.get("adaptive") is not None else None,
     }

@@ -11,6 +11,7 @@ from sweeper.decision.curve import LeftOut, MetricUse
 from sweeper.decision.mechanism import Mechanism
 from sweeper.decision.posterior import Location
 from sweeper.decision.states import State
+from sweeper.decision.summaries import Span
 from sweeper.decision.technical import Technical
 
 UNWRITTEN: Mapping[str, bool] = {"written": False}
@@ -119,6 +120,11 @@ class Estimate:
         technical_falls, window, recommended: as in `Sensitivity`.
         biology_at_effective: biological level mean at λ_E, anchored scale; compares margins.
         detectable_drop, psi: as in `Sensitivity`.
+        onset, effective: λ_peak and λ_E by the drawn curves; None where the posterior was not asked for, or no signal.
+        p_technical_kept: probability that batch removal at λ_OC is no worse than at λ_peak by ε_T; None as above, or
+            where no drawn curve loses δ.
+        locatable_drop: loss that the posterior would have located with 80 % power, as a share of the peak; only where
+            it decides and locates nothing.
         metric_brackets: drawdown bracket of every primary biological metric by itself.
         metric_locations: λ_OC of each of two or more primary biological metrics that fit.
         earliest_metric: in a conflict the one the rule follows, else the one whose loss the brackets establish at the
@@ -145,6 +151,10 @@ class Estimate:
     biology_at_effective: float | None
     detectable_drop: float
     psi: float | None
+    onset: Span | None
+    effective: Span | None
+    p_technical_kept: float | None
+    locatable_drop: float | None
     metric_brackets: Mapping[str, Bracket]
     metric_locations: Mapping[str, Location]
     earliest_metric: str | None

@@ -87,7 +87,9 @@ def test_weights_correct_the_proposed_share_to_that_of_the_orthant():
         assert np.isfinite(intercepts).all()
         share = np.exp(log_weight + members.log_share(picked)).mean()
         one = np.array([place])
-        root, mean = members.root(one)[0], members.mean(one)[0]
+        mean, root = np.concatenate(members.mean(one)), np.zeros((3, 3))
+        for (row, column), value in members.root(one).items():
+            root[row, column] = value[0]
         columns = white.columns[members.rows[place]]
         sd = BANK.prior_sd[members.rows[place]]
         gram = columns @ columns.T - np.outer(columns @ white.one, columns @ white.one) / white.precision
