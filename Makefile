@@ -51,7 +51,7 @@ benchmark-panel: install
 	$(BIN)/python benchmarks/panel.py
 
 benchmark-locator: install
-	$(BIN)/python benchmarks/locator.py
+	$(BIN)/python -m benchmarks.locator
 
 benchmark-locate: install
 	$(BIN)/python benchmarks/locate.py

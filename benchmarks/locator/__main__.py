@@ -1,0 +1,60 @@
+"""Does the located over-correction point hold its promises where the truth is known, and do other methods?
+
+    make benchmark-locator      (hours on one core; stop and start as you like; writes benchmarks/locator.json)
+
+Aims, data, estimands, methods and performance measures are those of the table in benchmarks/README.md, which
+`--tables` writes from the result file. Each block of repetitions is a file under `--work`, kept over a stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from benchmarks.locator.study import blocks, run_block
+from benchmarks.locator.tables import summary, write_tables
+
+RESULT = Path(__file__).parents[1] / "locator.json"
+
+
+def main() -> None:
+    """Run what is missing, then write the result file and the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=1000)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no further block after this long")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--work", type=Path, default=Path("runs/locator"))
+    parser.add_argument("--tables", action="store_true", help="run nothing")
+    given = parser.parse_args()
+    if not given.tables:
+        run(given.work, given.repetitions, given.processes, time.monotonic() + 60 * given.minutes)
+        text = json.dumps(summary(given.work), indent=1, ensure_ascii=False)
+        RESULT.write_text(text + "\n", encoding="utf-8")
+    write_tables(RESULT)
+
+
+def run(folder: Path, repetitions: int, processes: int, until: float) -> None:
+    """Run every block that is missing, in order, until the time is up."""
+    todo = list(blocks(repetitions))
+    if processes == 1:
+        for number, (cell, method, block) in enumerate(todo):
+            if time.monotonic() > until:
+                return
+            if run_block(folder, cell, method, block) and method == "locator":
+                print(f"{number + 1} of {len(todo)}: {cell.setting.name}, {cell.design}, {cell.shape}", flush=True)
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        list(pool.map(partial(_until, folder, until), todo))
+
+
+def _until(folder: Path, until: float, task: tuple) -> None:
+    if time.monotonic() <= until:
+        run_block(folder, *task)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""From repetitions to the result file, and from the result file to the tables in benchmarks/README.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.locator.methods import METHODS
+from benchmarks.locator.study import GATES, SMALL, THREE, cells, results
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- locator: written by benchmarks/locator/tables.py -->", "<!-- end of locator -->"
+EDGE = 1e-9
+Figures = dict[str, Any]
+
+FAST = ("plateau-drop", "umbrella", "big gain", "abrupt", "late", "heavy tail t3")
+SLOW = ("slow", "linear")
+INSIDE = ("plateau-drop", "umbrella", "big gain", "slow", "abrupt", "late", "linear")
+OUTSIDE = ("heavy tail t3", "two-step with gain", "A2 rotated")
+NONE = ("flat", "improving")
+MUST_LOSE = (*FAST, *SLOW, "two-step with gain")
+
+
+def summary(folder: Path) -> Figures:
+    """Every cell × method of the study that has repetitions."""
+    found = []
+    for cell in cells():
+        for method in METHODS:
+            rows = results(folder, cell, method)
+            if rows:
+                named = {"shape": cell.shape, "setting": cell.setting.name, "design": cell.design, "method": method}
+                found.append(named | measure(rows, cell.truth))
+    return {"cells": found}
+
+
+def measure(rows: Sequence[Figures], true: float) -> Figures:
+    """ADEMP performance measures of one cell and method; those of the interval over repetitions that report a point.
+
+    `unsafe`: share of all repetitions whose lower end lies above the truth, whether or not the posterior decides (of
+    methods without an interval: whose estimate does). `unsafe_decided`: share whose largest trained strength called
+    safe does.
+    """
+    count = len(rows)
+    reported = [row for row in rows if row.get("reported", False)]
+    figures: Figures = {
+        "repetitions": count,
+        "true": None if np.isinf(true) else round(true, 4),
+        "reported": len(reported) / count,
+        "not_reached": float(np.mean([row.get("not_reached", False) for row in rows])),
+    }
+    if any("lof_p" in row for row in rows):
+        figures["poor_fit"] = float(np.mean([row["lof_p"] < 0.05 for row in rows]))
+        figures["fallback"] = float(np.mean([not row.get("trusted", True) for row in rows]))
+        bounds = np.array([row.get("bound", -np.inf) for row in rows])
+        figures["unsafe_decided"] = float((bounds >= true - EDGE).mean()) if np.isfinite(true) else None
+        safe = np.array([row.get("bracket_safe", -np.inf) for row in rows])
+        unsafe = np.array([row.get("bracket_unsafe", np.inf) for row in rows])
+        figures["bracket_valid"] = float(((safe < true) & (unsafe >= true - EDGE)).mean())
+    if np.isinf(true):
+        return figures
+    ends = [row.get("lower", row.get("middle")) if _interval(row) else row.get("middle") for row in rows]
+    figures["unsafe"] = float(np.mean([end is None or end > true + EDGE for end in ends]))
+    if not reported:
+        return figures
+    middle = np.array([row.get("middle", np.inf) for row in reported])
+    inside = np.isfinite(middle)
+    error = middle[inside] - true
+    figures |= {
+        "bias": float(error.mean()),
+        "bias_se": float(error.std() / np.sqrt(len(error))),
+        "rmse": float(np.sqrt((error**2).mean())),
+        "rmse_se": float((error**2).std() / np.sqrt(len(error)) / 2 / max(np.sqrt((error**2).mean()), EDGE)),
+    }
+    with_interval = [row for row in reported if _interval(row)]
+    if with_interval:
+        low, high = (np.array([row.get(end, np.inf) for row in with_interval]) for end in ("lower", "upper"))
+        figures["coverage"] = float(((low <= true + EDGE) & (high >= true - EDGE)).mean())
+        figures["coverage_se"] = _se(figures["coverage"], len(with_interval))
+        figures["width"] = float(np.median(high - low)) if np.isfinite(np.median(high)) else None
+    return figures
+
+
+def _interval(row: Figures) -> bool:
+    return "lower" in row or "upper" in row or "lof_p" in row or not row.get("reported", False)
+
+
+def _se(share: float, count: int) -> float:
+    return float(np.sqrt(max(share * (1 - share), 0.0) / count))
+
+
+def write_tables(result: Path) -> None:
+    """Renew what stands between the markers."""
+    text = README.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    document = json.loads(result.read_text(encoding="utf-8"))
+    README.write_text(before + "\n".join([BEGIN, *tables(document), END]) + rest.partition(END)[2], encoding="utf-8")
+
+
+def tables(document: Figures) -> list[str]:
+    """Gates, then the locator's cells, then the methods side by side."""
+    rows = document["cells"]
+    return ["", *_gates(rows), "", *_cells(rows), "", *_methods(rows), ""]
+
+
+def _pick(rows: list[Figures], setting: str, shapes: Sequence[str], design: str = "grid") -> list[Figures]:
+    wanted = [
+        row for row in rows if row["method"] == "locator" and row["setting"] == setting and row["design"] == design
+    ]
+    return [row for shape in shapes for row in wanted if row["shape"] == shape]
+
+
+def _gates(rows: list[Figures]) -> list[str]:
+    """The release gates; an entry is the worst of its cells, with that cell's Monte Carlo standard error."""
+    lines = ["| gate | target |" + "".join(f" {s.name}, ψ {s.psi:.1f} |" for s in (GATES, SMALL, THREE))]
+    lines.append("|---|---|---|---|---|")
+
+    def gate(
+        title: str, shapes: Sequence[str], key: str, target: float, *, least: bool = False, design: str = "grid"
+    ) -> None:
+        entries = []
+        for setting in (GATES, SMALL, THREE):
+            values = [row for row in _pick(rows, setting.name, shapes, design) if row.get(key) is not None]
+            if not values:
+                entries.append("–")
+                continue
+            size: Callable[[Figures], float] = lambda row: abs(row[key])  # noqa: E731
+            worst = min(values, key=size) if least else max(values, key=size)
+            passed = size(worst) >= target if least else size(worst) <= target
+            se = worst.get(f"{key}_se", _se(min(size(worst), 1.0), worst["repetitions"]))
+            where = f" ({worst['shape']})" if len(shapes) > 1 else ""
+            entries.append(f"{'' if passed else '**miss** '}{worst[key]:.3f} ± {se:.3f}{where}")
+        sign = "≥" if least else "≤"
+        lines.append(f"| {title} | {sign} {target:g} | " + " | ".join(entries) + " |")
+
+    gate("false report, no decline", NONE, "reported", 0.02)
+    gate("false report, decline of 0.8 δ", ("drop 0.8 δ",), "reported", 0.05)
+    gate("false report, decline of δ", ("drop δ",), "reported", 0.10)
+    gate("coverage, each shape inside the families", INSIDE, "coverage", 0.85, least=True)
+    gate("coverage, each shape outside", OUTSIDE, "coverage", 0.85, least=True)
+    gate("P(λ_L > true λ_OC)", (*MUST_LOSE, "A2 rotated"), "unsafe", 0.08)
+    gate("P(trained strength called safe ≥ true λ_OC)", (*MUST_LOSE, "A2 rotated"), "unsafe_decided", 0.08)
+    gate("RMSE, fast transition", FAST, "rmse", 0.15)
+    gate("RMSE, slow or linear", SLOW, "rmse", 0.30)
+    gate("bias, fast", FAST, "bias", 0.05)
+    gate("bias, slow or linear", SLOW, "bias", 0.20)
+    gate("power, drop of 2 δ", ("drop 2 δ",), "reported", 0.80, least=True)
+    gate("power, drop of 3 δ", ("drop 3 δ",), "reported", 0.95, least=True)
+    gate("`NOT_REACHED` where nothing declines", NONE, "not_reached", 0.90, least=True)
+    gate("median width, fast", FAST, "width", 0.5)
+    gate("brackets valid", (*MUST_LOSE, *NONE), "bracket_valid", 0.95, least=True)
+    losing = ("plateau-drop", "umbrella", "slow", "late", "two-step with gain")
+    gate("adaptive points: coverage", losing, "coverage", 0.80, least=True, design="adaptive")
+    gate("8 % collapses: coverage", losing, "coverage", 0.85, least=True, design="8 % collapses")
+    return lines
+
+
+def _cells(rows: list[Figures]) -> list[str]:
+    lines = [
+        "| locator: setting, design | shape | true | n | reported | not reached | poor fit | coverage | unsafe λ_L |"
+        " unsafe decided | bias | RMSE | width | bracket valid |",
+        "|" + "---|" * 14,
+    ]
+    for row in rows:
+        if row["method"] != "locator":
+            continue
+        design = "" if row["design"] == "grid" else f", {row['design']}"
+        keys = ("reported", "not_reached", "poor_fit", "coverage", "unsafe", "unsafe_decided")
+        numbers = [_share(row.get(key)) for key in keys]
+        numbers += [_plain(row.get(key)) for key in ("bias", "rmse", "width")] + [_share(row.get("bracket_valid"))]
+        true = "–" if row["true"] is None else f"{row['true']:.2f}"
+        lines.append(
+            f"| {row['setting']}{design} | {row['shape']} | {true} | {row['repetitions']} | {' | '.join(numbers)} |"
+        )
+    return lines
+
+
+def _methods(rows: list[Figures]) -> list[str]:
+    """The rejected methods on the same draws."""
+    lines = []
+    for setting in (GATES, THREE):
+        lines += [
+            f"{setting.name}: reported / coverage of the 90 % interval / unsafe / bias; – where there is no interval.",
+            "",
+            "| shape | " + " | ".join(METHODS) + " |",
+            "|---|" + "---|" * len(METHODS),
+        ]
+        here = [row for row in rows if row["setting"] == setting.name and row["design"] == "grid"]
+        for shape in dict.fromkeys(row["shape"] for row in here):
+            found = {row["method"]: row for row in here if row["shape"] == shape}
+            entries = [
+                " / ".join(
+                    [_share(found[m].get(key)) for key in ("reported", "coverage", "unsafe")]
+                    + [_plain(found[m].get("bias"))]
+                )
+                if m in found
+                else "–"
+                for m in METHODS
+            ]
+            lines.append(f"| {shape} | " + " | ".join(entries) + " |")
+        counts = {m: [row["repetitions"] for row in here if row["method"] == m] for m in METHODS}
+        shown = ", ".join(f"{m} {min(own)}–{max(own)}" for m, own in counts.items() if own)
+        lines += ["", f"Repetitions a cell: {shown}.", ""]
+    return lines
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}".lstrip("0") if value < 1 else "1"
+
+
+def _plain(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
