@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: install demo test lint lock jump benchmark-adversaries benchmark-packs benchmark-panel benchmark-locator benchmark-locate clean
+.PHONY: install demo test lint lock jump benchmark-adversaries benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate clean
 
 install: $(VENV)/.installed
 
@@ -49,6 +49,9 @@ benchmark-packs: install
 
 benchmark-panel: install
 	$(BIN)/python benchmarks/panel.py
+
+benchmark-panel-speed: install $(VENV)/.reference
+	$(BIN)/python benchmarks/panel_speed.py
 
 benchmark-locator: install
 	$(BIN)/python -m benchmarks.locator
