@@ -160,7 +160,7 @@ heavy = {"torch", "ray", "mlflow", "pandas", "numpy", "sklearn", "optuna", "plot
 assert not heavy, heavy
 """
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert shown.count("example") == 9
+    assert shown.count("example") == 10
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
