@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from trainers.abra.draws import Purpose, generator
 from trainers.images.backbones import create_backbone, pooled
 from trainers.images.settings import ImageAbraSettings
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class ImageNetwork(nn.Module):
@@ -24,7 +27,7 @@ class ImageNetwork(nn.Module):
 
     def __init__(self, settings: ImageAbraSettings, *, channels: int, image_size: int, classes: int, seed: int) -> None:
         super().__init__()
-        self._autocast = settings.precision == "bf16"
+        self._settings = settings
         draw = int(generator(seed, Purpose.INIT).integers(2**63))
         self.backbone = create_backbone(
             settings.backbone, channels=channels, image_size=image_size, weights=settings.weights, seed=draw
@@ -45,10 +48,21 @@ class ImageNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Embeddings of a mini-batch; autocast covers the backbone alone."""
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._autocast):
+        with autocast(self._settings, x.device):
             features = self.backbone(x)
         embedding: Tensor = self.neck(features.float())
         return embedding
+
+
+def autocast(settings: ImageAbraSettings, device: torch.device) -> torch.autocast:
+    """The precision of the settings, for backbones alone."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
+
+
+def to_device(module: Module, settings: ImageAbraSettings, device: torch.device) -> Module:
+    """The module on the device, its convolutions in the memory format of the settings."""
+    memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
+    return module.to(device=device, memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
 
 
 @contextmanager
@@ -64,4 +78,4 @@ def running_statistics_kept(network: nn.Module) -> Iterator[None]:
             norm.track_running_stats = True
 
 
-__all__ = ["ImageNetwork", "running_statistics_kept"]
+__all__ = ["ImageNetwork", "autocast", "running_statistics_kept", "to_device"]

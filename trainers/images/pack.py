@@ -21,9 +21,9 @@ from trainers.base import FloatArray, IntArray, TrainingCell
 from trainers.checks import check_cell, check_indices
 from trainers.errors import InputError, OutOfMemoryError
 from trainers.images.inputs import Images, RowReader, check_images, evaluated
-from trainers.images.network import ImageNetwork
+from trainers.images.network import ImageNetwork, to_device
 from trainers.images.settings import ImageAbraSettings
-from trainers.images.training import CellTraining, cell_steps, cpu_copies, to_device
+from trainers.images.training import CellTraining, cell_steps, cpu_copies
 from trainers.threads import torch_threads
 
 

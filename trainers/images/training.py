@@ -17,7 +17,7 @@ from trainers.abra.sampler import CHUNK, GroupSampler, mini_batch_groups
 from trainers.base import IntArray, TrainingCell
 from trainers.images.augment import augmented, draw
 from trainers.images.inputs import RowReader, in_format
-from trainers.images.network import ImageNetwork
+from trainers.images.network import ImageNetwork, to_device
 from trainers.images.objective import ImageBatch, ImageObjective, ImageTerms
 from trainers.images.settings import ImageAbraSettings
 
@@ -206,12 +206,6 @@ class CellTraining:
         self.history.append({name: value for name, value in record.items() if math.isfinite(value)})
 
 
-def to_device(network: ImageNetwork, settings: ImageAbraSettings, device: torch.device) -> ImageNetwork:
-    """The network on the device, its convolutions in the memory format of the settings."""
-    memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
-    return network.to(device=device, memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
-
-
 def cpu_copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies of the tensors on the CPU."""
     return {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
@@ -238,4 +232,4 @@ def _optimiser(
     return kind(parameters, rate, weight_decay=decay, fused=fused)
 
 
-__all__ = ["CellTraining", "cell_steps", "cpu_copies", "to_device"]
+__all__ = ["CellTraining", "cell_steps", "cpu_copies"]

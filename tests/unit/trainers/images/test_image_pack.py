@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,13 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as reference
 
+from trainers.abra.pack import AbraPack
+from trainers.abra.settings import AbraSettings
 from trainers.base import Pack
 from trainers.errors import InputError, OutOfMemoryError
 from trainers.images.augment import augmented, draw, moments, standardised
+from trainers.images.backbones import create_backbone
+from trainers.images.frozen import frozen_features
 from trainers.images.pack import ImagePack
 from trainers.images.settings import AugmentSettings, ImageAbraSettings
 
@@ -297,3 +302,39 @@ def test_bad_input_is_named_before_any_training(
     settings = settings_of(tiny, **{key: value for key, value in change.items() if key not in arrays})
     with pytest.raises(InputError, match=message):
         ImagePack(*arrays.values(), [screen.cell(1.0, 0.2)], settings)
+
+
+def test_frozen_features_are_made_once_and_heads_train_on_them(
+    screen: Any, tiny: ImageAbraSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = frozen_features(screen.images, tiny, fingerprint="sha256:a", folder=tmp_path, threads=1)
+    assert features.shape == (144, 96)
+    assert features.dtype == np.float32
+    backbone = create_backbone("test_resnet", channels=3, image_size=32, weights=None, seed=0).eval()
+    with torch.no_grad():
+        expected = backbone(standardised(torch.from_numpy(screen.images[[3, 140]]))).numpy()
+    np.testing.assert_allclose(features[[3, 140]], expected, atol=1e-5)
+
+    heads = AbraSettings(steps=40, groups=3, items=4, hidden_widths=(), embedding_dim=8, critic="none")
+    pack = AbraPack(features, screen.labels, screen.batches, [screen.cell(0.0, 0.1)], heads, threads=1)
+    pack.advance(40)
+    embedded = pack.embed(0, np.arange(144))
+    centres = np.stack([embedded[:96][screen.labels[:96] == c].mean(0) for c in range(4)])
+    assert np.mean((embedded[96:] @ centres.T).argmax(1) == screen.labels[96:]) > 0.7
+
+    other = settings_of(tiny, precision="bf16")
+    for settings, fingerprint, seed in ((tiny, "sha256:b", 0), (tiny, "sha256:a", 1), (other, "sha256:a", 0)):
+        frozen_features(screen.images, settings, fingerprint=fingerprint, folder=tmp_path, seed=seed, threads=1)
+    assert len(list(tmp_path.iterdir())) == 4
+    monkeypatch.setattr("trainers.images.frozen.create_backbone", lambda *_, **__: pytest.fail("made again"))
+    again = frozen_features(screen.images, tiny, fingerprint="sha256:a", folder=tmp_path)
+    np.testing.assert_array_equal(again, features)
+
+
+def test_a_feature_file_that_was_not_finished_is_not_there(
+    screen: Any, tiny: ImageAbraSettings, tmp_path: Path
+) -> None:
+    broken = np.broadcast_to(np.uint8(1), (4, 3, 32, 32))
+    with pytest.raises(InputError, match="timm has no"):
+        frozen_features(broken, settings_of(tiny, backbone="x"), fingerprint="sha256:a", folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
