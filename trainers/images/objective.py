@@ -102,7 +102,7 @@ class ImageObjective:
         if strength > 0.0 and settings.statistics != "none":
             points = find_points(network.backbone, settings.points, channels=channels, image_size=image_size)
             widths = [point.channels for point in points]
-            self._hooks = PointHooks(network.backbone, points)
+            self._hooks = PointHooks(network.backbone, points, opaque=settings.compile)
             self._draws = MapDraws(
                 seed, widths, images=groups * items, probability=settings.apply_probability, device=self._device
             )

@@ -85,13 +85,21 @@ def find_points(model: nn.Module, names: Sequence[str], *, channels: int, image_
 
 
 class PointHooks:
-    """Forward hooks on the points of one backbone: the identity, except inside `perturbed`."""
+    """Forward hooks on the points of one backbone: the identity, except inside `perturbed`.
 
-    def __init__(self, model: nn.Module, points: Sequence[Point]) -> None:
+    Args:
+        opaque: keep the hooks out of the graphs of torch.compile, which would else be compiled again for every choice
+            of points that the coins make.
+    """
+
+    def __init__(self, model: nn.Module, points: Sequence[Point], *, opaque: bool = False) -> None:
         self._hook: Hook | None = None
         self._chosen: frozenset[int] = frozenset()
         for index, point in enumerate(points):
-            model.get_submodule(point.module).register_forward_hook(self._forward_hook(index, point))
+            hook = self._forward_hook(index, point)
+            if opaque:
+                hook = torch.compiler.disable(hook)
+            model.get_submodule(point.module).register_forward_hook(hook)
 
     @contextmanager
     def perturbed(self, hook: Hook, chosen: Iterable[int]) -> Iterator[None]:
