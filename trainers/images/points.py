@@ -98,7 +98,7 @@ class PointHooks:
         for index, point in enumerate(points):
             hook = self._forward_hook(index, point)
             if opaque:
-                hook = torch.compiler.disable(hook)
+                hook = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
             model.get_submodule(point.module).register_forward_hook(hook)
 
     @contextmanager
