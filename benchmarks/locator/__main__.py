@@ -14,7 +14,9 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from benchmarks.locator import confounding, wells
 from benchmarks.locator.study import blocks, run_block
 from benchmarks.locator.tables import summary, write_tables
 
@@ -28,13 +30,24 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no further block after this long")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--work", type=Path, default=Path("runs/locator"))
+    parser.add_argument("--confounded", type=int, default=200, help="sweeps of each confounded design")
+    parser.add_argument("--data-sets", type=int, default=200, help="simulated screens scored by the panel")
     parser.add_argument("--tables", action="store_true", help="run nothing")
     given = parser.parse_args()
     if not given.tables:
         run(given.work, given.repetitions, given.processes, time.monotonic() + 60 * given.minutes)
-        text = json.dumps(summary(given.work), indent=1, ensure_ascii=False)
-        RESULT.write_text(text + "\n", encoding="utf-8")
+        RESULT.write_text(json.dumps(document(given), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     write_tables(RESULT)
+
+
+def document(given: argparse.Namespace) -> dict[str, Any]:
+    """All tiers, from what was measured so far."""
+    until = time.monotonic() + 60 * given.minutes
+    return {
+        "cells": summary(given.work),
+        "confounded": confounding.summary(given.confounded),
+        "wells": wells.summary(given.work / "wells", given.data_sets, until),
+    }
 
 
 def run(folder: Path, repetitions: int, processes: int, until: float) -> None:

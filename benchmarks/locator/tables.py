@@ -20,12 +20,13 @@ Figures = dict[str, Any]
 FAST = ("plateau-drop", "umbrella", "big gain", "abrupt", "late", "heavy tail t3")
 SLOW = ("slow", "linear")
 INSIDE = ("plateau-drop", "umbrella", "big gain", "slow", "abrupt", "late", "linear")
-OUTSIDE = ("heavy tail t3", "two-step with gain", "A2 rotated")
+SPECTRA = ("A2 π 0.6, μ 1, τ 0.45", "A2 π 0.8, μ 0.5, τ 0.9", "A2 π 0.3, μ 0, τ 0.3", "A2 rotated")
+OUTSIDE = ("heavy tail t3", "two-step with gain")
 NONE = ("flat", "improving")
 MUST_LOSE = (*FAST, *SLOW, "two-step with gain")
 
 
-def summary(folder: Path) -> Figures:
+def summary(folder: Path) -> list[Figures]:
     """Every cell × method of the study that has repetitions."""
     found = []
     for cell in cells():
@@ -34,7 +35,7 @@ def summary(folder: Path) -> Figures:
             if rows:
                 named = {"shape": cell.shape, "setting": cell.setting.name, "design": cell.design, "method": method}
                 found.append(named | measure(rows, cell.truth))
-    return {"cells": found}
+    return found
 
 
 def measure(rows: Sequence[Figures], true: float) -> Figures:
@@ -103,7 +104,8 @@ def write_tables(result: Path) -> None:
 def tables(document: Figures) -> list[str]:
     """Gates, then the locator's cells, then the methods side by side."""
     rows = document["cells"]
-    return ["", *_gates(rows), "", *_cells(rows), "", *_methods(rows), ""]
+    parts = [_gates(rows), _confounded(document["confounded"]), _wells(document["wells"]), _methods(rows), _cells(rows)]
+    return ["", *(line for part in parts for line in (*part, ""))]
 
 
 def _pick(rows: list[Figures], setting: str, shapes: Sequence[str], design: str = "grid") -> list[Figures]:
@@ -141,8 +143,10 @@ def _gates(rows: list[Figures]) -> list[str]:
     gate("false report, decline of δ", ("drop δ",), "reported", 0.10)
     gate("coverage, each shape inside the families", INSIDE, "coverage", 0.85, least=True)
     gate("coverage, each shape outside", OUTSIDE, "coverage", 0.85, least=True)
-    gate("P(λ_L > true λ_OC)", (*MUST_LOSE, "A2 rotated"), "unsafe", 0.08)
-    gate("P(trained strength called safe ≥ true λ_OC)", (*MUST_LOSE, "A2 rotated"), "unsafe_decided", 0.08)
+    gate("coverage, each finite spectrum (A2)", SPECTRA, "coverage", 0.85, least=True)
+    gate("P(λ_L > true λ_OC)", MUST_LOSE, "unsafe", 0.08)
+    gate("P(λ_L > true λ_OC), finite spectra (A2)", SPECTRA, "unsafe", 0.08)
+    gate("P(trained strength called safe ≥ true λ_OC)", (*MUST_LOSE, *SPECTRA), "unsafe_decided", 0.08)
     gate("RMSE, fast transition", FAST, "rmse", 0.15)
     gate("RMSE, slow or linear", SLOW, "rmse", 0.30)
     gate("bias, fast", FAST, "bias", 0.05)
@@ -155,6 +159,49 @@ def _gates(rows: list[Figures]) -> list[str]:
     losing = ("plateau-drop", "umbrella", "slow", "late", "two-step with gain")
     gate("adaptive points: coverage", losing, "coverage", 0.80, least=True, design="adaptive")
     gate("8 % collapses: coverage", losing, "coverage", 0.85, least=True, design="8 % collapses")
+    for design in ("adaptive", "8 % collapses"):
+        gate(f"{design}: P(λ_L > true λ_OC)", losing, "unsafe", 0.08, design=design)
+    return lines
+
+
+def _confounded(rows: list[Figures]) -> list[str]:
+    """Tier A3."""
+    lines = [
+        "**Confounded designs** (κ: how unevenly two batches share the classes). No joint error at the largest",
+        "strength may lie below its floor, and κ = 0 may lose nothing.",
+        "",
+        "| κ | floor ½·d_JS² | joint error, mean (least) | accuracy kept | reported | not reached | n |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        joint = f"{row['joint_error']:.3f} ({row['least_joint_error']:.3f})"
+        shares = " | ".join(_share(row[key]) for key in ("accuracy_kept", "reported", "not_reached"))
+        lines += [f"| {row['confounding']:g} | {row['floor']:.3f} | {joint} | {shares} | {row['repetitions']} |"]
+    return lines
+
+
+def _wells(found: Figures) -> list[str]:
+    """Tier B."""
+    curves = (found["strengths"], found["retrieval_map_above_chance"], found["batch_probe_linear"])
+    lines = [
+        f"**Over-correction without a network** (real metrics on {found['data_sets']} simulated screens, analytic",
+        f"filter; chance of the probe {found['chance_of_the_probe']:g}).",
+        "",
+        "| λ | " + " | ".join(f"{value:.3g}" for value in curves[0]) + " |",
+        "|---|" + "---|" * len(curves[0]),
+        "| retrieval mAP above chance | " + " | ".join(f"{value:.3f}" for value in curves[1]) + " |",
+        "| batch probe | " + " | ".join(f"{value:.3f}" for value in curves[2]) + " |",
+        "",
+        "| δ | true log10 λ_OC | reported | coverage | unsafe λ_L | unsafe decided | poor fit | bias | RMSE | width |"
+        " sweeps (disjoint) |",
+        "|" + "---|" * 11,
+    ]
+    for delta, row in found["located"].items():
+        keys = ("reported", "coverage", "unsafe", "unsafe_decided", "poor_fit")
+        numbers = [_share(row.get(key)) for key in keys] + [_plain(row.get(key)) for key in ("bias", "rmse", "width")]
+        lines.append(
+            f"| {delta} | {row['true']:.2f} | {' | '.join(numbers)} | {row['repetitions']} ({row['disjoint_sweeps']}) |"
+        )
     return lines
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 from benchmarks.locator.methods import locator
 from benchmarks.locator.shapes import Sweep
@@ -109,7 +110,7 @@ def located(found: Array, delta: float, seeds: int, repetitions: int) -> dict[st
     biology = found[:, :, 0]
     x = positions(STRENGTHS)
     fine = np.linspace(x[0], x[-1], 5001)
-    mean = np.interp(fine, x, biology.mean(axis=0))
+    mean = CubicSpline(x, biology.mean(axis=0))(fine)  # straight lines would cut the peak and put the loss too early
     peak = np.maximum.accumulate(mean)
     over = (peak - mean) / peak >= delta
     true = float(fine[np.argmax(over)]) if over.any() else np.inf

@@ -44,7 +44,7 @@ class DecisionSettings(BaseModel):
         "bracket",
         description="What bounds the point: bracket, the drawdown bracket, tested level against level; or posterior, "
         "curves of eight families averaged (bma-bms), with the bracket as fall-back and cross-check. The posterior "
-        "narrows the interval; its false alarms just below δ are not yet within their gate (benchmarks/README.md).",
+        "narrows the interval; it does not meet every gate of its study (benchmarks/README.md).",
     )
     p_identify: Share = Field(0.975, description="Probability of a loss from which on the point counts as located.")
     p_not_reached: Share = Field(0.05, description="Probability of a loss up to which it counts as not reached.")
