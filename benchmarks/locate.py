@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from locator import SEED_SD, stated, truth
+from locator.shapes import SEED_SD, stated, truth
 from numpy.typing import NDArray
 from scipy.special import expit
 
