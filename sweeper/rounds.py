@@ -27,6 +27,7 @@ from sweeper.store import Store
 from sweeper.sweep import (
     Prepared,
     confirm_seeds,
+    deciding_units,
     decision_provenance,
     known_cells,
     proposed_cells,
@@ -200,6 +201,7 @@ def _deciding_curve(
         settings=config.decision,
         provenance=decision_provenance(store.description(), kept),
         next_options=config.locate.next_options,
+        units=deciding_units(store, config.decision),
     )
     found = document["views"].get(view)
     if found is None:

@@ -18,7 +18,7 @@ from typing import Any, TypedDict
 import pandas as pd
 
 from sweeper.config import SweepConfig, build_config
-from sweeper.decision import decide_sweep
+from sweeper.decision import DecisionSettings, decide_sweep
 from sweeper.decision.table import CONTROL_PREFIX
 from sweeper.design_index import DesignIndex, confounding_warning, design_index
 from sweeper.errors import ConfigError, SweepFailedError
@@ -34,7 +34,7 @@ from sweeper.plan import (
     panel_names,
     sweep_identity,
 )
-from sweeper.results import read_units, tidy, to_parquet_bytes, write_units
+from sweeper.results import read_units, tidy, to_parquet_bytes, units, write_units
 from sweeper.search.proposal import Proposal
 from sweeper.store import Store, dump_json, write_atomically
 from trainers.screens.normalise import normalise
@@ -252,11 +252,17 @@ def tabulate_and_decide(store: Store) -> tuple[pd.DataFrame, Mapping[str, Any]]:
         settings=config.decision,
         provenance=decision_provenance(description, store.proposals()),
         next_options=config.locate.next_options,
+        units=deciding_units(store, config.decision),
     )
     write_atomically(store.results_path, to_parquet_bytes(results))
     _write_units(store)
     write_atomically(store.decision_path, dump_json(decision))
     return results, decision
+
+
+def deciding_units(store: Store, settings: DecisionSettings) -> pd.DataFrame | None:
+    """The values by perturbation that a decision needs; None where its target needs none."""
+    return None if settings.target == "this_screen" else units(all_records(store), store.units)
 
 
 def _write_units(store: Store) -> None:

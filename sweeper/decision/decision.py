@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from scipy.special import stdtrit
 from sweeper.decision.bracket import Bracket, baseline_bracket, detectable_drop, drawdown_bracket, max_t_quantile
 from sweeper.decision.curve import Curve, build_curve
 from sweeper.decision.noise import Draws, Noise, draw, fit_levels, level_errors, positions, signal_lower_bound
+from sweeper.decision.perturbations import NoPerturbationsError, curve_covariances
 from sweeper.decision.posterior import Location, Posterior, crossings, fit_posterior, locate
 from sweeper.decision.reasons import counted, reasons, were
 from sweeper.decision.screen import Screen, screen
@@ -28,6 +30,10 @@ POWER = 0.80
 MIN_RUNS = 2  # usable runs at every strength that takes part
 NOTHING = 1e-9  # rounding error of a composite that lies exactly at its floor
 APART = 0.5  # decades between the intervals of metrics that conflict
+NEW_PERTURBATIONS = (
+    "The bounds are about new perturbations of the same kind: those screened are taken as a sample of them, resampled"
+    " as clusters, and their noise is added to that of the seeds."
+)
 USABLE = (
     State.IDENTIFIED,
     State.IDENTIFIED_WIDE,
@@ -39,7 +45,14 @@ USABLE = (
 )
 
 
-def decide(results: pd.DataFrame, *, view: str, margin: float, settings: DecisionSettings) -> Decision:
+def decide(
+    results: pd.DataFrame,
+    *,
+    view: str,
+    margin: float,
+    settings: DecisionSettings,
+    units: pd.DataFrame | None = None,
+) -> Decision:
     """Judge one trade-off curve: by the drawdown bracket or, if so declared, by the posterior of its point.
 
     The order of the steps is the order of the exclusions: validate, anchor, count what failed, screen for collapse,
@@ -50,6 +63,7 @@ def decide(results: pd.DataFrame, *, view: str, margin: float, settings: Decisio
         results: tidy table, one row a metric of a cell (`table.COLUMNS`); any order.
         view: evaluation view.
         margin: angular margin of the curve.
+        units: as `sweeper.results.units`; needed, and read, for the target "new_perturbations" only.
 
     Returns:
         A decision; a table that cannot be judged gives the state INVALID_INPUT with a reason, never an exception.
@@ -76,7 +90,15 @@ def decide(results: pd.DataFrame, *, view: str, margin: float, settings: Decisio
     shortage = _shortage(curve, screened, settings)
     if shortage is not None:
         return replace(known, state=shortage[0], reasons=(f"{shortage[1]}.",))
-    return _judge(known, curve, screened, settings)
+    if settings.target == "this_screen":
+        return _judge(known, curve, screened, settings, {})
+    try:
+        extra = curve_covariances(units, curve, screened, known, settings)
+    except NoPerturbationsError as missing:
+        why = f"The target is new perturbations, but {missing}."
+        return replace(known, state=State.INSUFFICIENT_DATA, reasons=(why,))
+    judged = _judge(known, curve, screened, settings, extra)
+    return replace(judged, reasons=(*judged.reasons, NEW_PERTURBATIONS))
 
 
 def refusal(view: str, margin: float | None, reason: str, settings: DecisionSettings) -> Decision:
@@ -135,13 +157,18 @@ class _Fitted:
     draws: Draws
 
 
-def _judge(known: Decision, curve: Curve, screened: Screen, settings: DecisionSettings) -> Decision:
-    """The estimate and its state, from the usable runs at the kept strengths."""
+def _judge(
+    known: Decision, curve: Curve, screened: Screen, settings: DecisionSettings, extra: Mapping[str, Array]
+) -> Decision:
+    """The estimate and its state, from the usable runs at the kept strengths.
+
+    `extra` is the further level covariance of each biological metric and, under "", of their composite.
+    """
     usable = screened.usable()
     cells = np.ix_(screened.kept, usable.any(axis=0))
     gaps = ~usable[cells]
     strengths = tuple(s for s, keep in zip(curve.strengths, screened.kept, strict=True) if keep)
-    biology = _fit(np.where(gaps, np.nan, curve.biological[cells]), strengths, settings, stream=0)
+    biology = _fit(np.where(gaps, np.nan, curve.biological[cells]), strengths, settings, stream=0, extra=extra.get(""))
     removal = _fit(np.where(gaps, np.nan, curve.technical[cells]), strengths, settings, stream=1)
     technical = assess_technical(
         strengths,
@@ -155,7 +182,13 @@ def _judge(known: Decision, curve: Curve, screened: Screen, settings: DecisionSe
     signal_lower = signal_lower_bound(biology.means, biology.noise, biology.draws, settings.confidence)
     names = [use.name for use in curve.metrics if use.role == "biological"]
     metrics = {
-        name: _fit(np.where(gaps, np.nan, curve.by_metric[name][cells]), strengths, settings, stream=2 + place)
+        name: _fit(
+            np.where(gaps, np.nan, curve.by_metric[name][cells]),
+            strengths,
+            settings,
+            stream=2 + place,
+            extra=extra.get(name),
+        )
         for place, name in enumerate(names)
     }
     points = _Points.of(strengths, biology, metrics if len(names) > 1 else {}, settings)
@@ -254,9 +287,11 @@ def _drawn(
     return found
 
 
-def _fit(values: Array, strengths: tuple[float, ...], settings: DecisionSettings, *, stream: int) -> _Fitted:
+def _fit(
+    values: Array, strengths: tuple[float, ...], settings: DecisionSettings, *, stream: int, extra: Array | None = None
+) -> _Fitted:
     """Level means, noise and draws of (L, S) values; `stream` keeps the draws of different composites apart."""
-    means, noise = fit_levels(values, positions(strengths), settings.kernel_width)
+    means, noise = fit_levels(values, positions(strengths), settings.kernel_width, extra=extra)
     return _Fitted(means, noise, draw(noise, settings.draws, (settings.seed, stream)))
 
 

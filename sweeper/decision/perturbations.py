@@ -18,12 +18,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sweeper.decision.curve import Curve
 from sweeper.decision.noise import run_design
+from sweeper.decision.screen import Screen
+from sweeper.decision.settings import DecisionSettings
 from sweeper.decision.table import canonical
+from sweeper.decision.values import Decision
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 RESAMPLES = 500
+_STREAM = 3000
 MIN_PERTURBATIONS = 10  # of every metric in every seed; a bootstrap of fewer clusters is too narrow
 
 
@@ -45,6 +50,34 @@ class PerturbationValues:
     names: tuple[str, ...]
     array: Array
     dropped: int
+
+
+def curve_covariances(
+    units: pd.DataFrame | None, curve: Curve, screened: Screen, known: Decision, settings: DecisionSettings
+) -> dict[str, Array]:
+    """`perturbation_covariances` of a screened curve, at the strengths and seeds that are kept.
+
+    Args:
+        units: as `sweeper.results.units`, the whole sweep's, or None.
+        known: names the curve: trainer, view and margin.
+
+    Raises:
+        NoPerturbationsError: as there, or without units.
+    """
+    if units is None:
+        raise NoPerturbationsError("no values by perturbation are at hand")
+    margins = [margin for margin in units["margin"].unique() if canonical(margin) == canonical(known.margin or 0.0)]
+    rows = units[(units["trainer"] == known.trainer) & (units["view"] == known.view) & units["margin"].isin(margins)]
+    usable = screened.usable()
+    seeds = np.flatnonzero(usable.any(axis=0))
+    return perturbation_covariances(
+        rows,
+        {use.name: use.ceiling - use.floor for use in curve.metrics if use.role == "biological"},
+        strengths=[strength for strength, kept in zip(curve.strengths, screened.kept, strict=True) if kept],
+        seeds=[curve.seeds[seed] for seed in seeds],
+        used=usable[screened.kept][:, seeds],
+        seed=(settings.seed, _STREAM),
+    )
 
 
 def paired_values(
@@ -174,6 +207,7 @@ __all__ = [
     "RESAMPLES",
     "NoPerturbationsError",
     "PerturbationValues",
+    "curve_covariances",
     "level_covariance",
     "paired_values",
     "perturbation_covariances",

@@ -57,11 +57,16 @@ STEPS: Mapping[str, str] = MappingProxyType(
 )
 """Codes that are one shortcoming; every other code is one of its own."""
 SILHOUETTES = ("asw", "silhouette")  # parts of the names of metrics that are silhouettes
-UNLESS = (
-    "you add plates or batches",
-    "change the set of perturbations",
-    "change the encoder or the length of training",
+UNLESS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        target: ("you add plates or batches", perturbations, "change the encoder or the length of training")
+        for target, perturbations in {
+            "this_screen": "change the set of perturbations",
+            "new_perturbations": "turn to perturbations of another kind",
+        }.items()
+    }
 )
+"""What voids a rule, by its target."""
 ASSUMPTIONS: Mapping[str, str] = MappingProxyType(
     {
         "A1": "the same seed means the same splits at every strength",
@@ -71,6 +76,7 @@ ASSUMPTIONS: Mapping[str, str] = MappingProxyType(
         "A5": "a strength means the same training schedule at every level",
         "A6": "strengths were chosen without looking at these seeds' results",
         "A7": "δ and the composites were fixed before looking",
+        "A8": "perturbations are exchangeable: those screened are a sample of the new ones",
         "A9": "the rule holds for this screen, encoder and length of training",
     }
 )
@@ -85,7 +91,8 @@ def rule(decision: Decision, provenance: Mapping[str, Any]) -> dict[str, Any]:
         provenance: `dataset_hash` and `trainer` become conditions of the rule; `adaptive` (bool),
             `held_out_perturbations` (share of perturbations), `design_djs` (the label × batch confounding index, 0 to
             1), `assumed_floor` (metrics whose floor nobody stated) and `departed` (bool: the settings are not those
-            declared before the sweep) are graded. All optional; other keys are not used here.
+            declared before the sweep) are graded; `target` says whom the bounds are about ("this_screen" where absent,
+            or "new_perturbations"). All optional; other keys are not used here.
     """
     estimate = decision.estimate
     lowered = downgrades(decision, provenance)
@@ -108,7 +115,7 @@ def rule(decision: Decision, provenance: Mapping[str, Any]) -> dict[str, Any]:
             "lambda_recommended": estimate.recommended if estimate else None,
             "lambda_max": estimate.safe_up_to if estimate and decision.state in USABLE else None,
         },
-        "unless": UNLESS,
+        "unless": UNLESS[_target(provenance)],
         "estimate": _estimate(decision, estimate),
         "sensitivity": {
             f"{entry.delta:g}": {
@@ -135,7 +142,7 @@ def rule(decision: Decision, provenance: Mapping[str, Any]) -> dict[str, Any]:
         },
         "design": _design(decision, estimate, provenance),
         "method": _method(estimate),
-        "assumptions": list(ASSUMPTIONS),
+        "assumptions": [code for code in ASSUMPTIONS if code != "A8" or _target(provenance) == "new_perturbations"],
         "reasons": decision.reasons,
     }
     return dict(plain(made))
@@ -295,11 +302,17 @@ def _method(estimate: Estimate | None) -> dict[str, Any]:
     }
 
 
+def _target(provenance: Mapping[str, Any]) -> str:
+    """Whom the bounds are about: "this_screen" or "new_perturbations"."""
+    return str(provenance.get("target", "this_screen"))
+
+
 def _design(decision: Decision, estimate: Estimate | None, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What was run; losses and sigma in units of biology's peak."""
     positive = [item.strength for item in decision.levels if item.strength > 0]
     unstable = next((item for item in decision.levels if item.strength == decision.lambda_unstable), None)
     return {
+        "target": _target(provenance),
         "n_lambda": len(positive),
         "n_seeds": len(decision.seeds),
         "range": [positive[0], positive[-1]] if positive else None,

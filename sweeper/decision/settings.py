@@ -46,6 +46,11 @@ class DecisionSettings(BaseModel):
         "curves of eight families averaged (bma-bms), with the bracket as fall-back and cross-check. The posterior "
         "narrows the interval; it does not meet every gate of its study (benchmarks/README.md).",
     )
+    target: Literal["this_screen", "new_perturbations"] = Field(
+        "this_screen",
+        description="Whom the bounds are about: this_screen, the perturbations screened; or new_perturbations, others "
+        "of the same kind, which adds the noise of which ones were screened (a cluster bootstrap over them).",
+    )
     p_identify: Share = Field(0.975, description="Probability of a loss from which on the point counts as located.")
     p_not_reached: Share = Field(0.05, description="Probability of a loss up to which it counts as not reached.")
     lack_of_fit: Share = Field(0.05, description="Level of the fit's test; below it the bracket decides.")

@@ -29,6 +29,7 @@ def decide_sweep(
     provenance: Mapping[str, Any],
     declared: DecisionSettings | None = None,
     next_options: NextOptions = NextOptions(),  # noqa: B008 - a frozen value
+    units: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Judge every view × margin and state the rule of the deciding view.
 
@@ -41,12 +42,13 @@ def decide_sweep(
         declared: the settings fixed before the sweep, where `settings` may differ from them: the document then says
             how, and the certainty is lowered.
         next_options: what the proposal of further strengths and seeds may ask for.
+        units: as `sweeper.results.units`; needed for the target "new_perturbations", not read otherwise.
 
     Returns:
         The document described by `rule.schema.json`: finite numbers, null where there is none, equal for equal records.
     """
     departed = departures(settings, declared)
-    graded = {**provenance, "departed": bool(departed)}
+    graded = {**provenance, "departed": bool(departed), "target": settings.target}
     decided: dict[str, list[Decision]] = {}
     splits = 1
     trainer = provenance.get("trainer")
@@ -58,7 +60,7 @@ def decide_sweep(
         table = _of_trainer(whole, trainer)
         table = table[~table["seed"].isin(fresh)]
         for view, margins in curves(table).items():
-            judged = [decide(table, view=view, margin=margin, settings=settings) for margin in margins]
+            judged = [decide(table, view=view, margin=margin, settings=settings, units=units) for margin in margins]
             djs = provenance.get("design_djs")
             judged = [explained(item, whole, settings=settings, design_djs=djs) for item in judged]
             decided[view] = [confirmed(item, whole, seeds=fresh, settings=settings) for item in judged]

@@ -15,6 +15,10 @@ PURPOSES = {
     "held_out_cell_types": "to correct batches of a cell type it has never seen (held-out cell types)",
     "official": "to correct the batches that a published split holds out (official split)",
 }
+TARGETS = {
+    "this_screen": "This is about the perturbations of this screen.",
+    "new_perturbations": "This is about new perturbations of the same kind, of which those screened are a sample.",
+}
 TIMES = {1: "once", 2: "twice"}
 
 
@@ -207,7 +211,7 @@ def lambdas_end(rule: Mapping[str, Any]) -> float | None:
 
 def _closing(rule: Mapping[str, Any]) -> list[str]:
     """What could change the rule, how certain it is, and where it ends."""
-    closing = []
+    closing = [TARGETS[rule["design"]["target"]]]
     metrics = rule["metrics"]
     if metrics["lost_while_safe"]:
         names = " and ".join(metrics["lost_while_safe"])

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sweeper.cli.rounds import kept_rounds, upcoming_rounds
 from sweeper.config import build_config
 from sweeper.estimate import estimate
+from sweeper.metrics.units import COLUMNS
 from sweeper.plan import Cell
 from sweeper.rounds import next_round
 from sweeper.scoring import cell_record
@@ -45,7 +47,9 @@ def prepared(folder: Path, **changes: object) -> Prepared:
     return found
 
 
-def write(sweep: Prepared, cells: tuple[Cell, ...], *, loss_from: float = 60.0, noise: float = 0.004) -> None:
+def write(
+    sweep: Prepared, cells: tuple[Cell, ...], *, loss_from: float = 60.0, noise: float = 0.004, perturbations: int = 0
+) -> None:
     """Records as a worker would write them: technical rises with λ, biology falls by half at `loss_from`."""
     done = sweep.store.finished()
     for cell in cells:
@@ -72,12 +76,19 @@ def write(sweep: Prepared, cells: tuple[Cell, ...], *, loss_from: float = 60.0, 
             }
             for name, (role, value) in values.items()
         ]
+        value = values["perturbation_accuracy"][1]
+        units = pd.DataFrame(
+            [("perturbation_accuracy", "perturbation", f"p{unit:02d}", 4, value) for unit in range(perturbations)],
+            columns=list(COLUMNS),
+        )
         sweep.store.write_cell(
-            cell_record(cell, status="ok", reason=None, metrics=metrics, seconds={}, pack_cells=1), curve=[]
+            cell_record(cell, status="ok", reason=None, metrics=metrics, seconds={}, pack_cells=1),
+            curve=[],
+            units=units if perturbations else None,
         )
 
 
-def follow(sweep: Prepared, **how: float) -> list[Proposal]:
+def follow(sweep: Prepared, **how: Any) -> list[Proposal]:
     """Rounds as a run would make them, until there is none."""
     write(sweep, sweep.known_cells(), **how)
     for _ in range(20):
@@ -102,6 +113,17 @@ def test_a_grid_is_followed_by_its_sham_arm_and_then_by_nothing(tmp_path: Path) 
     cells = [cell for cell in sweep.known_cells() if cell.is_sham]
     assert len(cells) == 4 * 3
     assert not {cell.cell_id for cell in cells} & {cell.cell_id for cell in sweep.known_cells() if not cell.is_sham}
+
+
+def test_rounds_follow_the_declared_target_and_read_the_values_by_perturbation(tmp_path: Path) -> None:
+    about_new = {"decision": {**DATA["decision"], "target": "new_perturbations"}}
+    assert follow(prepared(tmp_path / "without", **about_new)) == [], "nothing is known of new perturbations"
+    sweep = prepared(tmp_path / "with", **about_new)
+    (arm,) = follow(sweep, perturbations=12)
+    assert arm.kind == "sham"
+    rule = tabulate_and_decide(sweep.store)[1]["rule"]
+    assert rule["design"]["target"] == "new_perturbations"
+    assert rule["estimate"]["safe_up_to"] == 30.0
 
 
 def test_the_sham_arm_grows_with_the_seeds_and_takes_new_strengths_only_when_the_answer_moved(tmp_path: Path) -> None:

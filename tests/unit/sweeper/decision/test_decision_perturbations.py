@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from decision_curves import SHAPES, STRENGTHS, sample
+from decision_curves import FLOOR, SHAPES, STRENGTHS, sample, technical_curve
+from decision_curves import tidy as results_table
 
+from sweeper.decision import DecisionSettings, decide, decide_sweep
 from sweeper.decision.bracket import drawdown_bracket, max_t_quantile
 from sweeper.decision.noise import draw, fit_levels, level_errors, positions, signal_lower_bound
 from sweeper.decision.perturbations import (
@@ -17,6 +19,7 @@ from sweeper.decision.perturbations import (
     resample,
     resampled_runs,
 )
+from sweeper.decision.states import State
 
 LEVELS = (0.0, 0.1, 1.0, 10.0)
 SEEDS = (0, 1, 2)
@@ -199,3 +202,74 @@ def test_bounds_hold_for_new_perturbations_only_with_their_noise():
             alarms[target] += found.unsafe_from is not None
     assert alarms["new_perturbations"] <= 13, "more than 5 % by 3 standard errors"
     assert alarms["this_screen"] > 40, "the seeds' noise alone is far too small for this claim"
+
+
+VIEW = "held_out_plates"
+
+
+def sweep_with_units(spread, *, perturbations=40):
+    """A plateau and a drop; perturbations differ by `spread` in how they respond, at each strength for itself."""
+    rng = np.random.default_rng(11)
+    curve = sample(SHAPES["plateau_drop"], rng, sigma=0.005)
+    responses = spread * rng.normal(size=(len(STRENGTHS), 1, perturbations))
+    responses -= responses.mean(axis=2, keepdims=True)  # the metric's value is their mean
+    technical = sample(technical_curve, rng, sigma=0.01)
+    values = FLOOR + (1 - FLOOR) * (curve[:, :, None] + responses)
+    rows = [
+        (STRENGTHS[level], seed, 0, f"p{unit:02d}", values[level, seed, unit])
+        for level, seed, unit in np.ndindex(*values.shape)
+    ]
+    units = pd.DataFrame(rows, columns=["adversarial_weight", "seed", "fold", "unit", "value"])
+    units = units.assign(axis="perturbation", metric="retrieval_map", trainer="abra", view=VIEW, margin=0.3)
+    return results_table(curve, technical), units
+
+
+def test_a_claim_about_new_perturbations_pays_for_how_much_they_differ():
+    settings = DecisionSettings(deciding_view=VIEW, draws=2000, delta=0.2)
+    wider = settings.model_copy(update={"target": "new_perturbations"})
+    bounds = {}
+    for spread in (1e-6, 0.4):
+        table, units = sweep_with_units(spread)
+        for chosen in (settings, wider):
+            found = decide(table, view=VIEW, margin=0.3, settings=chosen, units=units)
+            level = found.levels[3].biological
+            bounds[spread, chosen.target] = (found.estimate.bracket, level.upper - level.lower)
+            assert any("new perturbations" in reason for reason in found.reasons) == (chosen is wider)
+    assert bounds[1e-6, "this_screen"][0] == bounds[1e-6, "new_perturbations"][0], "they all respond alike"
+    plain, paid = bounds[0.4, "this_screen"], bounds[0.4, "new_perturbations"]
+    assert paid[1] > 3 * plain[1]
+    assert plain[0].safe_up_to is not None
+    assert paid[0].safe_up_to is None or paid[0].safe_up_to < plain[0].safe_up_to
+    assert paid[0].unsafe_from is None or paid[0].unsafe_from >= plain[0].unsafe_from
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda _: None, "no values by perturbation are at hand"),
+        (lambda units: units[units["seed"] > 0], "retrieval_map has no values by perturbation in some runs"),
+        (lambda units: units[units["unit"] < "p07"], "7 perturbations in some runs and 10 are needed"),
+        (lambda units: units.assign(trainer="sham:abra"), "retrieval_map has no values"),
+    ],
+)
+def test_without_values_by_perturbation_nothing_is_claimed_about_new_ones(change, why):
+    table, units = sweep_with_units(0.1)
+    settings = DecisionSettings(deciding_view=VIEW, draws=200, target="new_perturbations")
+    found = decide(table, view=VIEW, margin=0.3, settings=settings, units=change(units))
+    assert found.state is State.INSUFFICIENT_DATA
+    assert found.estimate is None
+    assert why in found.reasons[0]
+
+
+@pytest.mark.parametrize("target", ["this_screen", "new_perturbations"])
+def test_the_document_says_whom_it_is_about(target):
+    table, units = sweep_with_units(0.1)
+    settings = DecisionSettings(deciding_view=VIEW, draws=200, target=target)
+    found = decide_sweep(table, settings=settings, provenance={"trainer": "abra"}, units=units)
+    assert found["rule"]["design"]["target"] == target
+    assert ("A8" in found["rule"]["assumptions"]) == (target == "new_perturbations")
+    said = found["sentence"]
+    assert ("This is about the perturbations of this screen." in said) == (target == "this_screen")
+    assert ("This is about new perturbations of the same kind" in said) == (target == "new_perturbations")
+    assert ("change the set of perturbations" in said) == (target == "this_screen")
+    assert ("perturbations of another kind" in said) == (target == "new_perturbations")
