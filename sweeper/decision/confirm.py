@@ -54,16 +54,6 @@ class Confirmation:
     points: tuple[ConfirmedPoint, ...]
 
 
-def bounds(decision: Decision) -> tuple[float | None, float | None]:
-    """Largest strength called safe and the one where a loss lies, by the method that decides."""
-    estimate = decision.estimate
-    if estimate is None:
-        return None, None
-    location = estimate.location
-    located = location is not None and estimate.fallback is None and location.median is not None
-    return estimate.safe_up_to, estimate.unsafe_from if not located or location is None else location.upper
-
-
 def confirmed(
     decision: Decision, table: pd.DataFrame, *, seeds: Collection[int], settings: DecisionSettings
 ) -> Decision:
@@ -86,10 +76,11 @@ def confirmed(
         curve = build_curve(Selection(decision.trainer, fresh, controls), settings)
     except InvalidTableError:
         return replace(decision, confirmation=Confirmation(None, ()))
-    safe, loss = bounds(decision)
+    estimate = decision.estimate
+    claimed = (("safe", estimate.safe_up_to), ("loss", estimate.unsafe_from)) if estimate else ()
     points = [
         point
-        for role, bound in (("safe", safe), ("loss", loss))
+        for role, bound in claimed
         if bound is not None and (point := _point(curve, role, bound, settings.delta)) is not None  # type: ignore[arg-type]
     ]
     agrees = [

@@ -23,7 +23,7 @@ from sweeper.decision.states import Conditions, State, bracket_state, located_st
 from sweeper.decision.summaries import effective, locatable_drop, onset, technical_kept
 from sweeper.decision.table import InvalidTableError, prepare, select
 from sweeper.decision.technical import Technical, assess_technical, technical_falls
-from sweeper.decision.values import Decision, Estimate, Level, LevelMean, Run, Sensitivity
+from sweeper.decision.values import Decision, Estimate, Interval, Level, LevelMean, Run, Sensitivity
 
 Array = NDArray[np.float64]
 POWER = 0.80
@@ -213,6 +213,7 @@ def _judge(
         bracket=chosen.bracket,
         location=chosen.location,
         fallback=chosen.fallback,
+        interval=Interval.of(chosen, settings.p_identify),
         families=points.composite.posterior.families if points.composite else {},
         lof_p=points.composite.posterior.lof_p if points.composite else None,
         lambda_ni=baseline_bracket(

@@ -2,7 +2,8 @@
 
 Two-stage placement (overcorrection.md §4.2, step 12): new strengths where the point is believed to lie, at quantiles of
 λ_OC or evenly (in decades) inside the bracket's gap; beyond an end of the range when the point is believed there; and
-more seeds once strengths lie densely enough that noise alone is left. A seed counts at a strength only where it is
+more seeds once strengths lie densely enough that noise alone is left, or where noise hides whether there is a point. A
+seed counts at a strength only where it is
 complete at most other strengths too, so seeds are added at every strength.
 """
 
@@ -36,7 +37,7 @@ REASONS: dict[Why, str] = {
     "between": "strengths where the point is believed to lie",
     "above": "strengths above the range: the point, or batch removal's end, lies beyond it",
     "below": "strengths below the range: biology may already be lost at the smallest",
-    "seeds": "strengths lie densely enough around the point: seeds against the noise",
+    "seeds": "the noise is what is left, not the gaps between strengths: seeds against it",
 }
 OPEN = (
     State.IDENTIFIED,
@@ -96,7 +97,7 @@ def next_points(decision: Decision, options: NextOptions, *, splits: int) -> Nex
         return NextPoints("settled")
     if state not in OPEN or estimate is None or not levels:
         return NextPoints("terminal")
-    low, high = _interval(estimate)
+    low, high = estimate.interval.lower, estimate.interval.upper
     inside = low is not None and high is not None
     if inside and log10(high / low) <= width and state is not State.BELOW_RANGE:  # type: ignore[operator]
         return NextPoints("settled", interval=(low, high))
@@ -106,6 +107,8 @@ def next_points(decision: Decision, options: NextOptions, *, splits: int) -> Nex
         why, wanted = "below", _spread(levels[0] / 10**REACH, levels[0], strengths, ends=(True, False))
     elif high is None and not top_reached and not estimate.technical.saturated:
         why, wanted = "above", _spread(levels[-1], levels[-1] * 10**REACH, strengths, ends=(False, True))
+    elif high is None and state is State.INCONCLUSIVE:
+        why, wanted = "seeds", []
     else:
         why, wanted = "between", _inside(estimate, levels, low, high, strengths)
         if not wanted or _widest_gap(levels, low, high) <= width / 2:
@@ -127,22 +130,15 @@ def next_points(decision: Decision, options: NextOptions, *, splits: int) -> Nex
     )
 
 
-def _interval(estimate: Estimate) -> tuple[float | None, float | None]:
-    """Where the point lies: the posterior's interval where that decides, else the bracket's gap."""
-    if estimate.location is not None and estimate.fallback is None:
-        return estimate.location.lower, estimate.location.upper
-    return estimate.safe_up_to, estimate.unsafe_from
-
-
 def _inside(
     estimate: Estimate, levels: Sequence[float], low: float | None, high: float | None, count: int
 ) -> list[float]:
     """λ at quantiles of λ_OC, by a normal on each side of its median in log λ; evenly in the bracket's gap."""
     start, end = low or levels[0], high or levels[-1]
-    location = estimate.location
-    if location is None or estimate.fallback is not None or not start < end:
+    median = estimate.interval.median
+    if median is None or not start < end:
         return _spread(start, end, count, ends=(False, False)) if start < end else []
-    middle = min(max(location.median or end, start), end)
+    middle = min(max(median, start), end)
     x = np.log10([start, middle, end])
     z = ndtri(np.linspace(FIRST, LAST, count)) / ndtri(0.95)
     placed = x[1] + np.where(z < 0, (x[1] - x[0]) * z, (x[2] - x[1]) * z)

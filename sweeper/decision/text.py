@@ -83,19 +83,26 @@ def _no_effect(rule: Mapping[str, Any]) -> list[str]:
 
 def _inconclusive(rule: Mapping[str, Any]) -> list[str]:
     low, high = rule["design"]["range"]
-    safe = rule["estimate"]["safe_up_to"]
+    safe, ends = rule["estimate"]["safe_up_to"], rule["estimate"]["ci90"]
+    if rule["estimate"]["unsafe_from"] is not None and ends is not None:
+        return [
+            "Not identified in the swept range.",
+            f"If you train {_subject(rule)}, a loss of {_loss(rule)} of biology's peak is "
+            f"{probability_text(rule['estimate']['p_detect'])}, but anywhere from {ends[0]:.3g} to {ends[1]:.3g}.",
+            "Add strengths between the two or, where they lie densely already, seeds at every strength.",
+        ]
     chance = f", though one is {probability_text(rule['estimate']['p_detect'])}" if _fitted(rule) else ""
     excluded = f"even at {strength_text(low)}, none could be excluded"
     if safe is not None:
         where = "at every strength" if safe == high else f"only up to {strength_text(safe)}"
         excluded = f"{where}, one was excluded ({_level(rule)})"
-    saturated = rule["design"]["technical_saturated"]
+    exhausted = rule["design"]["technical_saturated"] or rule["estimate"]["lambda_unstable"] is not None
     return [
         "Not identified in the swept range.",
         f"If you train {_subject(rule)}, up to {strength_text(high)} no loss of {_loss(rule)} of biology's peak was "
         f"established{chance} and, {excluded}; {_power(rule)}.",
-        "Add seeds at the same strengths."
-        if saturated
+        "Add seeds at every strength."
+        if exhausted
         else "Batch removal was still improving there: extend the sweep upwards.",
     ]
 

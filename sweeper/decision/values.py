@@ -68,6 +68,27 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """Where the over-correction point lies, λ, by the method that decides; an end that is not known is None.
+
+    The posterior's safe bound λ_L, median λ_OC and upper end where it decides and has located the point. Otherwise its
+    quantiles rest on the prior as much as on the data: the bounds at trained strengths, without a median.
+    """
+
+    lower: float | None
+    median: float | None
+    upper: float | None
+
+    @classmethod
+    def of(cls, chosen: Sensitivity, p_identify: float) -> Interval:
+        """That of the curve at one δ; `p_identify` is the probability of a loss from which on it counts as located."""
+        found = chosen.location
+        if chosen.fallback is None and found is not None and found.upper is not None and found.p_detect >= p_identify:
+            return cls(found.lower, found.median, found.upper)
+        return cls(chosen.safe_up_to, None, chosen.unsafe_from)
+
+
+@dataclass(frozen=True)
 class Sensitivity:
     """The curve judged at one δ.
 
@@ -113,6 +134,7 @@ class Estimate:
         signal_lower: lower bound of the highest true biological level.
         sigma: seed standard deviation of the biological composite, seed effects removed, in units of the peak.
         safe_up_to, unsafe_from, bracket, location, fallback: as in `Sensitivity`.
+        interval: where the point lies, by the method that decides.
         families: curve family → posterior probability; empty without a signal.
         lof_p: of the fit's test; None without a signal.
         lambda_ni: bracket of "no worse than uncorrected"; secondary.
@@ -141,6 +163,7 @@ class Estimate:
     bracket: Bracket
     location: Location | None
     fallback: str | None
+    interval: Interval
     families: Mapping[str, float]
     lof_p: float | None
     lambda_ni: Bracket

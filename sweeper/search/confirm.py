@@ -23,10 +23,8 @@ def confirm_strengths(curve: Mapping[str, Any]) -> tuple[float, ...]:
     levels = [level["strength"] for level in curve["levels"] if level["kept"] and level["strength"] > 0]
     if estimate is None or not levels:
         return ()
-    location = estimate["location"]
-    located = location is not None and estimate["fallback"] is None and location["median"] is not None
-    loss = (location["upper"] or levels[-1]) if located else estimate["unsafe_from"]
-    wanted = [bound for bound in (estimate["recommended"], estimate["safe_up_to"], loss) if bound is not None]
+    claimed = (estimate[name] for name in ("recommended", "safe_up_to", "unsafe_from"))
+    wanted = [bound for bound in claimed if bound is not None]
     if not wanted:
         return ()
     nearest = (min(levels, key=lambda level: (abs(log10(level / bound)), level)) for bound in wanted)

@@ -51,7 +51,8 @@ def sham_strengths(curve: Mapping[str, Any], count: int) -> tuple[float, ...]:
     levels = [level["strength"] for level in curve["levels"] if level["kept"] and level["strength"] > 0]
     if estimate is None or not levels:
         return ()
-    safe, loss = bounds(estimate)
+    interval = estimate["interval"]
+    safe, loss = interval["lower"], interval["median"] or interval["upper"]
     chosen = {levels[-1]}
     if loss is not None:
         chosen.add(_nearest(levels, loss))
@@ -62,14 +63,6 @@ def sham_strengths(curve: Mapping[str, Any], count: int) -> tuple[float, ...]:
         left = [level for level in levels if level not in chosen]
         chosen.add(max(left, key=lambda level: (min(abs(log10(level / other)) for other in chosen), -level)))
     return tuple(sorted(chosen))
-
-
-def bounds(estimate: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Safe bound and place of the loss, by the method that decides: (λ_L, λ_OC), or the bracket's ends."""
-    location = estimate["location"]
-    if location is not None and estimate["fallback"] is None and location["median"] is not None:
-        return location["lower"], location["median"]
-    return estimate["safe_up_to"], estimate["unsafe_from"]
 
 
 def _nearest(levels: Sequence[float], strength: float) -> float:

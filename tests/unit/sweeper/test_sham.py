@@ -38,7 +38,7 @@ LEVELS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 def curve(safe: float | None, loss: float | None) -> dict[str, Any]:
-    estimate = {"location": None, "fallback": "declared", "safe_up_to": safe, "unsafe_from": loss}
+    estimate = {"interval": {"lower": safe, "median": None, "upper": loss}}
     return {"estimate": estimate, "levels": [{"strength": level, "kept": True} for level in LEVELS]}
 
 
@@ -61,7 +61,7 @@ def test_strengths_are_those_at_the_safe_bound_the_loss_and_the_top(
 
 def test_the_posterior_point_is_met_by_the_nearest_trained_strength() -> None:
     found = curve(1.0, None)
-    found["estimate"] |= {"location": {"lower": 2.0, "median": 12.0}, "fallback": None}
+    found["estimate"]["interval"] = {"lower": 2.0, "median": 12.0, "upper": 70.0}
     assert sham_strengths(found, 3) == (3.0, 10.0, 100.0)
 
 

@@ -15,8 +15,10 @@ from sweeper.decision import DecisionSettings, decide_sweep
 from sweeper.decision.decision import decide
 from sweeper.decision.next_points import APART, NextOptions, NextPoints, next_points
 from sweeper.decision.posterior import Location
+from sweeper.decision.rule import plain, rule
 from sweeper.decision.states import State
-from sweeper.decision.values import Decision
+from sweeper.decision.text import sentence
+from sweeper.decision.values import Decision, Interval
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=2000, curves=500)
 OPTIONS = NextOptions()
@@ -42,8 +44,25 @@ def located() -> Decision:
 
 def with_location(decision: Decision, state: State, lower: float, median: float, upper: float) -> Decision:
     assert decision.estimate is not None
-    location = Location(0.10, 1.0, lower, median, upper)
-    return replace(decision, state=state, estimate=replace(decision.estimate, location=location, fallback=None))
+    interval = Interval(lower, median, upper)
+    return replace(decision, state=state, estimate=replace(decision.estimate, interval=interval))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, Interval(1.0, 2.0, 4.0)),
+        ({"p_detect": 0.9}, Interval(0.5, None, 5.0)),
+        ({"upper": None}, Interval(0.5, None, 5.0)),
+    ],
+)
+def test_the_interval_is_the_posteriors_only_where_it_has_located_the_point(
+    located: Decision, change: dict[str, float | None], expected: Interval
+) -> None:
+    own = replace(Location(0.10, 1.0, 1.0, 2.0, 4.0), **change)  # type: ignore[arg-type]
+    chosen = replace(located.sensitivity[1], location=own, fallback=None, safe_up_to=0.5, unsafe_from=5.0)
+    assert Interval.of(chosen, 0.975) == expected
+    assert Interval.of(replace(chosen, fallback="poor_fit"), 0.975) == Interval(0.5, None, 5.0)
 
 
 def test_a_wide_interval_gets_strengths_at_quantiles_of_the_point(located: Decision) -> None:
@@ -104,6 +123,32 @@ def test_a_range_that_ends_before_anything_happens_is_extended_upwards() -> None
     assert found.why == "above"
     assert min(found.strengths) > 10**-0.8
     assert max(found.strengths) == pytest.approx(10**0.7, rel=1e-3)
+
+
+@pytest.mark.parametrize(("method", "high"), [("bracket", 2.0), ("posterior", 2.0), ("bracket", -0.8)])
+def test_what_is_neither_located_nor_excluded_gets_what_its_sentence_names(method: str, high: float) -> None:
+    settings = SETTINGS.model_copy(update={"method": method})
+    wild = coarse("flat", high=high, sigma=0.12)
+    document = decide_sweep(wild, settings=settings, provenance={"trainer": "abra"})
+    found, said = document["next_points"], document["sentence"]
+    assert document["rule"]["state"] == "INCONCLUSIVE"
+    if high == 2.0:
+        assert (found["why"], found["strengths"], found["seeds"]) == ("seeds", [], OPTIONS.seeds)
+        assert "Add seeds at every strength." in said
+    else:
+        assert (found["why"], found["seeds"]) == ("above", 0)
+        assert "extend the sweep upwards" in said
+
+
+def test_a_point_that_is_there_but_anywhere_gets_strengths_and_says_so(located: Decision) -> None:
+    wide = with_location(located, State.INCONCLUSIVE, 0.1, 2.0, 20.0)
+    assert next_points(wide, OPTIONS, splits=1).why == "between"
+    made = plain(rule(located, {})) | {"state": "INCONCLUSIVE"}
+    made["estimate"] |= {"unsafe_from": 31.6, "ci90": [0.1, 20.0], "p_detect": 0.99}
+    said = sentence(made)
+    assert "a loss of 10 % of biology's peak is virtually certain, P = 0.99, but anywhere from 0.1 to 20." in said
+    assert "Add strengths between the two" in said
+    assert "established" not in said
 
 
 def test_a_loss_at_the_smallest_strength_extends_the_range_downwards() -> None:
