@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.decision.advice import choice_text, frontier_text, mechanism_text, next_text
+from sweeper.decision.advice import choice_text, confirmation_text, frontier_text, mechanism_text, next_text
 from sweeper.decision.ready_rules import detail_text
 from sweeper.decision.rule import ASSUMPTIONS, DOWNGRADES, SCHEMA
 from sweeper.decision.states import STATES
@@ -160,6 +160,7 @@ class Rule:
         downgrades, assumptions: in words.
         notes: where the views contradict each other.
         meaning: what the state means.
+        confirmation: what fresh seeds say of the bounds; "" without such seeds.
         mechanism: what explains the loss, with its advice; "" without one.
         next: what to train next; "" where nothing is proposed.
         ready: the ready rules.
@@ -178,6 +179,7 @@ class Rule:
     notes: tuple[str, ...]
     assumptions: tuple[tuple[str, str], ...]
     method: str
+    confirmation: str
     mechanism: str
     next: str
     ready: tuple[ReadyRule, ...]
@@ -222,6 +224,7 @@ def read_rule(decision: Mapping[str, Any]) -> Rule:
         notes=tuple(decision["notes"]),
         assumptions=tuple((code, ASSUMPTIONS.get(code, "")) for code in rule["assumptions"]),
         method=f"{rule['method']['name']} {rule['method']['version']}",
+        confirmation=confirmation_text(decision),
         mechanism=mechanism_text(rule),
         next=next_text(decision["next_points"]) if decision.get("next_points") else "",
         ready=tuple(_ready(item) for item in (decision["ready_rules"] or {"rules": []})["rules"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sweeper.decision.reasons import counted, probability_text, share_text
+from sweeper.decision.reasons import counted, probability_text, share_text, strength_text
 
 CONFOUNDED = 0.2  # design index above which a loss and label imbalance cannot be separated
 ADVICE: Mapping[str | None, str] = {
@@ -37,6 +37,29 @@ def mechanism_text(rule: Mapping[str, Any]) -> str:
     if estimate["unsafe_from"] is None:
         return ""
     return f"Mechanism unknown: without a sham arm training damage is not told apart from over-correction{detail}."
+
+
+def confirmation_text(document: Mapping[str, Any]) -> str:
+    """What fresh seeds say of the deciding curve's bounds; "" where there were none."""
+    rule = document["rule"]
+    margins = document["views"].get(document["deciding_view"], {"margins": []})["margins"]
+    margin = next((clause["value"] for clause in rule["if"] if clause["var"] == "margin"), None)
+    curve = next((item for item in margins if item["margin"] == margin), None)
+    if curve is None or curve["confirmation"] is None:
+        return ""
+    found = curve["confirmation"]
+    if found["agrees"] is None:
+        return "Fresh seeds were trained, but say nothing of the bounds: none is stated, or too few runs are usable."
+    roles = {"safe": "called safe", "loss": "where the loss is stated"}
+    points = [
+        f"at {strength_text(point['strength'])}, {roles[point['role']]}, a loss of {share_text(curve['delta'])} is "
+        f"{probability_text(point['probability'])} ({counted(point['seeds'], 'seed')})"
+        for point in found["points"]
+    ]
+    verdict = "confirm" if found["agrees"] else "do not confirm"
+    screened = rule["design"]["target"] == "new_perturbations"
+    whom = ", for the perturbations of this screen" if screened else ""
+    return f"Fresh seeds {verdict} the bounds{whom}: {'; '.join(points)}."
 
 
 def next_text(proposal: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweeper.decision.advice import choice_text, frontier_text, mechanism_text, next_text
+from sweeper.decision.advice import choice_text, confirmation_text, frontier_text, mechanism_text, next_text
 from sweeper.decision.ready_rules import in_words
 from sweeper.decision.reasons import share_text
 from sweeper.decision.states import STATES
@@ -19,7 +19,7 @@ def printed(document: Mapping[str, Any]) -> str:
     rule = document["rule"]
     blocks = [f"{rule['state'].replace('_', ' ')}: {STATES[rule['state']]}"]
     view = document["views"].get(document["deciding_view"])
-    said = [document["sentence"], mechanism_text(rule)]
+    said = [document["sentence"], confirmation_text(document), mechanism_text(rule)]
     if document.get("next_points"):
         said.append(next_text(document["next_points"]))
     if view is not None:

@@ -17,6 +17,9 @@ deviation between seeds within a strength.
   the demo and 20 on the real table (no activity there: no negative controls). The parts of B that can be measured lose
   8.5 and 21: clusters (AMI) and shared targets add noise (0.03 and 0.04 in the demo, retrieval 0.02) and no power.
 
+The figures for new batches of the real table, part of what speaks for CiLISI over BRAS, rest on the first fold of
+three alone.
+
 So T and B (`composites`) are reported beside, and the five decide.
 """
 

@@ -19,6 +19,7 @@ from plotly.offline import get_plotlyjs
 
 from dashboards.report import lead_and_rest, script_safe, write_report
 from sweeper.decision.advice import choice_text, frontier_text
+from sweeper.decision.printed import printed
 from sweeper.decision.ready_rules import detail_text
 from trainers.errors import InputError
 
@@ -310,6 +311,41 @@ def test_mechanism_next_points_shift_and_choice_are_said(
     grid = text[text.index("Strength × margin") :]
     assert frontier_text(view["frontier"], 0.95) in grid
     assert choice_text(view["choice"]) in grid
+
+
+@pytest.mark.parametrize(
+    ("agrees", "said"),
+    [
+        (True, "Fresh seeds confirm the bounds: at λ = 3, called safe, a loss of 10 % is very unlikely, P = 0.02"),
+        (False, "Fresh seeds do not confirm the bounds: at λ = 3, called safe"),
+        (None, "Fresh seeds were trained, but say nothing of the bounds"),
+    ],
+)
+def test_what_fresh_seeds_say_is_one_line(
+    agrees: bool | None, said: str, decision: dict[str, Any], results: pd.DataFrame, tmp_path: Path
+):
+    changed = deepcopy(decision)
+    points = [
+        {"role": "safe", "strength": 3.0, "probability": 0.02, "seeds": 3},
+        {"role": "loss", "strength": 30.0, "probability": 0.97, "seeds": 3},
+    ]
+    view = changed["views"][PLATES]
+    curve = next(item for item in view["margins"] if item["margin"] == view["chosen_margin"])
+    curve["confirmation"] = {"agrees": agrees, "points": [] if agrees is None else points}
+    text = " ".join(Document(written(results, changed, {}, tmp_path / "report.html")).text.split())
+    head = text[: text.index("Ready rules")]
+    assert head.count("Fresh seeds") == 1
+    assert said in head
+    assert ("at λ = 30, where the loss is stated, a loss of 10 % is very likely, P = 0.97 (3 seeds)." in head) == (
+        agrees is not None
+    )
+    assert said in " ".join(printed(changed).split())
+    untouched = Document(written(results, decision, {}, tmp_path / "other.html")).text
+    assert "Fresh seeds" not in untouched
+    curve["confirmation"] = {"agrees": True, "points": [points[0] | {"seeds": "<script>"}]}
+    hostile = written(results, changed, {}, tmp_path / "hostile.html")
+    assert "&lt;script&gt; seeds" in hostile
+    assert "<script> seeds" not in hostile
 
 
 def test_a_technical_only_sweep_is_refused_in_the_report(results: pd.DataFrame, decide: Any, tmp_path: Path):
