@@ -306,7 +306,7 @@ def _forward(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Ratios, growth and peaks of what was run."""
-    of = {(found["who"], found["wells"], found["dimensions"]): found["steps"] for found in runs}
+    of = {_key(found): found["steps"] for found in runs}
     found: dict[str, Any] = {"ratio": {}, "growth_exponent": {}}
     for (who, wells, dimensions), steps in of.items():
         ours = of.get(("panel", wells, dimensions))
@@ -319,15 +319,13 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
             "over_same_metrics": round(total / ours["shared"]["processor_seconds"], 1),
             "over_whole_panel": round(total / ours["whole"]["processor_seconds"], 1),
         }
-    sizes = sorted(wells for who, wells, dimensions in of if who == "panel" and dimensions == 256)
-    for small, large in itertools.pairwise(sizes):
-        seconds = [of["panel", wells, 256]["whole"]["processor_seconds"] for wells in (small, large)]
-        found["growth_exponent"][f"{small} to {large}"] = round(math.log(seconds[1] / seconds[0], large / small), 2)
-    if (largest := found["ratio"].get("10000")) is not None:
-        found["peers_at_50000"] = (
-            f"not run: from {largest['peers_processor_seconds']:.0f} s or more at 10,000 wells quadratic growth leads"
-            f" to {25 * largest['peers_processor_seconds']:.0f} s or more, beyond {LIMIT:.0f} s a metric"
-        )
+    panels = sorted((wells, steps) for (who, wells, dimensions), steps in of.items() if who == "panel")
+    for (small, less), (large, more) in itertools.pairwise(panels):
+        for part in [name for name in less if name in more]:
+            if less[part]["metrics"] == more[part]["metrics"]:  # else one of the screens lacks what a metric needs
+                times = more[part]["processor_seconds"] / less[part]["processor_seconds"]
+                growth = found["growth_exponent"].setdefault(part, {})
+                growth[f"{small:,} to {large:,}"] = round(math.log(times, large / small), 2)
     return found
 
 
@@ -346,12 +344,16 @@ def main() -> None:
             peers(int(wells), int(dimensions), names)
         return
     kept = json.loads(options.json.read_text())["runs"] if options.wells and options.json.exists() else []
-    done = {(found["who"], found["wells"], found["dimensions"]): found for found in kept}
+    done = {_key(found): found for found in kept}
     for key in RUNS:
         if options.wells is None or key[1] in options.wells:
             print(*key, flush=True)
             done[key] = run(*key)
             _write(options.json, [done[other] for other in RUNS if other in done])
+
+
+def _key(found: dict[str, Any]) -> tuple[str, int, int]:
+    return found["who"], found["wells"], found["dimensions"]
 
 
 def _write(file: Path, runs: list[dict[str, Any]]) -> None:
@@ -364,6 +366,7 @@ def _write(file: Path, runs: list[dict[str, Any]]) -> None:
         "limit_seconds": LIMIT,
         "shared": SHARED,
         "summary": summary(runs),
+        "not_run_to_the_end": [key for key in RUNS if key not in {_key(found) for found in runs}],
         "runs": runs,
     }
     file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

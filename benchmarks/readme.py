@@ -126,7 +126,62 @@ def _locate() -> list[str]:
     return [*lines, ""]
 
 
-PAGES = {HERE.parent / "README.md": (_jump, _packs), HERE / "README.md": (_adversaries, _locate)}
+AIM_OVER_PEERS, AIM_OVER_PEERS_WELLS = 20, 10_000
+
+
+def _panel_speed() -> list[str]:
+    result = _load("panel_speed")
+    lines = [
+        f"**The panel's speed** (simulated screens, {result['machine']['cpus']} cores, OMP_NUM_THREADS="
+        f"{result['threads']}; `make benchmark-panel-speed`). Processor",
+        "seconds, which other work on the machine hardly changes. The panel measures floors and ceilings as well, the",
+        "peers (scib-metrics and copairs) the raw numbers alone; theirs include compilation by JAX and numba, which every",
+        "run pays and which weighs most at the smallest size.",
+        "",
+        "| wells × dimensions | whole panel | peak memory | what the peers measure, too | peers | ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    notes = []
+    for run in result["runs"]:
+        if run["who"] != "panel":
+            continue
+        wells, steps = run["wells"], run["steps"]
+        whole, shared = steps["whole"], steps.get("shared")
+        ratio = result["summary"]["ratio"].get(str(wells))
+        least = "≥ " if ratio and ratio["unfinished"] else ""
+        cells = [f"{wells:,} × {run['dimensions']}"]
+        cells += [f"{whole['processor_seconds']:.0f} s", f"{whole['peak_gb']:.1f} GB"]
+        cells.append(f"{shared['processor_seconds']:.1f} s" if shared else "–")
+        cells.append(f"{least}{ratio['peers_processor_seconds']:.0f} s" if ratio else "not run")
+        cells.append(f"{least}{ratio['over_same_metrics']:.1f}" if ratio else "–")
+        lines.append(f"| {' | '.join(cells)} |")
+        if ratio and ratio["unfinished"]:
+            told = "; ".join(f"`{name}` {why}" for name, why in ratio["unfinished"].items())
+            notes.append(f"Peers at {wells:,} wells, counted with what was used until they were stopped: {told}.")
+    ratio = result["summary"]["ratio"][str(AIM_OVER_PEERS_WELLS)]
+    met = "met" if ratio["over_same_metrics"] >= AIM_OVER_PEERS else "not met"
+    least = "at least " if ratio["unfinished"] else ""
+    notes.append(
+        f"The aim of {AIM_OVER_PEERS}× on the same metrics at {AIM_OVER_PEERS_WELLS:,} wells is {met} "
+        f"({least}{ratio['over_same_metrics']:.1f}; over the whole panel with its floors and ceilings: "
+        f"{least}{ratio['over_whole_panel']:.1f})."
+    )
+    growth = result["summary"]["growth_exponent"]
+    for part, title in (("shared", "what the peers measure, too"), ("whole", "the whole panel")):
+        told = ", ".join(f"{exponent:.2f} from {span} wells" for span, exponent in growth.get(part, {}).items())
+        notes += [f"Growth exponent of {title}: {told}."] if told else []
+    notes += [
+        f"The panel at {wells:,} wells × {dimensions} was not run to the end."
+        for who, wells, dimensions in result["not_run_to_the_end"]
+        if who == "panel"
+    ]
+    return [*lines, "", *notes, ""]
+
+
+PAGES = {
+    HERE.parent / "README.md": (_jump, _packs),
+    HERE / "README.md": (_adversaries, _locate, _panel_speed),
+}
 
 
 def written(page: Path) -> str:
