@@ -135,8 +135,8 @@ def _panel_speed() -> list[str]:
         f"**The panel's speed** (simulated screens, {result['machine']['cpus']} cores, OMP_NUM_THREADS="
         f"{result['threads']}; `make benchmark-panel-speed`). Processor",
         "seconds, which other work on the machine hardly changes. The panel measures floors and ceilings as well, the",
-        "peers (scib-metrics and copairs) the raw numbers alone; theirs include compilation by JAX and numba, which every",
-        "run pays and which weighs most at the smallest size.",
+        "peers (scib-metrics and copairs) the raw numbers alone, compilation by JAX and numba included, which",
+        "every run pays and which weighs most at the smallest size.",
         "",
         "| wells × dimensions | whole panel | peak memory | what the peers measure, too | peers | ratio |",
         "|---|---|---|---|---|---|",
