@@ -16,14 +16,17 @@ from sweeper.decision.settings import DecisionSettings
 from sweeper.errors import ConfigError
 from sweeper.metrics.evaluation import PanelOptions
 from trainers.abra.settings import AbraSettings
+from trainers.images.settings import PRETRAINED, ImageAbraSettings
 from trainers.screens.images.simulation import ImageSimulationSpec
-from trainers.screens.images.source import SOURCES, ImageSource, relative_to
+from trainers.screens.images.source import SOURCES, ImageInput, ImageSource, relative_to
 from trainers.screens.readers import ScreenSpec
 from trainers.screens.simulate import SimulationSpec
 from trainers.screens.splits import ViewSpec
 
 Model = TypeVar("Model", bound=BaseModel)
 
+IMAGE_CELLS_A_PACK = 4
+"""A pack of image cells saves their start-up alone, and a lost worker loses what its cell had trained."""
 SIGNIFICANT_DIGITS = 4
 """Strengths are rounded to this many significant digits, so that a strength has one spelling and one content hash."""
 
@@ -160,13 +163,35 @@ class ConfirmArm(_Section):
         return value
 
 
+class FrozenBackbone(_Section):
+    """Every image is embedded once by a backbone as it is; the encoder that is swept reads those features."""
+
+    backbone: str = Field(default="resnet50", description="Any timm model name, with or without a tag.")
+    weights: str | None = Field(
+        default="pretrained",
+        description="'pretrained' = timm's weights where they are on disk; the path of a weight file; null = random by "
+        "`seed`: a control, not a model.",
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of a random backbone; of no meaning with weights.")
+    precision: Literal["bf16", "fp32"] = Field(default="fp32", description="Autocast of the backbone.")
+    device: str = Field(default="cpu", description="Where images are embedded, e.g. cuda.")
+
+    @property
+    def image_settings(self) -> ImageAbraSettings:
+        """The same for `trainers.images`."""
+        return ImageAbraSettings(
+            backbone=self.backbone, weights=self.weights, precision=self.precision, statistics="none"
+        )
+
+
 class ExecutorOptions(_Section):
     """How packs of cells are run by Ray Tune."""
 
     pack_size: int | None = Field(
         default=None,
         ge=1,
-        description="Cells trained together in one process; none: spread over the workers, at most 96.",
+        description="Cells trained together in one process; none: spread over the workers, at most 96; 4 where "
+        "images are trained on.",
     )
     cpus_per_pack: float = Field(default=1.0, gt=0, description="CPUs (and torch threads) a pack is granted.")
     gpus_per_pack: float = Field(default=0.0, ge=0, description="GPU share a pack is granted, e.g. 0.25.")
@@ -199,6 +224,14 @@ class SweepConfig(_Section):
     )
     screen: ScreenSpec | None = Field(default=None, description="The screen to read. Paths are relative to this file.")
     simulate: SimulationSpec | None = Field(default=None, description="A simulated screen instead of `screen`.")
+    images: ImageInput | None = Field(
+        default=None,
+        description="Images instead of `screen`: {packed: FOLDER}, or the section that `sweeper pack` packs from "
+        "(`sweeper pack --keys`). They must be packed.",
+    )
+    frozen: FrozenBackbone | None = Field(
+        default=None, description="With images and trainer abra: the backbone that embeds them once."
+    )
     normalise: Literal["none", "batch", "plate", "plate_controls"] = Field(
         default="none",
         description="Input normalisation of the screen: per batch, per plate, or by each plate's controls.",
@@ -207,8 +240,15 @@ class SweepConfig(_Section):
     held_out_perturbations: float = Field(
         default=0.0, ge=0, lt=1, description="Share of perturbations no encoder sees; profiling and retrieval use them."
     )
-    trainer: Literal["abra"] = Field(default="abra", description="What is trained; its settings stand under its name.")
+    trainer: Literal["abra", "abra_images"] = Field(
+        default="abra",
+        description="What is trained: abra, an encoder of profiles; abra_images, a timm backbone. Its settings stand "
+        "under its name.",
+    )
     abra: AbraSettings = Field(default_factory=AbraSettings, description="Settings of the ABRA reconstruction.")
+    abra_images: ImageAbraSettings = Field(
+        default_factory=ImageAbraSettings, description="Settings of the ABRA reconstruction on images."
+    )
     strengths: Strengths = Field(default_factory=Strengths, description="The grid of correction strengths.")
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(0, 1, 2, 3, 4),
@@ -250,8 +290,9 @@ class SweepConfig(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.screen is None) == (self.simulate is None):
-            raise ValueError("give either `screen` (a file) or `simulate`, not both and not neither")
+        if sum(given is not None for given in (self.screen, self.simulate, self.images)) != 1:
+            raise ValueError("give one of `screen` (a file), `simulate` and `images` (packed), and only one")
+        self._check_images()
         names = [view.view for view in self.views]
         if len(set(names)) != len(names):
             raise ValueError(f"views: each view once, got {', '.join(names)}")
@@ -264,11 +305,37 @@ class SweepConfig(_Section):
                 raise ValueError(f"{key}: a seed is repeated")
         return self
 
+    def _check_images(self) -> None:
+        """Refuse a trainer, a backbone or dials that do not fit what is read."""
+        trains = self.trainer == "abra_images"
+        if trains and self.images is None:
+            raise ValueError("trainer: abra_images trains on images; give `images`, or trainer: abra for profiles")
+        if trains and self.frozen is not None:
+            raise ValueError("frozen: embeds the images for trainer abra; abra_images trains its backbone, take one")
+        if self.frozen is not None and self.images is None:
+            raise ValueError("frozen: embeds images; give `images`")
+        if self.images is not None and not trains and self.frozen is None:
+            raise ValueError(
+                "trainer: abra reads profiles; with `images` give `frozen: {backbone: …}` (embedded once), or "
+                "trainer: abra_images"
+            )
+        if not trains:
+            return
+        if self.normalise != "none":
+            raise ValueError(f"normalise: {self.normalise} is for profiles; abra_images standardises each image")
+        if self.abra_images.head == "linear" and set(self.strengths.margin) != {0.0}:
+            raise ValueError("strengths.margin: abra_images.head = linear has no margin; give margin: [0]")
+
     @property
-    def trainer_settings(self) -> BaseModel:
+    def trainer_settings(self) -> AbraSettings | ImageAbraSettings:
         """The settings of the trainer that is swept."""
-        settings: BaseModel = getattr(self, self.trainer)
-        return settings
+        return self.abra_images if self.trainer == "abra_images" else self.abra
+
+    @property
+    def pack_size(self) -> int | None:
+        """Cells of a pack; None: as many as keep the workers busy. Images train one cell after another: few."""
+        images = IMAGE_CELLS_A_PACK if self.trainer == "abra_images" else None
+        return self.executor.pack_size or images
 
     @property
     def output(self) -> Path:
@@ -331,7 +398,10 @@ def _first_line(error: ValidationError, source: str, root: type[BaseModel] = Swe
     first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), None)
     first = first or max(error.errors(), key=lambda e: len(e["loc"]))
     location = tuple(
-        part for part in first["loc"] if not (isinstance(part, str) and ("[" in part or part == "LogRange"))
+        part
+        for number, part in enumerate(first["loc"])
+        if not (isinstance(part, str) and ("[" in part or part == "LogRange"))
+        and not (number == 1 and first["loc"][0] == "images")  # the layout, as pydantic names the branch of the union
     )
     key = ".".join(str(part) for part in location) or "top level"
     if first["type"] == "extra_forbidden":
@@ -418,7 +488,16 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     if config.screen is not None:
         absolute = (path.parent / config.screen.path).resolve()
         config = config.model_copy(update={"screen": config.screen.model_copy(update={"path": absolute})})
-    return config
+    if config.images is None:
+        return config
+    base = path.absolute().parent
+    changed: dict[str, Any] = {"images": relative_to(config.images, base)}
+    for name in ("frozen", "abra_images"):
+        section = getattr(config, name)
+        if section is not None and section.weights not in (None, PRETRAINED):
+            weights = str((base / Path(section.weights).expanduser()).absolute())
+            changed[name] = section.model_copy(update={"weights": weights})
+    return config.model_copy(update=changed)
 
 
 def _read_text(path: Path) -> str:

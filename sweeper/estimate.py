@@ -35,12 +35,16 @@ def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> tuple[float, f
         score = sum(seconds["score"] for seconds in trained) / len(trained)
         return sum(seconds["train"] for seconds in trained) / len(trained) + score, score
     wells = prepared.screen.wells
+    images = prepared.images
+    if images is not None:  # one after another: a single cell tells, and one with the adversary is the slow kind
+        cells = [max(cells, key=lambda cell: cell.adversarial_weight or 0.0)]
     sample = [training_cell(cell, cell_split(prepared.config, wells, cell), wells) for cell in cells]
-    pack = build_pack(prepared.config, prepared.screen, sample, device="cpu", threads=1)
-    pack.advance(2)  # the first steps pay for warming up
+    pack = build_pack(prepared.config, prepared.screen, sample, images=images, device="cpu", threads=1)
+    warm, steps = (2, TRIAL_STEPS) if images is None else (1, 2)
+    pack.advance(warm)  # the first steps pay for warming up
     began = time.perf_counter()
-    pack.advance(TRIAL_STEPS)
-    step = (time.perf_counter() - began) / TRIAL_STEPS
+    pack.advance(steps)
+    step = (time.perf_counter() - began) / steps
     score = _seconds_a_score(prepared, cells[0])
     return step * pack.total_steps / len(sample) + score, score
 
@@ -50,7 +54,7 @@ def _seconds_a_score(prepared: Prepared, cell: Cell) -> float:
     from sweeper.scoring import score
 
     split = cell_split(prepared.config, prepared.screen.wells, cell)
-    features = prepared.screen.features[:, : prepared.config.abra.embedding_dim]
+    features = prepared.screen.features[:, : prepared.config.trainer_settings.embedding_dim]
     seconds = 0.0
     for _ in range(2):  # the first call pays for imports
         began = time.perf_counter()
@@ -93,7 +97,7 @@ def estimate(prepared: Prepared, missing: Sequence[Cell], *, further: int, worke
     packs = make_packs(
         sample,
         workers=workers,
-        pack_size=prepared.config.executor.pack_size,
+        pack_size=prepared.config.pack_size,
         training_batches=prepared.batches_of(sample),
     )
     a_cell, a_score = _seconds_a_cell(prepared, packs[0].cells)

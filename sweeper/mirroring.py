@@ -54,7 +54,7 @@ def _shared_tags(prepared: Prepared) -> dict[str, str]:
     from sweeper.sweep import versions
 
     return {
-        "sweeper.data_fingerprint": prepared.screen.fingerprint,
+        "sweeper.data_fingerprint": prepared.identity["data"],
         **{f"version.{name}": version for name, version in versions().items()},
     }
 

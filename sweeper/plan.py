@@ -97,10 +97,11 @@ def panel_names(config: SweepConfig) -> tuple[str, ...]:
     return tuple(name for name, metric in REGISTRY.items() if (metric.in_sweep if wanted is None else name in wanted))
 
 
-def sweep_identity(config: SweepConfig, fingerprint: str) -> dict[str, Any]:
+def sweep_identity(config: SweepConfig, fingerprint: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What makes two sweeps the same sweep: data, preparation, splits, trainer settings and panel.
 
-    Strengths and seeds are left out, so that a finished sweep can be extended with more of them.
+    Strengths and seeds are left out, so that a finished sweep can be extended with more of them. `settings` stand in
+    for the trainer's where those name files (`sweeper.images.image_identity`).
     """
     return {
         "schema": "sweep/1",
@@ -109,7 +110,7 @@ def sweep_identity(config: SweepConfig, fingerprint: str) -> dict[str, Any]:
         "views": [view.model_dump(mode="json") for view in config.views],
         "held_out_perturbations": config.held_out_perturbations,
         "trainer": config.trainer,
-        "settings": config.trainer_settings.model_dump(mode="json"),
+        "settings": config.trainer_settings.model_dump(mode="json") if settings is None else dict(settings),
         "metrics": list(panel_names(config)),
         "panel": config.panel.model_dump(mode="json", exclude={"units"}),  # what else is kept changes no number
     }

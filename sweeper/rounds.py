@@ -254,7 +254,7 @@ class _Rounds:
         packs = make_packs(
             missing,
             workers=self._executor.workers,
-            pack_size=config.executor.pack_size,
+            pack_size=config.pack_size,
             training_batches=self._prepared.batches_of(missing),
         )
         replace = self._store.finished()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+import numpy as np
 import pandas as pd
 
 from sweeper.config import SweepConfig, build_config
@@ -23,6 +24,7 @@ from sweeper.decision.table import CONTROL_PREFIX
 from sweeper.design_index import DesignIndex, confounding_warning, design_index
 from sweeper.errors import ConfigError, SweepFailedError
 from sweeper.gains import Gains, gains
+from sweeper.images import feature_screen, image_identity, image_pack, open_images
 from sweeper.metrics.registry import REGISTRY, resolve
 from sweeper.plan import (
     Cell,
@@ -37,6 +39,8 @@ from sweeper.plan import (
 from sweeper.results import read_units, tidy, to_parquet_bytes, units, write_units
 from sweeper.search.proposal import Proposal
 from sweeper.store import Store, dump_json, write_atomically
+from trainers.base import TrainingCell
+from trainers.screens.images.screen import ImageScreen
 from trainers.screens.normalise import normalise
 from trainers.screens.readers import read_screen
 from trainers.screens.splits import fold_count, make_split
@@ -44,7 +48,19 @@ from trainers.screens.table import Screen, screen_warnings
 
 ADAPTIVE = ("optuna", "locate")
 """Rounds whose strengths or seeds were chosen by looking at results."""
-VERSIONED = ("sweeper", "torch", "ray", "optuna", "mlflow", "scikit-learn", "copairs", "numpy", "pandas", "plotly")
+VERSIONED = (
+    "sweeper",
+    "torch",
+    "timm",
+    "ray",
+    "optuna",
+    "mlflow",
+    "scikit-learn",
+    "copairs",
+    "numpy",
+    "pandas",
+    "plotly",
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,6 +75,8 @@ class Prepared:
     designs: dict[str, DesignIndex]
     """View → perturbation × batch imbalance of its training wells: the worst fold of the first seed."""
     warnings: tuple[str, ...]
+    images: ImageScreen | None = None
+    """What is trained on, where it is images; `screen` then holds simple features of them."""
 
     @property
     def store(self) -> Store:
@@ -122,9 +140,11 @@ def known_cells(
 
 
 def load_screen(config: SweepConfig) -> Screen:
-    """The screen that the configuration names: read or simulated."""
+    """The screen that the configuration names: read, simulated, or the features of its images."""
     if config.screen is not None:
         return read_screen(config.screen, Path())
+    if config.images is not None:
+        return feature_screen(config, open_images(config))
     from trainers.screens.simulate import simulate
 
     assert config.simulate is not None  # noqa: S101 - the configuration has one of the two
@@ -134,7 +154,9 @@ def load_screen(config: SweepConfig) -> Screen:
 def prepare(config: SweepConfig) -> Prepared:
     """Read the screen and try every split: whatever is wrong with the input is said before anything is written."""
     resolve(config.metrics if config.metrics is not None else tuple(REGISTRY))
-    screen = load_screen(config)
+    images = None if config.images is None else open_images(config)
+    settings = None if images is None else image_identity(config)
+    screen = load_screen(config) if images is None else feature_screen(config, images)
     folds: dict[str, int] = {spec.view: fold_count(spec, screen.wells) for spec in config.views}
     designs: dict[str, DesignIndex] = {}
     for spec in config.views:
@@ -148,7 +170,10 @@ def prepare(config: SweepConfig) -> Prepared:
                     found.append(design_index(screen.wells.iloc[split.train]))
         designs[spec.view] = max(found, key=lambda index: index.d_js)
     normalise(screen.features, screen.wells, config.normalise)
-    identity = sweep_identity(config, screen.fingerprint)
+    trained_on = images if config.trainer == "abra_images" else None
+    if trained_on is not None:
+        _try_backbone(config, trained_on)
+    identity = sweep_identity(config, screen.fingerprint if images is None else images.fingerprint, settings)
     prepared = Prepared(
         config=config,
         screen=screen,
@@ -157,9 +182,17 @@ def prepare(config: SweepConfig) -> Prepared:
         folds=folds,
         designs=designs,
         warnings=(*screen_warnings(screen), *confounding_warning(designs)),
+        images=trained_on,
     )
     prepared.store.check(prepared.sweep_id)
     return prepared
+
+
+def _try_backbone(config: SweepConfig, images: ImageScreen) -> None:
+    """Make one cell's network: a wrong point, size or weight file shows before anything is written."""
+    rows = np.arange(len(images))
+    cell = TrainingCell(key="trial", adversarial_weight=1.0, margin=0.0, seed=0, train=rows, validation=rows[:0])
+    image_pack(config, images, [cell], device="cpu", threads=1)
 
 
 def versions() -> dict[str, str]:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from sweeper.config import SweepConfig, build_config
 from sweeper.decision.table import CONTROL_PREFIX
+from sweeper.images import image_pack, open_images
 from sweeper.metrics.biological.retention import uncorrected
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
 from sweeper.metrics.evaluation import Evaluation, Source
@@ -22,10 +23,11 @@ from sweeper.plan import Cell, PackPlan, SplitKey, cell_split, panel_names
 from sweeper.scoring import Embed, Scored, cell_record, score, unmeasured
 from sweeper.search.sham import sham_batches
 from sweeper.store import Store
-from trainers.base import FloatArray, IntArray, Pack, TrainingCell
+from trainers.base import FloatArray, Pack, TrainingCell
+from trainers.screens.images.screen import ImageScreen
 from trainers.screens.normalise import normalise
 from trainers.screens.splits import Split
-from trainers.screens.table import Screen
+from trainers.screens.table import Screen, codes
 
 CHUNKS = 8
 """A training is reported in this many chunks: progress, and the grain at which a checkpoint may be written."""
@@ -69,6 +71,12 @@ class PackRun:
     def _screen(self) -> Screen:
         return self.store.screen()
 
+    def _images(self) -> ImageScreen | None:
+        """The images that are trained on: those that the sweep began with, or an error."""
+        if self.config.trainer != "abra_images":
+            return None
+        return open_images(self.config, expected=self.store.description()["identity"]["data"])
+
     def _split(self, cell: Cell) -> Split:
         return cell_split(self.config, self._screen.wells, cell)
 
@@ -81,7 +89,9 @@ class PackRun:
         if not trained:
             return None
         cells = [training_cell(cell, self._split(cell), self._screen.wells) for cell in trained]
-        pack = build_pack(self.config, self._screen, cells, device=self.device, threads=self.threads)
+        pack = build_pack(
+            self.config, self._screen, cells, images=self._images(), device=self.device, threads=self.threads
+        )
         if self._checkpoint.exists():
             import torch
 
@@ -98,13 +108,18 @@ class PackRun:
             if self._training is None:
                 return False
         pack = self._training
-        every = self.config.executor.checkpoint_every
+        every = self._checkpoint_every(pack)
         pack.advance(every or -(-pack.total_steps // CHUNKS))
         going = pack.step < pack.total_steps
         if every and going:
             self._write_checkpoint(pack)
         self._seconds += time.perf_counter() - began
         return going
+
+    def _checkpoint_every(self, pack: Pack) -> int:
+        """Steps between checkpoints; where images are trained on, an epoch unless the configuration says."""
+        epoch: int = getattr(pack, "epoch_steps", 0)
+        return self.config.executor.checkpoint_every or epoch
 
     def _write_checkpoint(self, pack: Pack) -> None:
         import torch
@@ -225,18 +240,23 @@ def training_cell(cell: Cell, split: Split, wells: pd.DataFrame) -> TrainingCell
     )
 
 
-def codes(values: pd.Series) -> IntArray:
-    """(n,) integer codes 0..k-1 of a column, in sorted order of its values."""
-    return np.asarray(pd.Categorical(values, categories=sorted(values.unique())).codes, dtype=np.int64)
-
-
 def trainer_features(config: SweepConfig, screen: Screen) -> FloatArray:
     """(n, d) what an encoder is given: the screen's features under the configured normalisation."""
     return normalise(np.asarray(screen.features), screen.wells, config.normalise)
 
 
-def build_pack(config: SweepConfig, screen: Screen, cells: list[TrainingCell], *, device: str, threads: int) -> Pack:
-    """The trainer named by the configuration, on the normalised screen."""
+def build_pack(
+    config: SweepConfig,
+    screen: Screen,
+    cells: list[TrainingCell],
+    *,
+    images: ImageScreen | None = None,
+    device: str,
+    threads: int,
+) -> Pack:
+    """The trainer named by the configuration: on `images` where it reads them, else on the normalised screen."""
+    if images is not None:
+        return image_pack(config, images, cells, device=device, threads=threads)
     from trainers.abra.pack import AbraPack
 
     return AbraPack(

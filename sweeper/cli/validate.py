@@ -37,7 +37,10 @@ def run(options: argparse.Namespace) -> int:
     wells = prepared.screen.wells
     cells = prepared.known_cells()
     rows, features = prepared.screen.features.shape
-    print(f"screen:    {rows} rows × {features} features, {prepared.screen.fingerprint[:19]}…")
+    if prepared.images is not None:
+        _, channels, height, width = prepared.images.images.shape
+        print(f"images:    {rows} of {channels} channels ({', '.join(prepared.images.channels)}), {width}×{height}")
+    print(f"screen:    {rows} rows × {features} features, {prepared.identity['data'][:19]}…")
     for column in ("batch", "plate", "perturbation", "target", "cell_type"):
         if wells[column].notna().any():
             print(f"           {wells[column].nunique()} {column}")

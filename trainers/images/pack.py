@@ -58,7 +58,7 @@ class ImagePack:
             raise InputError("pack: no cells; give at least one")
         adversary = settings.critic != "none" or settings.statistics != "none"
         for cell in cells:
-            check_cell(cell, labels, batches, adversary=adversary)
+            check_cell(cell, labels, batches if cell.batches is None else cell.batches, adversary=adversary)
             if settings.head == "linear" and cell.margin > 0.0:
                 raise InputError(f"cell {cell.key}: margin {cell.margin} with head = linear; only arcface has a margin")
         self._images = images
@@ -70,7 +70,7 @@ class ImagePack:
         self._threads = threads
         self._classes = int(labels.max()) + 1
         self._reader = RowReader(images, self._device)
-        self._steps = [cell_steps(settings, batches[cell.train]) for cell in cells]
+        self._steps = [cell_steps(settings, self._batches_of(cell)[cell.train]) for cell in cells]
         self._finished: list[dict[str, Any]] = []
         self._training: CellTraining | None = None
         self._shown: tuple[int, ImageNetwork] | None = None
@@ -114,6 +114,8 @@ class ImagePack:
         """(len(rows), e) unit embeddings of rows of any images with the screen's channels and size, by cell `index`."""
         if images.shape[1:] != self._images.shape[1:]:
             raise InputError(f"images: shape {images.shape}; the encoder was trained on (n, {self._shape_text()})")
+        if not len(rows):  # a split without validation rows
+            return np.empty((0, self._network(index).class_vectors.shape[1]), np.float32)
         parts = [functional.normalize(part, dim=-1) for part in self._embeddings(index, images, rows)]
         return np.ascontiguousarray(torch.cat(parts).cpu().numpy(), np.float32)
 
@@ -178,12 +180,15 @@ class ImagePack:
                 self._settings,
                 self._reader,
                 self._labels,
-                self._batches,
+                self._batches_of(self._cells[index]),
                 classes=self._classes,
                 shape=self._images.shape[1:],
                 device=self._device,
             )
         return self._training
+
+    def _batches_of(self, cell: TrainingCell) -> IntArray:
+        return self._batches if cell.batches is None else cell.batches
 
     def _close_if_done(self) -> None:
         """Keep a finished cell's weights on the host and free the device."""
@@ -258,6 +263,8 @@ class ImagePack:
         for cell in self._cells:
             digest.update(repr((cell.key, cell.adversarial_weight, cell.margin, cell.seed)).encode())
             digest.update(np.ascontiguousarray(cell.train, np.int64).tobytes() + b"|")
+            if cell.batches is not None:
+                digest.update(np.ascontiguousarray(cell.batches, np.int64).tobytes() + b"|")
         return f"sha256:{digest.hexdigest()}"
 
 

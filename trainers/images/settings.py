@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from trainers.abra.settings import AdversarialSettings
 
 MOST_POINTS = 6
+PRETRAINED = "pretrained"
 
 
 class AugmentSettings(BaseModel):
@@ -41,10 +42,6 @@ class ImageAbraSettings(AdversarialSettings):
         description="null = random initialisation by the cell's seed; 'pretrained' = timm's weights where they are on "
         "disk (never downloaded here); else the path of a .safetensors or torch file, read without unpickling code. "
         "The first convolution is adapted to the screen's channels by mean-preserving repetition, as timm does.",
-    )
-    frozen_backbone: bool = Field(
-        default=False,
-        description="Embed once with the backbone as it is, then train heads on the features as for profiles.",
     )
     embedding_dim: int | None = Field(
         default=512,
@@ -112,4 +109,4 @@ class ImageAbraSettings(AdversarialSettings):
         return self
 
 
-__all__ = ["MOST_POINTS", "AugmentSettings", "ImageAbraSettings"]
+__all__ = ["MOST_POINTS", "PRETRAINED", "AugmentSettings", "ImageAbraSettings"]

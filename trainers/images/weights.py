@@ -9,8 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from trainers.errors import InputError
-
-PRETRAINED = "pretrained"
+from trainers.images.settings import PRETRAINED
 
 
 def weights_file(backbone: str, weights: str) -> Path:
@@ -88,4 +87,4 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-__all__ = ["PRETRAINED", "file_hash", "read_weights", "weights_file"]
+__all__ = ["file_hash", "read_weights", "weights_file"]

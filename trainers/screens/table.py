@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from trainers.base import FloatArray
+from trainers.base import FloatArray, IntArray
 from trainers.errors import InputError
 from trainers.screens.names import first_few
 from trainers.screens.positions import parse_well, well_name
@@ -172,6 +172,11 @@ def as_text(column: pd.Series) -> pd.Series[str]:
     return text.mask(text == "", pd.NA)
 
 
+def codes(values: pd.Series) -> IntArray:
+    """(n,) integer codes 0..k-1 of a column, in sorted order of its values."""
+    return np.asarray(pd.Categorical(values, categories=sorted(values.unique())).codes, dtype=np.int64)
+
+
 def screen_warnings(screen: Screen) -> tuple[str, ...]:
     """What is legal in a screen but limits what a sweep can tell, one line each.
 
@@ -239,6 +244,7 @@ __all__ = [
     "Screen",
     "as_text",
     "check_wells",
+    "codes",
     "make_screen",
     "make_wells",
     "screen_warnings",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from trainers.screens.images.listing import Listing
 from trainers.screens.images.plates import PlateFolder, list_plates
@@ -34,12 +34,43 @@ class PlateSource(PlateFolder):
     packed: Path | None = Field(default=None, description=_PACKED)
 
 
+class PackedImages(BaseModel):
+    """A screen that is packed already, wherever its files were."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    packed: Path = Field(description="Folder of a packed screen.")
+
+
 ImageSource = WildsSource | PlateSource
 SOURCES: dict[str, type[WildsSource] | type[PlateSource]] = {
     "wilds": WildsSource,
     "rxrx1": PlateSource,
     "plates": PlateSource,
 }
+
+
+def _layout(given: Any) -> str | None:
+    """Which of the sources is meant: by its layout; without one, the packed folder alone."""
+    if isinstance(given, BaseModel):
+        return "packed" if isinstance(given, PackedImages) else str(given.__dict__["layout"])
+    if not isinstance(given, dict):
+        return None
+    return given.get("layout") if "layout" in given or "path" in given else "packed"
+
+
+ImageInput = Annotated[
+    Annotated[PackedImages, Tag("packed")]
+    | Annotated[WildsSource, Tag("wilds")]
+    | Annotated[PlateSource, Tag("rxrx1")]
+    | Annotated[PlateSource, Tag("plates")],
+    Discriminator(
+        _layout,
+        custom_error_type="images",
+        custom_error_message="give `packed: FOLDER`, or `layout` (wilds, rxrx1 or plates) with `path`",
+    ),
+]
+"""Images of a sweep: a packed folder, or the section that `sweeper pack` reads."""
 
 
 def list_source(source: ImageSource) -> Listing:
@@ -51,16 +82,33 @@ def list_source(source: ImageSource) -> Listing:
     return list_wilds(source.path, download=source.download, mixed_to_test=source.mixed_to_test)
 
 
-def packed_folder(source: ImageSource) -> Path:
+def packed_folder(source: ImageSource | PackedImages) -> Path:
     """Where the source's packed screen is, or would be."""
+    if isinstance(source, PackedImages):
+        return source.packed.absolute()
     path = source.path.absolute()
     return source.packed or path.with_name(f"{path.name}-packed")
 
 
-def relative_to(source: ImageSource, base: Path) -> ImageSource:
+Source = TypeVar("Source", ImageSource, ImageSource | PackedImages)
+
+
+def relative_to(source: Source, base: Path) -> Source:
     """The source with its paths made absolute, relative ones starting from `base`."""
+    if isinstance(source, PackedImages):
+        return source.model_copy(update={"packed": (base / source.packed).absolute()})
     packed = None if source.packed is None else (base / source.packed).absolute()
     return source.model_copy(update={"path": (base / source.path).absolute(), "packed": packed})
 
 
-__all__ = ["SOURCES", "ImageSource", "PlateSource", "WildsSource", "list_source", "packed_folder", "relative_to"]
+__all__ = [
+    "SOURCES",
+    "ImageInput",
+    "ImageSource",
+    "PackedImages",
+    "PlateSource",
+    "WildsSource",
+    "list_source",
+    "packed_folder",
+    "relative_to",
+]
