@@ -232,3 +232,14 @@ def test_channel_statistics_are_those_of_the_pixels() -> None:
         np.testing.assert_allclose(found["a_std"], flat[:, 0].std(axis=1), rtol=1e-5)
         expected = np.quantile(flat[:, 1], 0.25, axis=1, method="inverted_cdf")
         np.testing.assert_allclose(found["b_q25"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["rxrx1_wilds_resnet50", "rxrx1_6ch_densenet161"])
+def test_ready_configurations_parse_and_name_the_absent_data(name: str, tmp_path: Path) -> None:
+    given = Path(__file__).parents[3] / "configs" / f"{name}.yaml"
+    (tmp_path / "configs").mkdir()
+    found = load_config(Path(shutil.copy(given, tmp_path / "configs")))
+    assert found.trainer == "abra_images"
+    assert found.abra_images.weights == "pretrained"
+    with pytest.raises(InputError, match=r"images\.path: .*data.* does not exist"):
+        prepare(found)
