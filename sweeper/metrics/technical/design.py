@@ -20,7 +20,7 @@ def unidentifiable(evaluation: Evaluation) -> str | None:
     pairs = len(np.unique(perturbation * batches + batch))
     if pairs == perturbation.max() + 1:
         return "not identifiable: every perturbation is in one batch only, and no control is shared"
-    if pairs == batches:
+    if pairs == batches and perturbation.max() > 0:  # one perturbation in every batch is a shared control
         return "not identifiable: every batch holds one perturbation only"
     return None
 
