@@ -27,11 +27,11 @@ from locator.shapes import SEED_SD, stated, truth
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from sweeper.config import OptunaSearch, round_strength
 from sweeper.decision import Decision, DecisionSettings
 from sweeper.decision.decision import decide
 from sweeper.decision.next_points import NextOptions, next_points
 from sweeper.search.optuna_rounds import propose
+from sweeper.sections import OptunaSearch, round_strength
 
 Array = NDArray[np.float64]
 LOW, HIGH, SEEDS, SIGMA, DELTA, MARGIN = 1e-3, 1e2, 3, 0.03, 0.10, 0.3

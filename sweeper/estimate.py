@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeper.config import ExecutorOptions
 from sweeper.plan import Cell, cell_split, make_packs
+from sweeper.sections import ExecutorOptions
 from sweeper.sweep import Prepared
 from sweeper.worker import build_pack, training_cell
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeper.config import ExecutorOptions
 from sweeper.errors import InputError
 from sweeper.plan import PackPlan
+from sweeper.sections import ExecutorOptions
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # `uv run` would make Ray ship the working directory to every worker; the same installation is on all nodes.

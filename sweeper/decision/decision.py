@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,23 +12,20 @@ from scipy.special import stdtrit
 
 from sweeper.decision.bracket import Bracket, baseline_bracket, detectable_drop, drawdown_bracket, max_t_quantile
 from sweeper.decision.curve import Curve, build_curve
-from sweeper.decision.noise import Draws, Noise, draw, fit_levels, level_errors, positions, signal_lower_bound
+from sweeper.decision.fitted import NOTHING, POWER, Fitted, Point, Points, drawn_summaries, fit, peak_of
+from sweeper.decision.noise import level_errors, signal_lower_bound
 from sweeper.decision.perturbations import NoPerturbationsError, curve_covariances
-from sweeper.decision.posterior import Location, Posterior, crossings, fit_posterior, locate
-from sweeper.decision.reasons import counted, reasons, were
+from sweeper.decision.posterior import Location
+from sweeper.decision.reasons import reasons
 from sweeper.decision.screen import Screen, screen
 from sweeper.decision.settings import DecisionSettings
+from sweeper.decision.shortage import shortage
 from sweeper.decision.states import Conditions, State, bracket_state, located_state
-from sweeper.decision.summaries import effective, locatable_drop, onset, technical_kept
 from sweeper.decision.table import InvalidTableError, prepare, select
 from sweeper.decision.technical import Technical, assess_technical, technical_falls
 from sweeper.decision.values import Decision, Estimate, Interval, Level, LevelMean, Run, Sensitivity
 
 Array = NDArray[np.float64]
-POWER = 0.80
-MIN_RUNS = 2  # usable runs at every strength that takes part
-NOTHING = 1e-9  # rounding error of a composite that lies exactly at its floor
-APART = 0.5  # decades between the intervals of metrics that conflict
 NEW_PERTURBATIONS = (
     "The bounds are about new perturbations of the same kind: those screened are taken as a sample of them, resampled"
     " as clusters, and their noise is added to that of the seeds."
@@ -87,9 +83,9 @@ def decide(
         controls=curve.controls,
         lambda_unstable=screened.lambda_unstable,
     )
-    shortage = _shortage(curve, screened, settings)
-    if shortage is not None:
-        return replace(known, state=shortage[0], reasons=(f"{shortage[1]}.",))
+    lacking = shortage(curve, screened, settings)
+    if lacking is not None:
+        return replace(known, state=lacking[0], reasons=(f"{lacking[1]}.",))
     if settings.target == "this_screen":
         return _judge(known, curve, screened, settings, {})
     try:
@@ -106,57 +102,6 @@ def refusal(view: str, margin: float | None, reason: str, settings: DecisionSett
     return Decision(view, margin, None, settings.delta, settings.confidence, State.INVALID_INPUT, (reason,))
 
 
-def _shortage(curve: Curve, screened: Screen, settings: DecisionSettings) -> tuple[State, str] | None:
-    """Why the curve cannot be judged: too little was run, or too much of it was lost."""
-    positive = [s for s in curve.strengths if s > 0]
-    kept_strengths = [s for s, keep in zip(curve.strengths, screened.kept, strict=True) if keep]
-    kept = [s for s in kept_strengths if s > 0]
-    lost, recorded = int(screened.lost.sum()), int(screened.recorded.sum())
-    if 0.0 not in curve.strengths:
-        return State.INSUFFICIENT_DATA, "λ = 0 was not run: there is nothing uncorrected to compare with"
-    if len(positive) < settings.min_strengths:
-        ran = f"{counted(len(positive), 'strength')} λ > 0 {were(len(positive))} run"
-        need = f"{ran} and {settings.min_strengths} are needed: add {settings.min_strengths - len(positive)}"
-        return State.INSUFFICIENT_DATA, need
-    if not screened.kept[0] or len(kept) < settings.min_strengths:
-        dropped = f"at {len(positive) - len(kept)} of {len(positive)} strengths λ > 0"
-        where = dropped if screened.kept[0] else "already at λ = 0"
-        return State.UNSTABLE, f"training fails {where} ({lost} of {recorded} runs lost): too little is left to judge"
-    if len(curve.seeds) < settings.min_seeds:
-        return State.INSUFFICIENT_DATA, (
-            f"{counted(len(curve.seeds), 'seed')} {were(len(curve.seeds))} run and {settings.min_seeds} are needed"
-        )
-    usable = screened.usable()
-    seeds, left = int(usable.any(axis=0).sum()), usable[screened.kept].sum(axis=1)
-    if seeds < settings.min_seeds or left.min() < MIN_RUNS:
-        gaps = [
-            f"λ = {curve.strengths[level]:.3g} seed {curve.seeds[seed]} ({screened.status[level, seed]})"
-            for level, seed in np.argwhere((screened.status != "ok") & screened.kept[:, None])
-        ]
-        shown = ", ".join(gaps[:4]) + (f" and {len(gaps) - 4} more" if len(gaps) > 4 else "")
-        are, fewest = "is" if seeds == 1 else "are", int(left.argmin())
-        have = (
-            f"{counted(seeds, 'seed')} {are} ok at more than half of the strengths and {settings.min_seeds} are needed"
-            if seeds < settings.min_seeds
-            else f"λ = {kept_strengths[fewest]:.3g} has {counted(int(left[fewest]), 'usable run')}, {MIN_RUNS} needed"
-        )
-        return State.INSUFFICIENT_DATA, f"{have}: missing are {shown}"
-    degrees = int(left.sum()) - len(left) - seeds + 1
-    if degrees < settings.min_degrees_of_freedom:
-        need = f"{degrees} residual degrees of freedom, {settings.min_degrees_of_freedom} needed"
-        return State.INSUFFICIENT_DATA, f"{need}: add seeds or strengths"
-    return None
-
-
-@dataclass(frozen=True, eq=False)
-class _Fitted:
-    """A composite at the kept strengths over the usable runs: level means, their noise and its draws."""
-
-    means: Array
-    noise: Noise
-    draws: Draws
-
-
 def _judge(
     known: Decision, curve: Curve, screened: Screen, settings: DecisionSettings, extra: Mapping[str, Array]
 ) -> Decision:
@@ -168,8 +113,8 @@ def _judge(
     cells = np.ix_(screened.kept, usable.any(axis=0))
     gaps = ~usable[cells]
     strengths = tuple(s for s, keep in zip(curve.strengths, screened.kept, strict=True) if keep)
-    biology = _fit(np.where(gaps, np.nan, curve.biological[cells]), strengths, settings, stream=0, extra=extra.get(""))
-    removal = _fit(np.where(gaps, np.nan, curve.technical[cells]), strengths, settings, stream=1)
+    biology = fit(np.where(gaps, np.nan, curve.biological[cells]), strengths, settings, stream=0, extra=extra.get(""))
+    removal = fit(np.where(gaps, np.nan, curve.technical[cells]), strengths, settings, stream=1)
     technical = assess_technical(
         strengths,
         removal.means,
@@ -182,7 +127,7 @@ def _judge(
     signal_lower = signal_lower_bound(biology.means, biology.noise, biology.draws, settings.confidence)
     names = [use.name for use in curve.metrics if use.role == "biological"]
     metrics = {
-        name: _fit(
+        name: fit(
             np.where(gaps, np.nan, curve.by_metric[name][cells]),
             strengths,
             settings,
@@ -191,7 +136,7 @@ def _judge(
         )
         for place, name in enumerate(names)
     }
-    points = _Points.of(strengths, biology, metrics if len(names) > 1 else {}, settings)
+    points = Points.of(strengths, biology, metrics if len(names) > 1 else {}, settings)
     sensitivity = tuple(
         _sensitivity(strengths, biology, removal, points, delta, technical, signal_lower, settings, known)
         for delta in settings.all_deltas
@@ -202,7 +147,7 @@ def _judge(
     }
     established = {name: item.unsafe_from for name, item in by_metric.items() if item.unsafe_from is not None}
     at_effective = technical.lambda_effective
-    peak = _peak(biology)
+    peak = peak_of(biology)
     estimate = Estimate(
         peak=peak,
         lambda_peak=strengths[int(np.argmax(biology.means))],
@@ -231,7 +176,7 @@ def _judge(
         biology_at_effective=None if at_effective is None else float(biology.means[strengths.index(at_effective)]),
         detectable_drop=chosen.detectable_drop,
         psi=chosen.psi,
-        **_drawn(strengths, biology, removal, points.composite, chosen, settings),
+        **drawn_summaries(strengths, biology, removal, points.composite, chosen, settings),
         metric_brackets=by_metric,
         metric_locations=points.of_metrics(settings.delta, settings),
         crossings=points.crossings(settings),
@@ -247,129 +192,8 @@ def _judge(
     return replace(decided, reasons=reasons(decided))
 
 
-def _drawn(
-    strengths: tuple[float, ...],
-    biology: _Fitted,
-    removal: _Fitted,
-    composite: _Point | None,
-    chosen: Sensitivity,
-    settings: DecisionSettings,
-) -> dict[str, Any]:
-    """What only the drawn curves tell; None where there are none."""
-    found: dict[str, Any] = dict.fromkeys(("onset", "effective", "p_technical_kept", "locatable_drop"))
-    if composite is None:
-        return found
-    found["onset"] = onset(composite.posterior, settings.confidence)
-    top = _peak(removal)
-    if top > NOTHING:
-        drawn = fit_posterior(
-            strengths,
-            removal.means,
-            removal.noise,
-            peak=top,
-            discrepancy=settings.discrepancy,
-            draws=settings.curves,
-            seed=(settings.seed, 999),
-        )
-        found["effective"] = effective(drawn, settings.epsilon_effective, settings.confidence)
-        kept = technical_kept(composite.posterior, drawn, settings.delta, settings.epsilon_technical / top)
-        found["p_technical_kept"] = kept
-    if chosen.fallback is None and chosen.state in (State.NOT_REACHED, State.INCONCLUSIVE):
-        found["locatable_drop"] = locatable_drop(
-            strengths,
-            biology.noise,
-            peak=_peak(biology),
-            discrepancy=settings.discrepancy,
-            delta=settings.delta,
-            p_identify=settings.p_identify,
-            power=POWER,
-            seed=(settings.seed, 998),
-        )
-    return found
-
-
-def _fit(
-    values: Array, strengths: tuple[float, ...], settings: DecisionSettings, *, stream: int, extra: Array | None = None
-) -> _Fitted:
-    """Level means, noise and draws of (L, S) values; `stream` keeps the draws of different composites apart."""
-    means, noise = fit_levels(values, positions(strengths), settings.kernel_width, extra=extra)
-    return _Fitted(means, noise, draw(noise, settings.draws, (settings.seed, stream)))
-
-
-@dataclass(frozen=True, eq=False)
-class _Point:
-    """The posterior of one composite or metric; its drawdown serves every δ."""
-
-    posterior: Posterior
-    drawdown: Array
-
-    def at(self, delta: float, settings: DecisionSettings) -> Location:
-        return locate(self.posterior, self.drawdown, delta, settings.confidence)
-
-
-@dataclass(frozen=True, eq=False)
-class _Points:
-    """Posteriors of the biological composite (None without a peak above the floor) and of metrics that fit."""
-
-    top: float
-    composite: _Point | None
-    metrics: dict[str, _Point]
-
-    @staticmethod
-    def of(
-        strengths: tuple[float, ...], biology: _Fitted, metrics: dict[str, _Fitted], settings: DecisionSettings
-    ) -> _Points:
-        made: dict[str, _Point] = {}
-        if settings.method == "bracket":
-            return _Points(strengths[-1], None, {})
-        for stream, (name, fitted) in enumerate({"": biology, **metrics}.items()):
-            peak = _peak(fitted)
-            if peak <= NOTHING:
-                continue
-            posterior = fit_posterior(
-                strengths,
-                fitted.means,
-                fitted.noise,
-                peak=peak,
-                discrepancy=settings.discrepancy,
-                draws=settings.curves,
-                seed=(settings.seed, 1000 + stream),
-            )
-            if not name or posterior.lof_p >= settings.lack_of_fit:
-                made[name] = _Point(posterior, posterior.drawdown())
-        return _Points(strengths[-1], made.pop("", None), made)
-
-    def of_metrics(self, delta: float, settings: DecisionSettings) -> dict[str, Location]:
-        return {name: point.at(delta, settings) for name, point in self.metrics.items()}
-
-    def crossings(self, settings: DecisionSettings) -> tuple[float, ...]:
-        """Draws of log10 λ_OC at the δ that decides: of the composite or, in a conflict, of the earliest metric."""
-        conflict = self.conflict(settings.delta, settings)
-        point = self.metrics[conflict[0]] if conflict else self.composite
-        return tuple(crossings(point.posterior, point.drawdown, settings.delta).tolist()) if point else ()
-
-    def conflict(self, delta: float, settings: DecisionSettings) -> tuple[str, Location] | None:
-        """The earliest metric, where its interval ends more than `APART` decades before another's begins."""
-        located = self.of_metrics(delta, settings)
-        early = [
-            (item.upper, name)
-            for name, item in located.items()
-            if item.upper is not None and item.p_detect >= settings.p_identify
-        ]
-        if not early:
-            return None
-        end, name = min(early)
-        latest = max(item.lower or self.top for item in located.values())
-        return (name, located[name]) if np.log10(latest / end) > APART else None
-
-
-def _peak(biology: _Fitted) -> float:
-    """Median of the three best level means: a unit, not an estimate."""
-    return float(np.median(np.sort(biology.means)[-3:]))
-
-
 def _bracket(
-    strengths: tuple[float, ...], fitted: _Fitted, delta: float, settings: DecisionSettings, known: Decision
+    strengths: tuple[float, ...], fitted: Fitted, delta: float, settings: DecisionSettings, known: Decision
 ) -> tuple[Bracket, float]:
     """The drawdown bracket at δ, and the critical value behind it."""
     critical = max_t_quantile(fitted.noise, fitted.draws, delta=delta, confidence=settings.confidence)
@@ -387,9 +211,9 @@ def _bracket(
 
 def _sensitivity(
     strengths: tuple[float, ...],
-    biology: _Fitted,
-    removal: _Fitted,
-    points: _Points,
+    biology: Fitted,
+    removal: Fitted,
+    points: Points,
     delta: float,
     technical: Technical,
     signal_lower: float,
@@ -433,7 +257,7 @@ def _sensitivity(
             p_not_reached=settings.p_not_reached,
         )
     window = _window(state, technical.lambda_effective_upper, safe)
-    peak, error = _peak(biology), float(np.sqrt((level_errors(biology.noise) ** 2).mean()))
+    peak, error = peak_of(biology), float(np.sqrt((level_errors(biology.noise) ** 2).mean()))
     return Sensitivity(
         delta=delta,
         state=state,
@@ -455,7 +279,7 @@ def _fallback(
     strengths: tuple[float, ...],
     bracket: Bracket,
     location: Location | None,
-    composite: _Point | None,
+    composite: Point | None,
     settings: DecisionSettings,
 ) -> str | None:
     """Why the posterior does not decide; a loss proven at or below its safe bound is the error that does harm."""
@@ -499,7 +323,7 @@ def _window(state: State, effective: float | None, safe: float | None) -> tuple[
     return effective, safe
 
 
-def _intervals(fitted: _Fitted, confidence: float) -> list[LevelMean]:
+def _intervals(fitted: Fitted, confidence: float) -> list[LevelMean]:
     """Two-sided intervals whose ends are each a one-sided bound at `confidence`."""
     half = stdtrit(fitted.noise.degrees, confidence) * level_errors(fitted.noise)
     return [LevelMean(float(m), float(m - h), float(m + h)) for m, h in zip(fitted.means, half, strict=True)]

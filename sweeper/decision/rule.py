@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.decision.decision import APART, USABLE
+from sweeper.decision.decision import USABLE
+from sweeper.decision.fitted import APART
 from sweeper.decision.posterior import Location
 from sweeper.decision.reasons import early_metrics
 from sweeper.decision.states import WIDE, State

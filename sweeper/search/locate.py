@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweeper.config import LocateSearch
 from sweeper.decision.next_points import REASONS
 from sweeper.search.proposal import Block, Proposal
+from sweeper.sections import LocateSearch
 
 
 def propose(

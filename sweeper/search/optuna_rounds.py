@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from sweeper.config import OptunaSearch, round_strength
+from sweeper.sections import OptunaSearch, round_strength
 
 Strength = tuple[float, float]
 SAMPLER = "optuna.samplers.TPESampler"

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.config import LogRange, apply_overrides, build_config, documented_keys, load_config, round_strength
+from sweeper.config import apply_overrides, build_config, documented_keys, load_config
 from sweeper.errors import ConfigError
+from sweeper.sections import LogRange, round_strength
 
 MINIMAL = """\
 name: small

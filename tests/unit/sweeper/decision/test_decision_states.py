@@ -23,7 +23,8 @@ from decision_curves import (
 
 from sweeper.decision import STATES, DecisionSettings, decide
 from sweeper.decision.bracket import Bracket
-from sweeper.decision.decision import _fallback, _Point
+from sweeper.decision.decision import _fallback
+from sweeper.decision.fitted import Point
 from sweeper.decision.posterior import Location, Posterior
 from sweeper.decision.rule import plain
 from sweeper.decision.states import State
@@ -127,7 +128,7 @@ def test_a_poor_fit_hands_the_decision_to_the_bracket():
 def test_a_loss_proven_below_the_safe_bound_hands_the_decision_to_the_bracket():
     strengths = (0.0, 0.1, 1.0, 10.0)
     high, low = Location(0.1, 1.0, 5.0, 6.0, 7.0), Location(0.1, 1.0, 0.1, 0.1, 0.1)
-    composite = _Point(Posterior(np.zeros(1), np.zeros((1, 1)), {}, 0.5, 1.0), np.zeros((1, 1)))
+    composite = Point(Posterior(np.zeros(1), np.zeros((1, 1)), {}, 0.5, 1.0), np.zeros((1, 1)))
 
     def because(location, unsafe):
         return _fallback(strengths, Bracket(0.1, None, unsafe), location, composite, SETTINGS)
