@@ -35,7 +35,7 @@ STATES: Mapping[str, str] = MappingProxyType(
         State.NO_BASELINE_SIGNAL: "biology is not above its floor at any strength: nothing measurable to lose",
         State.NO_TECHNICAL_EFFECT: "no strength in the range improves batch removal",
         State.UNSTABLE: "training fails before biology is lost",
-        State.NOT_OVERCORRECTION: "biology is lost, but batch removal is lost with it: training damage",
+        State.NOT_OVERCORRECTION: "biology is lost by damage to the training, not by over-correction",
         State.BELOW_RANGE: "biology may already be lost at the smallest strength above 0",
         State.IDENTIFIED: "the over-correction point is located within one decade",
         State.IDENTIFIED_WIDE: "the over-correction point is located within two decades",
