@@ -131,10 +131,10 @@ def write_report(
         results: tidy table, one row a metric of a cell (`sweeper.results.COLUMNS`), any row order.
         decision: document of `sweeper.decision.decide_sweep`.
         provenance: JSON values, each optional: name, sweep_id, created, fingerprint, versions, screen, config (YAML
-            text), commands, warnings, metrics (name → title, direction), held_out (view → column). Nothing else
-            of where and when the report is written gets into it.
+            text), commands, warnings, metrics (name → title, direction), held_out (view → column, batch, and what
+            `sweeper.boundary.crossed_boundary` says). Nothing else of where and when the report is written gets in.
         path: the HTML file; an older one is replaced.
-        gains: by batch and by perturbation; None where no cell keeps units.
+        gains: by batch, cell type and perturbation; None where no cell keeps units.
 
     Raises:
         InputError: a column is missing, or the decision has another schema.

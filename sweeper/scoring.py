@@ -87,7 +87,7 @@ class Scored:
         status: "ok", "collapsed" or, without an embedding, "failed".
         reason: why it is not "ok".
         rows: the panel; empty unless "ok".
-        units: its label metrics by batch and by perturbation (`sweeper.metrics.units.COLUMNS`), or None.
+        units: its label metrics by batch, cell type and perturbation (`sweeper.metrics.units.COLUMNS`), or None.
         embeddings: (n_test, e) of the test rows, or None.
     """
 

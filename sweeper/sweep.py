@@ -18,6 +18,7 @@ from typing import Any, TypedDict
 import numpy as np
 import pandas as pd
 
+from sweeper.boundary import crossed_boundary
 from sweeper.config import SweepConfig, build_config
 from sweeper.decision import DecisionSettings, decide_sweep
 from sweeper.decision.table import CONTROL_PREFIX
@@ -26,6 +27,7 @@ from sweeper.errors import ConfigError, SweepFailedError
 from sweeper.gains import Gains, gains
 from sweeper.images import feature_screen, image_identity, image_pack, open_images
 from sweeper.metrics.registry import REGISTRY, resolve
+from sweeper.metrics.units import check_axes
 from sweeper.plan import (
     Cell,
     SplitKey,
@@ -157,6 +159,7 @@ def prepare(config: SweepConfig) -> Prepared:
     images = None if config.images is None else open_images(config)
     settings = None if images is None else image_identity(config)
     screen = load_screen(config) if images is None else feature_screen(config, images)
+    check_axes(config.panel.units, screen.wells)
     folds: dict[str, int] = {spec.view: fold_count(spec, screen.wells) for spec in config.views}
     designs: dict[str, DesignIndex] = {}
     for spec in config.views:
@@ -353,10 +356,29 @@ def report_provenance(store: Store) -> dict[str, Any]:
         "metrics": {
             metric.name: {"title": metric.title, "direction": metric.direction} for metric in REGISTRY.values()
         },
-        "held_out": {view["view"]: {"column": view["column"]} for view in description["config"]["views"]},
+        "held_out": _held_out(store),
         "commands": [" ".join(description["command"]), f"sweeper report {store.folder.name}"],
         "config": yaml.safe_dump(json.loads(json.dumps(description["config"])), sort_keys=False, allow_unicode=True),
     }
+
+
+def _held_out(store: Store) -> dict[str, Any]:
+    """What each view holds out, and the boundary that this is, at the first seed."""
+    config, wells = stored_config(store), store.screen().wells
+    share, seed = config.held_out_perturbations, config.seeds[0]
+    found: dict[str, Any] = {}
+    for spec in config.views:
+        further = [*config.panel.units, *([] if spec.view == "official" else [spec.column])]
+        splits = (
+            make_split(wells, spec, fold=fold, seed=seed, held_out_perturbations=share)
+            for fold in range(fold_count(spec, wells))
+        )
+        found[spec.view] = {
+            "column": spec.column,
+            "batch": "batch" if config.images is None else "experiment",
+            **crossed_boundary(wells, splits, further=tuple(dict.fromkeys(further))),
+        }
+    return found
 
 
 def command_line() -> list[str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Outputs(NamedTuple):
-    """What a sweep found; `gains` is None where no cell keeps values by batch and by perturbation."""
+    """What a sweep found; `gains` is None where no cell keeps values by batch, cell type and perturbation."""
 
     results: pd.DataFrame
     decision: Mapping[str, Any]
