@@ -12,6 +12,7 @@ import pandas as pd
 
 from sweeper.config import SweepConfig
 from sweeper.decision.table import CONTROL_PREFIX, SHAM_PREFIX
+from sweeper.metrics.biological.plain_accuracy import PLAIN_ACCURACIES
 from sweeper.metrics.controls import CONTROLS
 from sweeper.metrics.registry import REGISTRY
 from trainers.screens.splits import Split, make_split
@@ -92,9 +93,15 @@ class PackPlan:
 
 
 def panel_names(config: SweepConfig) -> tuple[str, ...]:
-    """Metrics the sweep measures, in the registry's order: those it names, else those marked `in_sweep`."""
+    """Metrics the sweep measures, in the registry's order: those it names, else those marked `in_sweep`.
+
+    Images are scored per image too, as WILDS does.
+    """
     wanted = config.metrics
-    return tuple(name for name, metric in REGISTRY.items() if (metric.in_sweep if wanted is None else name in wanted))
+    if wanted is None:
+        wanted = tuple(name for name, metric in REGISTRY.items() if metric.in_sweep)
+        wanted += PLAIN_ACCURACIES if config.images is not None else ()
+    return tuple(name for name in REGISTRY if name in wanted)
 
 
 def sweep_identity(config: SweepConfig, fingerprint: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:

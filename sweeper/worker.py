@@ -18,7 +18,7 @@ from sweeper.decision.table import CONTROL_PREFIX
 from sweeper.images import image_pack, open_images
 from sweeper.metrics.biological.retention import uncorrected
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
-from sweeper.metrics.evaluation import Evaluation, Source
+from sweeper.metrics.evaluation import Evaluation, Predict, Source
 from sweeper.plan import Cell, PackPlan, SplitKey, cell_split, panel_names
 from sweeper.scoring import Embed, Scored, cell_record, score, unmeasured
 from sweeper.search.sham import sham_batches
@@ -180,6 +180,7 @@ class PackRun:
             options=self.config.panel,
             reference=self._reference(cell, split),
             source=self._source(cell, index, split),
+            predict=self._predict(cell, index, split),
         )
 
     def _reference(self, cell: Cell, split: Split) -> Evaluation:
@@ -203,6 +204,14 @@ class PackRun:
         if cell.is_control or not isinstance(pack, AbraPack):
             return None
         return Source(features=self._features[split.test], encode=lambda rows: pack.embed_features(index, rows))
+
+    def _predict(self, cell: Cell, index: int, split: Split) -> Predict | None:
+        """The class head of a trained cell; None for controls."""
+        pack = self._training
+        if cell.is_control or pack is None:
+            return None
+        names = np.array(sorted(self._screen.wells["perturbation"].unique()), dtype=str)
+        return lambda part: names[pack.predict(index, split.test if part == "test" else split.validation)]
 
     @cached_property
     def _features(self) -> FloatArray:

@@ -23,6 +23,9 @@ BoolArray = NDArray[np.bool_]
 Float64Array = NDArray[np.float64]
 Value = TypeVar("Value")
 
+Predict = Callable[[Literal["test", "validation"]], NDArray[np.str_]]
+"""The perturbation that an encoder's own class head names for every row of a part."""
+
 _COLUMNS = ("batch", "plate", "well", "perturbation", "control_type")
 
 
@@ -91,6 +94,7 @@ class Evaluation:
         reference: the uncorrected features of the same test rows as an evaluation of their own, see
             `biological.retention.uncorrected`; one object for all cells of a split, as what is computed on it is kept.
         source: what the test embeddings were made from; None where that is not at hand.
+        predict: the encoder's own class head; None where there is none (controls, embeddings from elsewhere).
 
     Raises:
         InputError: a shape or a column that does not fit.
@@ -108,6 +112,7 @@ class Evaluation:
     options: PanelOptions = field(default_factory=PanelOptions)
     reference: Evaluation | None = None
     source: Source | None = None
+    predict: Predict | None = None
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -262,6 +267,7 @@ __all__ = [
     "Measurement",
     "Metric",
     "PanelOptions",
+    "Predict",
     "Role",
     "Source",
     "Standing",
