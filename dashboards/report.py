@@ -26,7 +26,7 @@ from dashboards.figures.metric import MetricCurve, describe_metric, draw_metric,
 from dashboards.figures.probe import ProbeComparison, describe_probe, draw_probe, probe_comparison
 from dashboards.figures.tradeoff import ROLES, describe_trade_off, draw_trade_off, trade_off
 from dashboards.gains import GainView, gain_view
-from dashboards.records import checked, metric_names, trained
+from dashboards.records import checked, metric_names, trained, without_ladder
 from dashboards.rule import CurveRule, Rule, ViewRule, read_rule
 from dashboards.stages import Stage, stages
 from dashboards.tables import (
@@ -39,6 +39,7 @@ from dashboards.tables import (
     strength_rows,
 )
 from sweeper.gains import Gains
+from sweeper.ladder_table import LadderTable
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _KEYWORDS = re.compile(r"\b(No rule|Not identified|If|if|then|Unless|Certainty|Caution)\b")
@@ -98,6 +99,7 @@ class Page:
     cells: tuple[CellRow, ...]
     statuses: tuple[tuple[str, int], ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    ladder: LadderTable | None = None
 
     @property
     def charts(self) -> tuple[Chart, ...]:
@@ -124,6 +126,7 @@ def write_report(
     path: Path,
     *,
     gains: Gains | None = None,
+    ladder: LadderTable | None = None,
 ) -> None:
     """Write the report to `path`, whole or not at all.
 
@@ -135,11 +138,12 @@ def write_report(
             `sweeper.boundary.crossed_boundary` says). Nothing else of where and when the report is written gets in.
         path: the HTML file; an older one is replaced.
         gains: by batch, cell type and perturbation; None where no cell keeps units.
+        ladder: None where the sweep has none.
 
     Raises:
         InputError: a column is missing, or the decision has another schema.
     """
-    content = render_report(build_page(results, decision, provenance, gains=gains)).encode()
+    content = render_report(build_page(results, decision, provenance, gains=gains, ladder=ladder)).encode()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
@@ -154,9 +158,11 @@ def build_page(
     provenance: Mapping[str, Any],
     *,
     gains: Gains | None = None,
+    ladder: LadderTable | None = None,
 ) -> Page:
     """Numbers, figures and tables of the report; raises as `write_report`."""
-    frame, rule = checked(results), read_rule(decision)
+    whole, rule = checked(results), read_rule(decision)
+    frame = without_ladder(whole)
     judged = {view.view: view for view in rule.views}
     unread = sorted(set(frame["view"].dropna()) - set(judged))
     held_out = provenance.get("held_out", {})
@@ -166,9 +172,10 @@ def build_page(
             _section(frame, rule, view, judged.get(view), gains, held_out.get(view), prefix=f"view{place}")
             for place, view in enumerate([*judged, *unread])
         ),
-        cells=cell_rows(frame),
-        statuses=status_counts(frame),
+        cells=cell_rows(whole),
+        statuses=status_counts(whole),
         provenance=provenance,
+        ladder=ladder,
     )
 
 

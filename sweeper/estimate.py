@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sweeper.ladder import cell_config
 from sweeper.plan import Cell, cell_split, make_packs
 from sweeper.sections import ExecutorOptions
 from sweeper.sweep import Prepared
@@ -39,7 +40,8 @@ def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> tuple[float, f
     if images is not None:  # one after another: a single cell tells, and one with the adversary is the slow kind
         cells = [max(cells, key=lambda cell: cell.adversarial_weight or 0.0)]
     sample = [training_cell(cell, cell_split(prepared.config, wells, cell), wells) for cell in cells]
-    pack = build_pack(prepared.config, prepared.screen, sample, images=images, device="cpu", threads=1)
+    config = cell_config(prepared.config, cells[0])
+    pack = build_pack(config, prepared.screen, sample, images=images, device="cpu", threads=1)
     warm, steps = (2, TRIAL_STEPS) if images is None else (1, 2)
     pack.advance(warm)  # the first steps pay for warming up
     began = time.perf_counter()

@@ -20,19 +20,21 @@ import pandas as pd
 
 from sweeper.boundary import crossed_boundary
 from sweeper.config import SweepConfig, build_config
+from sweeper.content import content_hash
 from sweeper.decision import DecisionSettings, decide_sweep
-from sweeper.decision.table import CONTROL_PREFIX
+from sweeper.decision.table import CONTROL_PREFIX, LADDER_PREFIX
 from sweeper.design_index import DesignIndex, confounding_warning, design_index
 from sweeper.errors import ConfigError, SweepFailedError
 from sweeper.gains import Gains, gains
 from sweeper.images import feature_screen, image_identity, image_pack, open_images
+from sweeper.ladder import ladder_cells, ladder_parts, ladder_view, resolved_rungs
+from sweeper.ladder_table import LadderTable, ladder_table
 from sweeper.metrics.registry import REGISTRY, resolve
 from sweeper.metrics.units import check_axes
 from sweeper.plan import (
     Cell,
     SplitKey,
     cell_split,
-    content_hash,
     control_cells,
     make_cells,
     panel_names,
@@ -134,10 +136,11 @@ def confirm_seeds(proposals: Iterable[Proposal]) -> tuple[int, ...]:
 def known_cells(
     config: SweepConfig, proposals: Sequence[Proposal], *, sweep_id: str, folds: Mapping[str, int]
 ) -> tuple[Cell, ...]:
-    """Grid, controls and every round proposed so far."""
+    """Grid, controls, every round proposed so far, and the ladder."""
     cells = list(grid_cells(config, sweep_id=sweep_id, folds=folds))
     for proposal in proposals:
         cells.extend(proposed_cells(proposal, config, sweep_id=sweep_id, folds=folds))
+    cells.extend(ladder_cells(config, sweep_id=sweep_id, folds=folds))
     return tuple(dict.fromkeys(cells))
 
 
@@ -174,8 +177,11 @@ def prepare(config: SweepConfig) -> Prepared:
         designs[spec.view] = max(found, key=lambda index: index.d_js)
     normalise(screen.features, screen.wells, config.normalise)
     trained_on = images if config.trainer == "abra_images" else None
+    if config.ladder is not None:
+        ladder_parts(config, screen.wells)
     if trained_on is not None:
-        _try_backbone(config, trained_on)
+        for network in (config.trainer_settings, *(rung.settings for rung in resolved_rungs(config))):
+            _try_backbone(config.model_copy(update={"abra_images": network}), trained_on)
     identity = sweep_identity(config, screen.fingerprint if images is None else images.fingerprint, settings)
     prepared = Prepared(
         config=config,
@@ -319,6 +325,25 @@ def stored_gains(store: Store, results: pd.DataFrame) -> Gains | None:
         return None
     config = stored_config(store)
     return gains(read_units(store.units_path), results, trainer=config.trainer, delta=config.decision.delta)
+
+
+def stored_ladder(store: Store, results: pd.DataFrame) -> LadderTable | None:
+    """What the ladder found, from the store alone; None without a ladder."""
+    config = stored_config(store)
+    if config.ladder is None:
+        return None
+    wells = store.screen().wells
+    kinds = wells.groupby("batch")["cell_type"].agg(["nunique", "first"])
+    return ladder_table(
+        resolved_rungs(config),
+        units((record for record in all_records(store) if record["trainer"].startswith(LADDER_PREFIX)), store.units),
+        results,
+        view=ladder_view(config),
+        parts=ladder_parts(config, wells),
+        cell_types={str(batch): str(kind) for batch, kind in kinds.loc[kinds["nunique"] == 1, "first"].items()},
+        seeds=len(config.seeds),
+        unit="row" if config.images is None else "image",
+    )
 
 
 def decision_provenance(description: Mapping[str, Any], proposals: Sequence[Proposal]) -> dict[str, Any]:

@@ -39,8 +39,8 @@ def decide_table(
             measured). Optional ones, and what holds without them: `floor` (0, the value at chance) and `ceiling` (1,
             the best value possible), `view` ("table"), `fold` (one; `split` is read as well), `status` ("ok"; also
             "failed", "collapsed", "oom"), `primary` (true: the metric is in its role's composite), `trainer` (one;
-            names that begin with "control:" are untrained references, "sham:" and the trainer's name its sham arm),
-            `reason`. Other columns are not read.
+            names that begin with "control:" are untrained references, "sham:" and the trainer's name its sham arm,
+            "ladder:" the trainer with other settings, which is left out), `reason`. Other columns are not read.
         view: the evaluation view that decides; needed where the table has several.
         trainer: whose rows are judged; needed where the table has several.
         source: what messages call the table.
