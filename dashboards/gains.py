@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from dashboards.boundary import boundary, optimism
 from dashboards.records import level_means, missing_reason, trained
 from dashboards.rule import CurveRule
 from dashboards.text import number
@@ -95,9 +94,7 @@ class GainView:
     Attributes:
         label, strength: how the strength was chosen that the table is about, and its λ.
         primary, secondary: curves by metric, axis and baseline.
-        boundary: what was held out, in one sentence; "" when not known.
         drops: accuracy in distribution against the test wells; () when not measured, see `drop_reason`.
-        optimism: why the in-distribution reference flatters; "" where nothing says that it does.
         tables: the metrics themselves by batch, cell type or further column.
     """
 
@@ -107,10 +104,8 @@ class GainView:
     strength: float
     primary: tuple[GainCurve, ...]
     secondary: tuple[GainCurve, ...]
-    boundary: str
     drops: tuple[Drop, ...]
     drop_reason: str
-    optimism: str
     tables: tuple[UnitTable, ...]
 
     def drawn(self) -> tuple[tuple[str, tuple[GainCurve, ...]], ...]:
@@ -128,7 +123,6 @@ def gain_view(
     margin: float | None,
     curve: CurveRule | None,
     primary: Sequence[str],
-    held_out: Mapping[str, Any] | None,
 ) -> GainView | None:
     """Numbers of one view, or None where no cell has units or nothing but λ = 0 was trained.
 
@@ -139,7 +133,6 @@ def gain_view(
         margin: the margin it is shown at.
         curve: the judged curve there, for the strength that it points at.
         primary: names of the primary metrics, in the order shown.
-        held_out: what the view held out, as `sweeper.boundary.crossed_boundary` has it.
     """
     if gains is None or margin is None:
         return None
@@ -175,9 +168,7 @@ def gain_view(
         strength=strength,
         primary=tuple(curve for metric in first for curve in curves[metric]),
         secondary=tuple(curve for metric in rest for curve in curves[metric]),
-        boundary=boundary(held_out),
         drops=drops,
-        optimism=optimism(held_out),
         tables=unit_tables(_canonical(gains.values), view=view, margin=margin, strength=strength, primary=first),
         drop_reason="" if drops else missing_reason(rows, "accuracy_gap") or "not in the panel",
     )

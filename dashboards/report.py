@@ -18,6 +18,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from dashboards import text
+from dashboards.boundary import boundary, optimism
 from dashboards.figures.axis import strength_axis
 from dashboards.figures.frontier import describe_frontier, draw_frontier, frontier_numbers
 from dashboards.figures.gain import describe_gains, draw_gains
@@ -83,6 +84,8 @@ class ViewSection:
     heat: tuple[Chart, ...]
     probes: ProbeComparison
     probe: Chart | None
+    boundary: str
+    optimism: str
     gains: GainView | None
     gain: Chart | None
     primary: tuple[str, ...]
@@ -228,7 +231,6 @@ def _section(
         margin=margins[0] if margins else None,
         curve=leading,
         primary=biological,
-        held_out=held_out,
     )
     return ViewSection(
         view=view,
@@ -246,6 +248,8 @@ def _section(
         heat=tuple(_chart(f"{prefix}-heat-{grid.role}", draw_grid(grid), describe_grid(grid)) for grid in grids),
         probes=probes,
         probe=_chart(f"{prefix}-probe", draw_probe(probes), describe_probe(probes)) if probes.stages else None,
+        boundary=boundary(held_out),
+        optimism=optimism(held_out),
         gains=helped,
         gain=_chart(f"{prefix}-gain", draw_gains(helped), describe_gains(helped))
         if helped and helped.drawn()

@@ -68,7 +68,7 @@ def _gains(curve: CurveRule, frame: pd.DataFrame, gains: Gains | None) -> list[s
     """Where the correction hurts at the strength that the rule points at, a line a primary metric and axis."""
     rows = frame[frame["view"] == curve.view]
     primary = [use.name for use in curve.metrics if use.role == "biological"]
-    found = gain_view(gains, rows, view=curve.view, margin=curve.margin, curve=curve, primary=primary, held_out=None)
+    found = gain_view(gains, rows, view=curve.view, margin=curve.margin, curve=curve, primary=primary)
     if found is None:
         return []
     lines = [f"  Gain over λ = 0 at λ = {number(found.strength)} ({found.label}), by unit:"]

@@ -75,7 +75,7 @@ def found(table: pd.DataFrame) -> Gains:
 def view(table: pd.DataFrame, judged: dict[str, Any], found: Gains) -> GainView:
     curve = read_rule(judged).views[0].curves[0]
     primary = ["activity_map", "retrieval_map", "perturbation_accuracy"]
-    seen = gain_view(found, checked(table), view=PLATES, margin=0.3, curve=curve, primary=primary, held_out=HELD_OUT)
+    seen = gain_view(found, checked(table), view=PLATES, margin=0.3, curve=curve, primary=primary)
     assert seen is not None
     return seen
 
@@ -172,7 +172,7 @@ def test_in_distribution_against_test_wells(table: pd.DataFrame, found: Gains) -
     outside = frame.assign(raw=0.6)
     gap = frame.assign(metric="accuracy_gap", raw=np.where(frame["adversarial_weight"] > 0, 0.1, 0.2))
     rows = checked(pd.concat([inside, outside, gap], ignore_index=True))
-    seen = gain_view(found, rows, view=PLATES, margin=0.3, curve=None, primary=["activity_map"], held_out=None)
+    seen = gain_view(found, rows, view=PLATES, margin=0.3, curve=None, primary=["activity_map"])
     assert seen is not None
     assert (seen.label, seen.strength) == ("largest", 100.0)
     assert [round(drop.drop, 6) for drop in seen.drops] == [0.2, 0.2, 0.1]
@@ -194,9 +194,7 @@ def test_one_cell_type_in_the_screen_is_no_axis(table: pd.DataFrame, judged: dic
     units = units_of(table)
     found = gains(units[units["unit"] != "RPE"], table, trainer="abra", delta=0.1)
     curve = read_rule(judged).views[0].curves[0]
-    seen = gain_view(
-        found, checked(table), view=PLATES, margin=0.3, curve=curve, primary=["activity_map"], held_out=None
-    )
+    seen = gain_view(found, checked(table), view=PLATES, margin=0.3, curve=curve, primary=["activity_map"])
     assert seen is not None
     assert {curve.axis for curve in seen.primary} == {"batch", "perturbation"}
     assert [table.axis for table in seen.tables] == ["batch"]
