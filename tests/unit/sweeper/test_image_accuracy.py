@@ -19,9 +19,10 @@ from torchvision.transforms import functional
 from wilds.common.metrics.all_metrics import Accuracy
 from wilds.datasets.rxrx1_dataset import RxRx1Dataset
 
+from dashboards.report import write_report
 from sweeper.config import build_config
-from sweeper.plan import Cell, PackPlan, control_cells, make_cells
-from sweeper.sweep import prepare, sweep_description
+from sweeper.plan import Cell, PackPlan, control_cells, make_cells, make_packs
+from sweeper.sweep import prepare, report_provenance, stored_ladder, sweep_description, tabulate_and_decide
 from sweeper.worker import PackRun, pack_content
 from trainers.images.inputs import evaluated
 from trainers.images.network import ImageNetwork
@@ -178,3 +179,66 @@ def test_controls_have_no_class_head_and_say_so(trained: Trained) -> None:
 
 def test_images_are_scored_per_image_unless_the_metrics_are_named(trained: Trained) -> None:
     assert trained.sweep.identity["metrics"][-2:] == list(PLAIN)
+
+
+def test_a_ladder_of_images_from_the_store_alone(trained: Trained, tmp_path: Path) -> None:
+    """Rungs with other heads and necks, in the published split: selected on val, tested on test, by cell type."""
+    data = {
+        "name": "ladder",
+        "folder": str(tmp_path / "run"),
+        "images": {"packed": str(trained.packed)},
+        "views": [{"view": "official", "held_out": ["val", "test"]}],
+        "seeds": 2,
+        "strengths": {"adversarial_weight": [0.0], "margin": [0.2]},
+        "trainer": "abra_images",
+        "abra_images": {**NETWORK, "head": "arcface", "steps": 3, "points": ["stem"]},
+        "metrics": ["batch_probe_linear", "perturbation_accuracy"],
+        "ladder": {
+            "select_on": ["val"],
+            "rungs": [
+                {"name": "erm", "settings": {"head": "linear"}},
+                {"name": "+arcface", "settings": {"head": "arcface", "embedding_dim": 8}, "margin": 0.2},
+                {"name": "+dsu", "settings": {"statistics": "random"}, "adversarial_weight": 1},
+            ],
+        },
+    }
+    sweep = prepare(build_config(data, "test"))
+    sweep.store.create(sweep_id=sweep.sweep_id, description=sweep_description(sweep, []), screen=sweep.screen)
+    rungs = [cell for cell in sweep.known_cells() if cell.is_rung]
+    grid = [cell for cell in sweep.known_cells() if not cell.is_rung and not cell.is_control]
+    for plan in make_packs([*rungs, *grid], workers=1, pack_size=2):
+        run = PackRun(sweep.store.write_pack(plan.pack_id, pack_content(plan, sweep.config, replace=frozenset())))
+        while run.advance():
+            pass
+        list(run.finish())
+    widths = {cell.trainer.split("@")[0]: sweep.store.embeddings(cell.cell_id)[1].shape[1] for cell in rungs}
+    assert widths["ladder:+arcface"] == widths["ladder:+dsu"] == 8
+    assert widths["ladder:erm"] > 8, "the backbone's own features"
+
+    results, decision = tabulate_and_decide(sweep.store)
+    table = stored_ladder(sweep.store, results)
+    assert table is not None
+    wells = sweep.screen.wells
+    assert (table.unit, table.classes) == ("image", wells["perturbation"].nunique())
+    assert set(table.selects) == set(wells.loc[wells["split"] == "val", "batch"])
+    assert set(table.tests) == set(wells.loc[wells["split"] == "test", "batch"])
+    assert table.rows == int((wells["split"] == "test").sum())
+    assert set(table.cell_types) == set(wells["cell_type"])
+    assert [(rung.rung, rung.done) for rung in table.rungs] == [("erm", 2), ("+arcface", 2), ("+dsu", 2)]
+    for rung in table.rungs:
+        pooled = []
+        for cell in rungs:
+            if cell.trainer.startswith(f"ladder:{rung.rung}@"):
+                rows = {row["metric"]: row["raw"] for row in sweep.store.record(cell.cell_id)["metrics"]}
+                pooled.append((rows["plain_accuracy"], rows["in_distribution_plain_accuracy"]))
+        both = np.mean(pooled, axis=0)
+        # val and test are as large here, so the metric over both is the mean of the two parts
+        assert table.rows == int((wells["split"] == "val").sum())
+        assert (rung.scores["validation"].mean + rung.scores["test"].mean) / 2 == pytest.approx(both[0], abs=1e-6)
+        assert rung.scores["in_distribution"].mean == pytest.approx(both[1], abs=1e-6)
+        assert rung.scores["gap"].mean == pytest.approx(both[1] - rung.scores["test"].mean, abs=1e-6)
+    write_report(results, decision, report_provenance(sweep.store), tmp_path / "a.html", ladder=table)
+    html = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "The in-distribution reference is optimistic" in html
+    assert "Out-of-distribution boundary tested: experiment (4 of 4 test units new to training)" in html
+    assert "Not crossed: cell type (0 of 2 test units new to training)" in html
