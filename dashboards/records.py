@@ -103,6 +103,12 @@ def missing_reason(frame: pd.DataFrame, metric: str) -> str:
     return _joined(rows.loc[(rows["status"] == "ok") & rows["value"].isna(), "reason"])
 
 
+def common_note(frame: pd.DataFrame) -> str:
+    """What qualifies the values of these rows, where it is one and the same for all of them; "" otherwise."""
+    notes = frame.loc[(frame["status"] == "ok") & frame["value"].notna(), "reason"].fillna("").unique()
+    return str(notes[0]) if len(notes) == 1 else ""
+
+
 def _as_in_decision(strength: float) -> float:
     """Numbers in the decision document have 12 significant digits; its strengths must be found in the table."""
     return float(f"{strength:.12g}")
