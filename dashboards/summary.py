@@ -80,7 +80,7 @@ def _gains(curve: CurveRule, frame: pd.DataFrame, gains: Gains | None) -> list[s
             _, lower, upper = spread.failure
             worst = ", ".join(f"{unit.unit} {signed(unit.gain)}" for unit in one.worst(found.strength)[:1])
             lines.append(
-                f"  {name(metric):<24}{one.axis:<13} median {signed(spread.quantiles[2])}, {spread.losses} of "
+                f"  {name(metric):<24}{name(one.axis):<13} median {signed(spread.quantiles[2])}, {spread.losses} of "
                 f"{spread.units} lose ({percent(lower)} to {percent(upper)})" + (f", worst {worst}" if worst else "")
             )
     return lines

@@ -166,7 +166,7 @@ def describe_gains(view: GainView) -> str:
             spread = curve.at(view.strength)
             if spread is not None:
                 parts.append(
-                    f"{name(metric)}, {curve.axis}: median {signed(spread.quantiles[2])}, "
+                    f"{name(metric)}, {name(curve.axis)}: median {signed(spread.quantiles[2])}, "
                     f"{spread.losses} of {spread.units} lose"
                 )
     return f"Gain over λ = 0 at λ = {number(view.strength)} ({view.label}). " + "; ".join(parts) + "."
