@@ -102,7 +102,9 @@ def estimate(prepared: Prepared, missing: Sequence[Cell], *, further: int, worke
         pack_size=prepared.config.pack_size,
         training_batches=prepared.batches_of(sample),
     )
-    a_cell, a_score = _seconds_a_cell(prepared, packs[0].cells)
+    # the pack with the largest λ: λ = 0, and a ladder's rungs without an adversary, train faster
+    slow = max(packs, key=lambda pack: max(cell.adversarial_weight or 0.0 for cell in pack.cells))
+    a_cell, a_score = _seconds_a_cell(prepared, slow.cells)
     count = len(missing) + further
     mirror = MIRROR_START_SECONDS + MIRROR_SECONDS * count if prepared.config.tracking.enabled and count else 0.0
     return Estimate(
