@@ -1,12 +1,16 @@
 """Images a processor second into the training step: a packed screen against decoding PNGs with torch's DataLoader.
 
-    make benchmark-images-input      (3 minutes of processor time; writes benchmarks/images_input.json)
+    make benchmark-images-input                         (3 minutes of processor time; writes images_input.json)
+    python benchmarks/images_input.py --device cuda     (writes images_input_<the GPU's name>.json)
 
 Both ways give the same mini-batches of 72 standardised, rotated and flipped images, from the same simulated files of
 the real size (RxRx1-WILDS: 256×256, 3 channels in a PNG; RxRx1: 512×512, a PNG a channel) on the same cores, all files
 in the page cache. "png": the transform of WILDS' example code in one DataLoader worker a core. "packed": rows of the
 memory-mapped array, augmented in batches on the device (here: the same cores; on a GPU they are free meanwhile).
-"reading" is the packed way without augmentation: what the host has to do where a GPU augments.
+"reading" is the packed way without augmentation: what the host has to do where a GPU augments. On a GPU "resident" is
+the packed way with the whole screen in the GPU's memory, where it fits.
+
+How often PNGs: by processor seconds on a CPU, by the clock on a GPU, which works beside the processor.
 
 Memory: a process opens a packed screen of the shape of RxRx1-WILDS (125,510 images, 24.7 GB; a sparse file) and reads
 random mini-batches from it; its private and mapped memory before and after.
@@ -31,6 +35,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import torch
+from devices import device_name, result_path
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional as reference
@@ -157,10 +162,10 @@ def measure_shape(pattern: str, channels: int, size: int, options: argparse.Name
         packing = time.perf_counter() - began
         images = open_packed(Path(name) / "packed").images
         stored = sum(path.stat().st_size for path in folder.path.rglob("*.png"))
-        reader = RowReader(images, device)
         once = np.random.default_rng(0)
 
-        def packed(augment: bool) -> Iterator[int]:
+        def packed(augment: bool, resident: bool = False) -> Iterator[int]:
+            reader = RowReader(images, device, resident=resident)
             rows = once.integers(0, len(images), BATCH)
             while True:
                 then = once.integers(0, len(images), BATCH)
@@ -187,14 +192,17 @@ def measure_shape(pattern: str, channels: int, size: int, options: argparse.Name
             "packed": rate(packed(augment=True), device, options.seconds, options.cores),
             "reading": rate(packed(augment=False), device, options.seconds, options.cores),
         }
-    png = ways["png"]["images_per_processor_second"]
+        if device.type == "cuda":
+            ways["resident"] = rate(packed(augment=True, resident=True), device, options.seconds, options.cores)
+    clock = "images_per_second" if device.type == "cuda" else "images_per_processor_second"
+    png = ways["png"][clock]
     return {
         "images": options.images,
         "png_bytes_per_image": round(stored / options.images),
         "packed_bytes_per_image": channels * size * size,
         "packing_images_per_second_and_core": round(options.images / packing, 1),
         "ways": ways,
-        "times_png": {name: round(way["images_per_processor_second"] / png, 1) for name, way in ways.items()},
+        "times_png": {name: round(way[clock] / png, 1) for name, way in ways.items()},
     }
 
 
@@ -258,8 +266,9 @@ def read_full(folder: Path, mini_batches: int) -> dict[str, Any]:
 def main() -> None:
     """Measure and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--json", type=Path, default=None, help="the result file (default: by the device's name)")
     parser.add_argument("--images", type=int, default=144, help="files of each shape")
+    parser.add_argument("--shapes", nargs="+", choices=tuple(SHAPES), default=tuple(SHAPES), help="(default: all)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement, at least")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--scratch", type=Path, default=None, help="where to write the files")
@@ -271,7 +280,8 @@ def main() -> None:
         print(json.dumps(read_full(options.read_full, 200)))
         return
     measured = {}
-    for name, (pattern, channels, size) in SHAPES.items():
+    for name in options.shapes:
+        pattern, channels, size = SHAPES[name]
         measured[name] = measure_shape(pattern, channels, size, options)
         print(name, measured[name], flush=True)
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
@@ -280,17 +290,19 @@ def main() -> None:
         command = [sys.executable, __file__, "--read-full", str(Path(folder) / "full")]
         full = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     print(full)
-    device = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
+    device = device_name(options.device)
     machine = {
         "cpus": options.cores, "machine": platform.machine(), "device": device, "load_average": busy,
         "versions": {name: version(name) for name in ("numpy", "pillow", "torch", "torchvision")},
     }  # fmt: skip
+    gpu = "python benchmarks/images_input.py --device cuda"
     result = {
-        "command": "make benchmark-images-input", "images": options.images, "seconds": options.seconds, "batch": BATCH,
-        "machine": machine,
+        "command": "make benchmark-images-input" if device == "cpu" else gpu,
+        "images": options.images, "seconds": options.seconds, "batch": BATCH, "machine": machine,
         "measured": measured, "full_size": full,
     }  # fmt: skip
-    options.json.write_text(json.dumps(result, indent=1) + "\n")
+    path = options.json or result_path(__file__, options.device)
+    path.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

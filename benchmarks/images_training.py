@@ -1,14 +1,15 @@
 """Training images per second of the image trainer against a plain fp32 loop, and what its adversary costs.
 
-    make benchmark-images-training                                        (ResNet-18 at 48 px on the CPU, ~5 minutes)
-    python benchmarks/images_training.py --device cuda --json gpu.json    (ResNet-50 at 256 px, batch 72)
+    make benchmark-images-training                        (ResNet-18 at 48 px on the CPU, ~5 minutes)
+    python benchmarks/images_training.py --device cuda    (ResNet-50 at 256 px, bf16; images_training_<the GPU>.json)
 
 All ways train on the same simulated PNG files' pixels, in turns, so that a noisy machine is noisy for all. A way's
 figure is the median over its turns.
 
 - "plain, PNG": fp32, Adam, a torch DataLoader that decodes and transforms each image, as WILDS' example code does.
 - "plain, resident": the same arithmetic on one mini-batch that is on the device already: no input work at all.
-- "ERM": this trainer (linear head, λ = 0) on the memory-mapped array, augmented on the device.
+- "ERM": this trainer (linear head, λ = 0) on the memory-mapped array, augmented on the device; on a GPU the array
+  lives there where it fits, and "ERM, from the host" reads every mini-batch ahead from the page cache instead.
 - "ERM, resident": this trainer's forward, backward and optimiser on one resident mini-batch. What "ERM" takes beyond it
   is the share that is not forward, backward or optimiser.
 - "worst case" and "free worst case": λ = 1 with statistics perturbed at four points, one ascent step a mini-batch or
@@ -31,11 +32,13 @@ from typing import Any
 import numpy as np
 import timm
 import torch
+from devices import device_name, result_path
 from PIL import Image
 from torch.nn import functional
 from torchvision.transforms import functional as transforms
 
 from trainers.base import TrainingCell
+from trainers.images.inputs import RowReader
 from trainers.images.pack import ImagePack
 from trainers.images.settings import ImageAbraSettings
 
@@ -128,14 +131,19 @@ def resident(step: Callable[[torch.Tensor, torch.Tensor], None], x: torch.Tensor
     return way
 
 
-def packed(images: np.ndarray, labels: np.ndarray, device: str, options: dict[str, Any], strength: float) -> ImagePack:
-    """One cell of this trainer that never ends within the benchmark."""
+def packed(
+    images: np.ndarray, labels: np.ndarray, device: str, options: dict[str, Any], strength: float, host: bool = False
+) -> ImagePack:
+    """One cell of this trainer that never ends within the benchmark; `host`: no image lives on the device."""
     settings = ImageAbraSettings.model_validate(
         {"groups": GROUPS, "items": ITEMS, "critic": "none", "steps": 10**6, "curve_every": 10**6, **options}
     )
     rows = np.arange(len(images))
     cell = TrainingCell(key="cell", adversarial_weight=strength, margin=0.0, seed=SEED, train=rows, validation=rows[:0])
-    return ImagePack(images, labels, rows % (2 * GROUPS), [cell], settings, device=device)
+    pack = ImagePack(images, labels, rows % (2 * GROUPS), [cell], settings, device=device)
+    if host:
+        pack._open()._reader = RowReader(images, torch.device(device), resident=False)
+    return pack
 
 
 def own_step(pack: ImagePack, twice: bool = False) -> Callable[[torch.Tensor, torch.Tensor], None]:
@@ -181,8 +189,8 @@ def measure(options: argparse.Namespace, size: dict[str, Any], folder: Path) -> 
     y = torch.arange(BATCH, device=device)
     fast = x.contiguous(memory_format=torch.channels_last)
 
-    def advancing(own: dict[str, Any], strength: float) -> Way:
-        return packed(images, labels, options.device, own, strength).advance
+    def advancing(own: dict[str, Any], strength: float, host: bool = False) -> Way:
+        return packed(images, labels, options.device, own, strength, host).advance
 
     ways: dict[str, Way] = {
         "plain, PNG": plain_png(PlainLoop(size["backbone"], device), files, labels, size["workers"]),
@@ -193,6 +201,8 @@ def measure(options: argparse.Namespace, size: dict[str, Any], folder: Path) -> 
         "worst case": advancing(worst, 1.0),
         "free worst case": advancing({**worst, "ascent_steps": 0}, 1.0),
     }
+    if device.type == "cuda":
+        ways["ERM, from the host"] = advancing(erm, 0.0, host=True)
     for way in ways.values():
         seconds(way, options.warm_up, device)
     turns: dict[str, list[float]] = {name: [] for name in ways}
@@ -204,7 +214,7 @@ def measure(options: argparse.Namespace, size: dict[str, Any], folder: Path) -> 
 
 
 def figures(step: dict[str, float]) -> dict[str, Any]:
-    """What the issue asks for, from seconds a step."""
+    """Ratios and shares, from seconds a step."""
     inputs = step["ERM"] - step["ERM, resident"]
     floor = step["two passes, resident"] + inputs
     return {
@@ -213,6 +223,7 @@ def figures(step: dict[str, float]) -> dict[str, Any]:
         "erm_times_plain_png": round(step["plain, PNG"] / step["ERM"], 2),
         "erm_times_plain_resident": round(step["plain, resident"] / step["ERM"], 2),
         "share_not_forward_backward_optimiser": round(inputs / step["ERM"], 3),
+        "worst_case_times_floor": round(step["worst case"] / floor, 2),
         "floor_times_erm": round(floor / step["ERM"], 2),
         "worst_case_times_erm": round(step["worst case"] / step["ERM"], 2),
         "free_worst_case_times_erm": round(step["free worst case"] / step["ERM"], 2),
@@ -223,7 +234,12 @@ def main() -> None:
     """Measure every way in one run and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=tuple(SIZES), default="cpu")
-    parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--json", type=Path, default=None, help="the result file (default: by the device's name)")
+    parser.add_argument("--backbone", help="another timm model")
+    parser.add_argument("--side", type=int, help="pixels of an image's side")
+    parser.add_argument("--images", type=int, help=f"files, at least {BATCH}")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="of this trainer; the plain loop is fp32")
+    parser.add_argument("--workers", type=int, help="of the DataLoader")
     parser.add_argument("--steps", type=int, default=None, help="steps a turn (default 1 on the CPU, 30 on a GPU)")
     parser.add_argument("--warm-up", type=int, default=None, help="steps before (default 1 on the CPU, 20 on a GPU)")
     parser.add_argument("--turns", type=int, default=5)
@@ -232,12 +248,15 @@ def main() -> None:
     gpu = options.device == "cuda"
     options.steps = options.steps or (30 if gpu else 1)
     options.warm_up = options.warm_up or (20 if gpu else 1)
-    size = SIZES[options.device]
+    given = {name: getattr(options, name) for name in SIZES["cpu"]}
+    size = SIZES[options.device] | {name: value for name, value in given.items() if value is not None}
     with tempfile.TemporaryDirectory() as folder:
         step = measure(options, size, Path(folder))
     found = figures(step)
-    device = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
-    command = f"python benchmarks/images_training.py --device {options.device}" + " --compile" * options.compile
+    device = device_name(options.device) if gpu else f"CPU, {torch.get_num_threads()} threads"
+    words = [f"--{name} {value}" for name, value in given.items() if value is not None]
+    words += ["--compile"] * options.compile
+    command = " ".join(["python benchmarks/images_training.py --device", options.device, *words])
     result = {
         "command": command,
         "device": device,
@@ -250,7 +269,8 @@ def main() -> None:
         },
         **found,
     }
-    options.json.write_text(json.dumps(result, indent=1) + "\n")
+    path = options.json or result_path(__file__, options.device)
+    path.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
 

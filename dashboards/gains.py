@@ -1,9 +1,9 @@
-"""Gains by held-out batch and by perturbation, as the report shows them: distribution, failure rate, worst units."""
+"""Gains by batch, cell type and perturbation, as the report shows them: distribution, failure rate, worst units."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,11 @@ import pandas as pd
 from dashboards.records import level_means, missing_reason, trained
 from dashboards.rule import CurveRule
 from dashboards.text import number
+from dashboards.unit_values import UnitTable, unit_tables
 from sweeper.gains import BASELINES, RAW_FEATURES, UNCORRECTED, Gains, pointed
 
-AXES = ("batch", "perturbation")
+DRAWN = ("batch", "perturbation")
+"""The axes that the figure draws; others have few units and stand in the tables alone."""
 _NAMED = 3
 _BASELINE_NAMES = {UNCORRECTED: "λ\u00a0=\u00a00", RAW_FEATURES: "raw features"}
 
@@ -92,8 +94,8 @@ class GainView:
     Attributes:
         label, strength: how the strength was chosen that the table is about, and its λ.
         primary, secondary: curves by metric, axis and baseline.
-        boundary: what was held out, in one sentence; "" when not known.
         drops: accuracy in distribution against the test wells; () when not measured, see `drop_reason`.
+        tables: the metrics themselves by batch, cell type or further column.
     """
 
     view: str
@@ -102,9 +104,9 @@ class GainView:
     strength: float
     primary: tuple[GainCurve, ...]
     secondary: tuple[GainCurve, ...]
-    boundary: str
     drops: tuple[Drop, ...]
     drop_reason: str
+    tables: tuple[UnitTable, ...]
 
     def drawn(self) -> tuple[tuple[str, tuple[GainCurve, ...]], ...]:
         """The primary metrics against λ = 0, with their curves by axis: what the figure shows."""
@@ -121,7 +123,6 @@ def gain_view(
     margin: float | None,
     curve: CurveRule | None,
     primary: Sequence[str],
-    held_out: Mapping[str, Any] | None,
 ) -> GainView | None:
     """Numbers of one view, or None where no cell has units or nothing but λ = 0 was trained.
 
@@ -132,7 +133,6 @@ def gain_view(
         margin: the margin it is shown at.
         curve: the judged curve there, for the strength that it points at.
         primary: names of the primary metrics, in the order shown.
-        held_out: what the view held out: column.
     """
     if gains is None or margin is None:
         return None
@@ -149,10 +149,11 @@ def gain_view(
     label, strength = found
     first = [metric for metric in primary if metric in set(of["metric"])]
     rest = sorted(set(of["metric"]) - set(first))
+    axes = _axes(of)
     curves = {
         metric: tuple(
             _curve(of, by_unit, metric, axis, baseline)
-            for axis in AXES
+            for axis in axes
             for baseline in BASELINES
             if len(of[(of["metric"] == metric) & (of["axis"] == axis) & (of["baseline"] == baseline)])
         )
@@ -167,22 +168,22 @@ def gain_view(
         strength=strength,
         primary=tuple(curve for metric in first for curve in curves[metric]),
         secondary=tuple(curve for metric in rest for curve in curves[metric]),
-        boundary=boundary(view, held_out),
         drops=drops,
+        tables=unit_tables(_canonical(gains.values), view=view, margin=margin, strength=strength, primary=first),
         drop_reason="" if drops else missing_reason(rows, "accuracy_gap") or "not in the panel",
     )
 
 
-def boundary(view: str, held_out: Mapping[str, Any] | None) -> str:
-    """Which boundary between training and test wells the view crossed; "" when what it held out is not known."""
-    if not held_out:
-        return ""
-    column = str(held_out["column"])
-    if view == "held_out_plates":
-        what = {"plate": "plates", "well": "well positions"}.get(column, column)
-        return f"No out-of-distribution boundary was crossed: {what} were held out inside batches seen in training."
-    what = {"batch": "batches", "cell_type": "cell types"}.get(column, f"values of {column}")
-    return f"Out-of-distribution boundary tested: whole {what} that training never saw. No other boundary was."
+def _axes(of: pd.DataFrame) -> list[str]:
+    """Batches, then columns with two or more values, then perturbations."""
+    units = of.groupby("axis")["units"].max()
+    further = sorted(str(axis) for axis, count in units.items() if axis not in DRAWN and count > 1)
+    return [DRAWN[0], *further, DRAWN[1]]
+
+
+def _canonical(values: pd.DataFrame) -> pd.DataFrame:
+    strengths = ("margin", "adversarial_weight")
+    return values.assign(**{name: values[name].map(_as_in_decision, na_action="ignore") for name in strengths})
 
 
 def _curve(of: pd.DataFrame, by_unit: pd.DataFrame, metric: str, axis: str, baseline: str) -> GainCurve:

@@ -11,6 +11,7 @@ from trainers.errors import InputError
 
 CONTROL = "control:"
 SHAM = "sham:"  # trained with batch labels permuted: its own arm, part of no curve
+LADDER = "ladder:"  # a rung, trained with other settings: its own table, part of no curve
 _NUMBERS = ("adversarial_weight", "margin", "value", "floor", "ceiling", "raw", "chance")
 _ORDER = ["view", "trainer", "margin", "adversarial_weight", "seed", "split", "role", "metric", "cell_id"]
 _SEED_KEYS = ["view", "trainer", "margin", "adversarial_weight", "metric", "role", "primary", "seed"]
@@ -36,8 +37,13 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def trained(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of trained cells, those of the sham arm left out."""
-    return frame[~frame["trainer"].str.startswith((CONTROL, SHAM))]
+    """Rows of trained cells, those of the sham arm and of the ladder left out."""
+    return frame[~frame["trainer"].str.startswith((CONTROL, SHAM, LADDER))]
+
+
+def without_ladder(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of everything but the ladder, whose rungs measure more than the sweep's panel."""
+    return frame[~frame["trainer"].str.startswith(LADDER)]
 
 
 def controls(frame: pd.DataFrame) -> pd.DataFrame:
@@ -71,7 +77,11 @@ def level_means(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def cells(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell: where it sits, its status, and its reasons for lost or missing values joined in one line."""
+    """One row a cell: where it sits, its status, and its reasons for lost or missing values joined in one line.
+
+    What qualifies a value that is there is no such reason.
+    """
+    frame = frame.assign(reason=frame["reason"].where(frame["value"].isna() | (frame["status"] != "ok")))
     keys = ["cell_id", "trainer", "view", "margin", "adversarial_weight", "seed", "split", "status"]
     grouped = frame.groupby(keys, dropna=False, sort=False, as_index=False)
     table: pd.DataFrame = grouped.agg(measured=("value", "count"), reason=("reason", _joined))
@@ -91,6 +101,12 @@ def missing_reason(frame: pd.DataFrame, metric: str) -> str:
     if len(rows) and not (rows["status"] == "ok").any():
         return "no cell finished"
     return _joined(rows.loc[(rows["status"] == "ok") & rows["value"].isna(), "reason"])
+
+
+def common_note(frame: pd.DataFrame) -> str:
+    """What qualifies the values of these rows, where it is one and the same for all of them; "" otherwise."""
+    notes = frame.loc[(frame["status"] == "ok") & frame["value"].notna(), "reason"].fillna("").unique()
+    return str(notes[0]) if len(notes) == 1 else ""
 
 
 def _as_in_decision(strength: float) -> float:

@@ -18,6 +18,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from dashboards import text
+from dashboards.boundary import boundary, optimism
 from dashboards.figures.axis import strength_axis
 from dashboards.figures.frontier import describe_frontier, draw_frontier, frontier_numbers
 from dashboards.figures.gain import describe_gains, draw_gains
@@ -26,7 +27,7 @@ from dashboards.figures.metric import MetricCurve, describe_metric, draw_metric,
 from dashboards.figures.probe import ProbeComparison, describe_probe, draw_probe, probe_comparison
 from dashboards.figures.tradeoff import ROLES, describe_trade_off, draw_trade_off, trade_off
 from dashboards.gains import GainView, gain_view
-from dashboards.records import checked, metric_names, trained
+from dashboards.records import checked, metric_names, trained, without_ladder
 from dashboards.rule import CurveRule, Rule, ViewRule, read_rule
 from dashboards.stages import Stage, stages
 from dashboards.tables import (
@@ -39,6 +40,7 @@ from dashboards.tables import (
     strength_rows,
 )
 from sweeper.gains import Gains
+from sweeper.ladder_table import LadderTable
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _KEYWORDS = re.compile(r"\b(No rule|Not identified|If|if|then|Unless|Certainty|Caution)\b")
@@ -82,6 +84,8 @@ class ViewSection:
     heat: tuple[Chart, ...]
     probes: ProbeComparison
     probe: Chart | None
+    boundary: str
+    optimism: str
     gains: GainView | None
     gain: Chart | None
     primary: tuple[str, ...]
@@ -98,6 +102,7 @@ class Page:
     cells: tuple[CellRow, ...]
     statuses: tuple[tuple[str, int], ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    ladder: LadderTable | None = None
 
     @property
     def charts(self) -> tuple[Chart, ...]:
@@ -124,6 +129,7 @@ def write_report(
     path: Path,
     *,
     gains: Gains | None = None,
+    ladder: LadderTable | None = None,
 ) -> None:
     """Write the report to `path`, whole or not at all.
 
@@ -131,15 +137,16 @@ def write_report(
         results: tidy table, one row a metric of a cell (`sweeper.results.COLUMNS`), any row order.
         decision: document of `sweeper.decision.decide_sweep`.
         provenance: JSON values, each optional: name, sweep_id, created, fingerprint, versions, screen, config (YAML
-            text), commands, warnings, metrics (name → title, direction), held_out (view → column). Nothing else
-            of where and when the report is written gets into it.
+            text), commands, warnings, metrics (name → title, direction), held_out (view → column, batch, and what
+            `sweeper.boundary.crossed_boundary` says). Nothing else of where and when the report is written gets in.
         path: the HTML file; an older one is replaced.
-        gains: by batch and by perturbation; None where no cell keeps units.
+        gains: by batch, cell type and perturbation; None where no cell keeps units.
+        ladder: None where the sweep has none.
 
     Raises:
         InputError: a column is missing, or the decision has another schema.
     """
-    content = render_report(build_page(results, decision, provenance, gains=gains)).encode()
+    content = render_report(build_page(results, decision, provenance, gains=gains, ladder=ladder)).encode()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
@@ -154,9 +161,11 @@ def build_page(
     provenance: Mapping[str, Any],
     *,
     gains: Gains | None = None,
+    ladder: LadderTable | None = None,
 ) -> Page:
     """Numbers, figures and tables of the report; raises as `write_report`."""
-    frame, rule = checked(results), read_rule(decision)
+    whole, rule = checked(results), read_rule(decision)
+    frame = without_ladder(whole)
     judged = {view.view: view for view in rule.views}
     unread = sorted(set(frame["view"].dropna()) - set(judged))
     held_out = provenance.get("held_out", {})
@@ -166,9 +175,10 @@ def build_page(
             _section(frame, rule, view, judged.get(view), gains, held_out.get(view), prefix=f"view{place}")
             for place, view in enumerate([*judged, *unread])
         ),
-        cells=cell_rows(frame),
-        statuses=status_counts(frame),
+        cells=cell_rows(whole),
+        statuses=status_counts(whole),
         provenance=provenance,
+        ladder=ladder,
     )
 
 
@@ -221,7 +231,6 @@ def _section(
         margin=margins[0] if margins else None,
         curve=leading,
         primary=biological,
-        held_out=held_out,
     )
     return ViewSection(
         view=view,
@@ -239,6 +248,8 @@ def _section(
         heat=tuple(_chart(f"{prefix}-heat-{grid.role}", draw_grid(grid), describe_grid(grid)) for grid in grids),
         probes=probes,
         probe=_chart(f"{prefix}-probe", draw_probe(probes), describe_probe(probes)) if probes.stages else None,
+        boundary=boundary(held_out),
+        optimism=optimism(held_out),
         gains=helped,
         gain=_chart(f"{prefix}-gain", draw_gains(helped), describe_gains(helped))
         if helped and helped.drawn()

@@ -16,6 +16,7 @@ from dashboards.rule import CurveRule, read_rule
 from dashboards.stages import stages
 from dashboards.text import fixed, name, number, percent, signed
 from sweeper.gains import Gains
+from sweeper.ladder_table import GAP, INSIDE, TEST, VALIDATION, LadderTable, Score
 
 WIDTH = 100
 
@@ -43,11 +44,31 @@ def text_summary(decision: Mapping[str, Any], results: pd.DataFrame | None = Non
     return "\n\n".join(blocks) + "\n"
 
 
+def ladder_summary(ladder: LadderTable) -> str:
+    """The ladder as aligned lines: plain accuracy where rungs are selected, on the test and in distribution."""
+    columns = (("validation", VALIDATION), ("test", TEST), ("in distr.", INSIDE), ("gap", GAP))
+    lines = [f"ladder, plain accuracy per {ladder.unit} (mean ± s.d. over seeds), {name(ladder.view)}:"]
+    lines.append(f"  {'':<28}" + "".join(f"{head:>16}" for head, _ in columns))
+    for rung in ladder.rungs:
+        mark = "*" if rung.selected and rung.rung == ladder.best else " "
+        label = f"{rung.rung}, λ = {number(rung.adversarial_weight)}, m = {number(rung.margin)}"
+        cells = "".join(f"{_with_sd(rung.scores.get(part)):>16}" for _, part in columns)
+        lost = "" if rung.done == rung.planned else f"   {rung.done} of {rung.planned} seeds"
+        lines.append(f"{mark} {label:<28}{cells}{lost}")
+    return "\n".join(lines)
+
+
+def _with_sd(score: Score | None) -> str:
+    if score is None:
+        return fixed(None)
+    return fixed(score.mean, 3) + ("" if score.sd is None else f" ± {fixed(score.sd, 3)}")
+
+
 def _gains(curve: CurveRule, frame: pd.DataFrame, gains: Gains | None) -> list[str]:
     """Where the correction hurts at the strength that the rule points at, a line a primary metric and axis."""
     rows = frame[frame["view"] == curve.view]
     primary = [use.name for use in curve.metrics if use.role == "biological"]
-    found = gain_view(gains, rows, view=curve.view, margin=curve.margin, curve=curve, primary=primary, held_out=None)
+    found = gain_view(gains, rows, view=curve.view, margin=curve.margin, curve=curve, primary=primary)
     if found is None:
         return []
     lines = [f"  Gain over λ = 0 at λ = {number(found.strength)} ({found.label}), by unit:"]
@@ -59,7 +80,7 @@ def _gains(curve: CurveRule, frame: pd.DataFrame, gains: Gains | None) -> list[s
             _, lower, upper = spread.failure
             worst = ", ".join(f"{unit.unit} {signed(unit.gain)}" for unit in one.worst(found.strength)[:1])
             lines.append(
-                f"  {name(metric):<24}{one.axis:<13} median {signed(spread.quantiles[2])}, {spread.losses} of "
+                f"  {name(metric):<24}{name(one.axis):<13} median {signed(spread.quantiles[2])}, {spread.losses} of "
                 f"{spread.units} lose ({percent(lower)} to {percent(upper)})" + (f", worst {worst}" if worst else "")
             )
     return lines

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from sweeper.decision.settings import DecisionSettings
 from sweeper.errors import ConfigError
 from sweeper.metrics.evaluation import PanelOptions
+from sweeper.rungs import Ladder, resolve
 from sweeper.sections import (
     ConfirmArm,
     ExecutorOptions,
@@ -90,6 +91,9 @@ class SweepConfig(Section):
     )
     sham: ShamArm = Field(default_factory=ShamArm, description="The sham arm: over-correction or training damage?")
     confirm: ConfirmArm = Field(default_factory=ConfirmArm, description="The bounds again on fresh seeds.")
+    ladder: Ladder | None = Field(
+        default=None, description="The trainer built up rung by rung on the same splits and seeds, beside the sweep."
+    )
     metrics: tuple[str, ...] | None = Field(
         default=None, description="Metrics of the panel; none: those that decide and the cheap ones beside them."
     )
@@ -126,6 +130,8 @@ class SweepConfig(Section):
             raise ValueError(
                 f"decision.deciding_view: '{self.decision.deciding_view}' is not among the views ({', '.join(names)})"
             )
+        if self.ladder is not None:
+            self._check_ladder(self.ladder, names)
         for key, seeds in (("seeds", self.seeds), ("sham.seeds", self.sham.seeds or ())):
             if len(set(seeds)) != len(seeds):
                 raise ValueError(f"{key}: a seed is repeated")
@@ -151,6 +157,17 @@ class SweepConfig(Section):
             raise ValueError(f"normalise: {self.normalise} is for profiles; abra_images standardises each image")
         if self.abra_images.head == "linear" and set(self.strengths.margin) != {0.0}:
             raise ValueError("strengths.margin: abra_images.head = linear has no margin; give margin: [0]")
+
+    def _check_ladder(self, ladder: Ladder, views: Sequence[str]) -> None:
+        """Refuse a view that is not there, and rungs that do not fit."""
+        if ladder.view is not None and ladder.view not in views:
+            raise ValueError(f"ladder.view: '{ladder.view}' is not among the views ({', '.join(views)})")
+        if "batch" not in self.panel.units:
+            raise ValueError("panel.units: the ladder is read by batch; name batch among them")
+        try:
+            resolve(ladder, self.trainer_settings)
+        except ValueError as error:
+            raise ValueError(f"ladder.rungs: {error}") from None
 
     @property
     def trainer_settings(self) -> AbraSettings | ImageAbraSettings:

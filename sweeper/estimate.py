@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sweeper.ladder import cell_config
 from sweeper.plan import Cell, cell_split, make_packs
 from sweeper.sections import ExecutorOptions
 from sweeper.sweep import Prepared
@@ -39,7 +40,8 @@ def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> tuple[float, f
     if images is not None:  # one after another: a single cell tells, and one with the adversary is the slow kind
         cells = [max(cells, key=lambda cell: cell.adversarial_weight or 0.0)]
     sample = [training_cell(cell, cell_split(prepared.config, wells, cell), wells) for cell in cells]
-    pack = build_pack(prepared.config, prepared.screen, sample, images=images, device="cpu", threads=1)
+    config = cell_config(prepared.config, cells[0])
+    pack = build_pack(config, prepared.screen, sample, images=images, device="cpu", threads=1)
     warm, steps = (2, TRIAL_STEPS) if images is None else (1, 2)
     pack.advance(warm)  # the first steps pay for warming up
     began = time.perf_counter()
@@ -100,7 +102,9 @@ def estimate(prepared: Prepared, missing: Sequence[Cell], *, further: int, worke
         pack_size=prepared.config.pack_size,
         training_batches=prepared.batches_of(sample),
     )
-    a_cell, a_score = _seconds_a_cell(prepared, packs[0].cells)
+    # the pack with the largest λ: λ = 0, and a ladder's rungs without an adversary, train faster
+    slow = max(packs, key=lambda pack: max(cell.adversarial_weight or 0.0 for cell in pack.cells))
+    a_cell, a_score = _seconds_a_cell(prepared, slow.cells)
     count = len(missing) + further
     mirror = MIRROR_START_SECONDS + MIRROR_SECONDS * count if prepared.config.tracking.enabled and count else 0.0
     return Estimate(

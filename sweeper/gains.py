@@ -1,4 +1,4 @@
-"""Where a correction helps and where it hurts: paired gains by held-out batch and by perturbation.
+"""Where a correction helps and where it hurts: paired gains by held-out batch, cell type and perturbation.
 
 A unit's gain at a strength is the mean over runs (seed × fold) of its value minus the baseline's in the same run. Its
 distribution over units, and the share of units where it is a loss, say what the mean over them hides.
@@ -16,6 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
+from sweeper.metrics.units import PERTURBATION
+
 Array = NDArray[np.float64]
 
 RAW = "control:raw"
@@ -26,6 +28,9 @@ BASELINES = (UNCORRECTED, RAW_FEATURES)
 CURVE = ("view", "margin", "metric", "axis", "baseline")
 UNIT_COLUMNS = (*CURVE, "adversarial_weight", "unit", "gain", "error", "runs", "wells")
 """Columns of `unit_gains`: `error` is the standard error of `gain` over its `runs`, NaN for one."""
+
+VALUE_COLUMNS = ("view", "metric", "axis", "unit", "margin", "adversarial_weight", "mean", "sd", "runs", "wells")
+"""Columns of `unit_values`."""
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 SUMMARY_COLUMNS = (
@@ -110,20 +115,45 @@ def summarise(gains: pd.DataFrame, *, ranges: pd.Series, delta: float, confidenc
     return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
 
 
+def unit_values(units: pd.DataFrame, *, trainer: str) -> pd.DataFrame:
+    """The metric itself by batch, cell type or further column at every strength; raw features have no strength (NaN).
+
+    Perturbations are left out: there are too many to read. Mean and sample standard deviation (NaN for one) are over
+    runs, seed × fold, each counted once.
+
+    Args:
+        units: as `sweeper.results.units`.
+        trainer: whose cells, beside the raw features.
+
+    Returns:
+        `VALUE_COLUMNS`, in sorted order, raw features first.
+    """
+    wanted = units[units["trainer"].isin([trainer, RAW]) & (units["axis"] != PERTURBATION)]
+    names = ["view", "metric", "axis", "unit"]
+    texts = {name: wanted[name].astype(str) for name in names}
+    plain = wanted.assign(**texts, value=wanted["value"].astype("float64"))
+    keys = [*names, "margin", "adversarial_weight"]
+    table = plain.groupby(keys, dropna=False, as_index=False).agg(
+        mean=("value", "mean"), sd=("value", "std"), runs=("value", "size"), wells=("wells", "max")
+    )
+    return table.sort_values(keys, kind="stable", na_position="first", ignore_index=True)[list(VALUE_COLUMNS)]
+
+
 @dataclass(frozen=True, eq=False)
 class Gains:
-    """Both tables, for the report and the mirror."""
+    """Gains, their distribution and the values behind them, for the report and the mirror."""
 
     by_unit: pd.DataFrame
     summary: pd.DataFrame
+    values: pd.DataFrame
 
 
 def gains(units: pd.DataFrame, results: pd.DataFrame, *, trainer: str, delta: float) -> Gains:
-    """`unit_gains` and their `summarise`; the ranges of the metrics are those of the tidy results."""
+    """`unit_gains`, their `summarise` and `unit_values`; the metrics' ranges are those of the tidy results."""
     measured = results[results["value"].notna()]
     ranges = (measured["ceiling"] - measured["floor"]).groupby([measured["view"], measured["metric"]]).mean()
     by_unit = unit_gains(units, trainer=trainer)
-    return Gains(by_unit, summarise(by_unit, ranges=ranges, delta=delta))
+    return Gains(by_unit, summarise(by_unit, ranges=ranges, delta=delta), unit_values(units, trainer=trainer))
 
 
 def pointed(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +9,9 @@ from typing import Any
 import pandas as pd
 
 from sweeper.config import SweepConfig
-from sweeper.decision.table import CONTROL_PREFIX, SHAM_PREFIX
+from sweeper.content import content_hash
+from sweeper.decision.table import CONTROL_PREFIX, LADDER_PREFIX, SHAM_PREFIX
+from sweeper.metrics.biological.plain_accuracy import PLAIN_ACCURACIES
 from sweeper.metrics.controls import CONTROLS
 from sweeper.metrics.registry import REGISTRY
 from trainers.screens.splits import Split, make_split
@@ -20,12 +20,6 @@ MAX_PACK = 96
 
 SplitKey = tuple[str, int, int]
 """View, fold, seed."""
-
-
-def content_hash(value: Any) -> str:
-    """16 hex digits of the SHA-256 of `value` as canonical JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +58,11 @@ class Cell:
         return self.trainer.startswith(SHAM_PREFIX)
 
     @property
+    def is_rung(self) -> bool:
+        """True for a training of the ladder: the trainer with other settings."""
+        return self.trainer.startswith(LADDER_PREFIX)
+
+    @property
     def label(self) -> str:
         """For people: "abra λ=3 m=0.3 seed 1 held_out_plates/0"."""
         strength = "" if self.is_control else f" λ={self.adversarial_weight:g} m={self.margin:g}"
@@ -92,9 +91,21 @@ class PackPlan:
 
 
 def panel_names(config: SweepConfig) -> tuple[str, ...]:
-    """Metrics the sweep measures, in the registry's order: those it names, else those marked `in_sweep`."""
+    """Metrics the sweep measures, in the registry's order: those it names, else those marked `in_sweep`.
+
+    Images are scored per image too, as WILDS does; so are the rungs of a ladder, see `cell_metrics`.
+    """
     wanted = config.metrics
-    return tuple(name for name, metric in REGISTRY.items() if (metric.in_sweep if wanted is None else name in wanted))
+    if wanted is None:
+        wanted = tuple(name for name, metric in REGISTRY.items() if metric.in_sweep)
+        wanted += PLAIN_ACCURACIES if config.images is not None else ()
+    return tuple(name for name in REGISTRY if name in wanted)
+
+
+def cell_metrics(config: SweepConfig, cell: Cell) -> tuple[str, ...]:
+    """The panel of a cell: the sweep's, for a rung with the plain accuracies that the ladder is read from."""
+    names = panel_names(config)
+    return (*names, *(name for name in PLAIN_ACCURACIES if name not in names)) if cell.is_rung else names
 
 
 def sweep_identity(config: SweepConfig, fingerprint: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -174,15 +185,17 @@ def make_packs(
 ) -> tuple[PackPlan, ...]:
     """Group cells that can train together into packs, balanced over `workers`.
 
-    Cells of a family share kind (trained or control), view, fold and, since it sets the shape of a mini-batch, the
-    number of training batches (`training_batches`, by `Cell.split_key`; the same for all without it). Without
-    `pack_size` a family is cut into as few packs as keep every worker busy and none above `MAX_PACK` cells. Which pack
-    a cell is in does not change its result, so the cut is free. Trained packs come first: they take longest.
+    Cells of a family share kind (trained, control, or which rung of the ladder), view, fold and, since it sets the
+    shape of a mini-batch, the number of training batches (`training_batches`, by `Cell.split_key`; the same for all
+    without it). Without `pack_size` a family is cut into as few packs as keep every worker busy and none above
+    `MAX_PACK` cells. Which pack a cell is in does not change its result, so the cut is free. Trained packs come first:
+    they take longest.
     """
-    families: dict[tuple[bool, str, int, int], list[Cell]] = {}
+    families: dict[tuple[bool, str, str, int, int], list[Cell]] = {}
     for cell in cells:
         batches = 0 if training_batches is None else training_batches[cell.split_key]
-        families.setdefault((cell.is_control, cell.view, cell.fold, batches), []).append(cell)
+        rung = cell.trainer if cell.is_rung else ""
+        families.setdefault((cell.is_control, rung, cell.view, cell.fold, batches), []).append(cell)
     trained = sum(1 for is_control, *_ in families if not is_control)
     packs = []
     for (is_control, *_), members in sorted(families.items()):

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweeper.content import content_hash
 from sweeper.decision import decide_sweep
 from sweeper.decision.states import State
 from sweeper.decision.table import SHAM_PREFIX
-from sweeper.plan import Cell, PackPlan, content_hash, make_packs
+from sweeper.plan import Cell, PackPlan, make_packs
 from sweeper.scoring import cell_record
 from sweeper.search import locate
 from sweeper.search.composites import strength_composites
@@ -186,7 +187,7 @@ def _basis(prepared: Prepared, kept: Sequence[Proposal]) -> str:
     config = prepared.config
     own = [proposal for proposal in kept if proposal.kind not in ("sham", "confirm")]
     cells = known_cells(config, own, sweep_id=prepared.sweep_id, folds=prepared.folds)
-    return content_hash(sorted(cell.cell_id for cell in cells))
+    return content_hash(sorted(cell.cell_id for cell in cells if not cell.is_rung))
 
 
 def _deciding_curve(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweeper.metrics.evaluation import Evaluation, Measurement, PanelOptions, Source
+from sweeper.metrics.evaluation import Evaluation, Measurement, PanelOptions, Predict, Source
 from sweeper.metrics.gate import gate
 from sweeper.metrics.panel import measure_panel, panel_rows
 from sweeper.metrics.registry import resolve
@@ -32,6 +32,7 @@ def evaluate(
     options: PanelOptions,
     reference: Evaluation | None = None,
     source: Source | None = None,
+    predict: Predict | None = None,
 ) -> tuple[Evaluation, FloatArray]:
     """Embed the three row sets of a split; returns the evaluation and the (n_test, e) test embeddings."""
 
@@ -52,6 +53,7 @@ def evaluate(
         options=options,
         reference=reference,
         source=source,
+        predict=predict,
     )
     return evaluation, test
 
@@ -87,7 +89,7 @@ class Scored:
         status: "ok", "collapsed" or, without an embedding, "failed".
         reason: why it is not "ok".
         rows: the panel; empty unless "ok".
-        units: its label metrics by batch and by perturbation (`sweeper.metrics.units.COLUMNS`), or None.
+        units: its label metrics by batch, cell type and perturbation (`sweeper.metrics.units.COLUMNS`), or None.
         embeddings: (n_test, e) of the test rows, or None.
     """
 
@@ -108,13 +110,14 @@ def score(
     options: PanelOptions,
     reference: Evaluation | None = None,
     source: Source | None = None,
+    predict: Predict | None = None,
 ) -> Scored:
-    """Score a trained or control embedding; `reference` and `source` as in `Evaluation`.
+    """Score a trained or control embedding; `reference`, `source` and `predict` as in `Evaluation`.
 
     A collapsed embedding is `collapsed` and has no panel: retrieval would call a constant perfect.
     """
     evaluation, test = evaluate(
-        embed, split, wells, seed=cell.seed, options=options, reference=reference, source=source
+        embed, split, wells, seed=cell.seed, options=options, reference=reference, source=source, predict=predict
     )
     collapse = None if cell.is_control else gate(test)
     if collapse is not None:

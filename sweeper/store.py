@@ -76,7 +76,7 @@ class Store:
 
     @property
     def units_path(self) -> Path:
-        """Tidy table of the label metrics by batch and by perturbation; absent where no cell has any."""
+        """Tidy table of the label metrics by batch, cell type and perturbation; absent where no cell has any."""
         return self.folder / "units.parquet"
 
     @property
@@ -191,7 +191,7 @@ class Store:
             return data["rows"], data["embeddings"].astype(np.float32)
 
     def units(self, cell_id: str) -> pd.DataFrame | None:
-        """A finished cell's label metrics by batch and by perturbation (`sweeper.metrics.units.COLUMNS`).
+        """A finished cell's label metrics by batch, cell type and perturbation (`sweeper.metrics.units.COLUMNS`).
 
         None where there are none: not asked for, not an `ok` cell, or written before they were kept.
         """

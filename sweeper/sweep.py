@@ -18,19 +18,23 @@ from typing import Any, TypedDict
 import numpy as np
 import pandas as pd
 
+from sweeper.boundary import crossed_boundary
 from sweeper.config import SweepConfig, build_config
+from sweeper.content import content_hash
 from sweeper.decision import DecisionSettings, decide_sweep
-from sweeper.decision.table import CONTROL_PREFIX
+from sweeper.decision.table import CONTROL_PREFIX, LADDER_PREFIX
 from sweeper.design_index import DesignIndex, confounding_warning, design_index
 from sweeper.errors import ConfigError, SweepFailedError
 from sweeper.gains import Gains, gains
 from sweeper.images import feature_screen, image_identity, image_pack, open_images
+from sweeper.ladder import ladder_cells, ladder_parts, ladder_view, resolved_rungs
+from sweeper.ladder_table import LadderTable, ladder_table
 from sweeper.metrics.registry import REGISTRY, resolve
+from sweeper.metrics.units import check_axes
 from sweeper.plan import (
     Cell,
     SplitKey,
     cell_split,
-    content_hash,
     control_cells,
     make_cells,
     panel_names,
@@ -132,10 +136,11 @@ def confirm_seeds(proposals: Iterable[Proposal]) -> tuple[int, ...]:
 def known_cells(
     config: SweepConfig, proposals: Sequence[Proposal], *, sweep_id: str, folds: Mapping[str, int]
 ) -> tuple[Cell, ...]:
-    """Grid, controls and every round proposed so far."""
+    """Grid, controls, every round proposed so far, and the ladder."""
     cells = list(grid_cells(config, sweep_id=sweep_id, folds=folds))
     for proposal in proposals:
         cells.extend(proposed_cells(proposal, config, sweep_id=sweep_id, folds=folds))
+    cells.extend(ladder_cells(config, sweep_id=sweep_id, folds=folds))
     return tuple(dict.fromkeys(cells))
 
 
@@ -157,6 +162,7 @@ def prepare(config: SweepConfig) -> Prepared:
     images = None if config.images is None else open_images(config)
     settings = None if images is None else image_identity(config)
     screen = load_screen(config) if images is None else feature_screen(config, images)
+    check_axes(config.panel.units, screen.wells)
     folds: dict[str, int] = {spec.view: fold_count(spec, screen.wells) for spec in config.views}
     designs: dict[str, DesignIndex] = {}
     for spec in config.views:
@@ -171,8 +177,11 @@ def prepare(config: SweepConfig) -> Prepared:
         designs[spec.view] = max(found, key=lambda index: index.d_js)
     normalise(screen.features, screen.wells, config.normalise)
     trained_on = images if config.trainer == "abra_images" else None
+    if config.ladder is not None:
+        ladder_parts(config, screen.wells)
     if trained_on is not None:
-        _try_backbone(config, trained_on)
+        for network in (config.trainer_settings, *(rung.settings for rung in resolved_rungs(config))):
+            _try_backbone(config.model_copy(update={"abra_images": network}), trained_on)
     identity = sweep_identity(config, screen.fingerprint if images is None else images.fingerprint, settings)
     prepared = Prepared(
         config=config,
@@ -318,6 +327,25 @@ def stored_gains(store: Store, results: pd.DataFrame) -> Gains | None:
     return gains(read_units(store.units_path), results, trainer=config.trainer, delta=config.decision.delta)
 
 
+def stored_ladder(store: Store, results: pd.DataFrame) -> LadderTable | None:
+    """What the ladder found, from the store alone; None without a ladder."""
+    config = stored_config(store)
+    if config.ladder is None:
+        return None
+    wells = store.screen().wells
+    kinds = wells.groupby("batch")["cell_type"].agg(["nunique", "first"])
+    return ladder_table(
+        resolved_rungs(config),
+        units((record for record in all_records(store) if record["trainer"].startswith(LADDER_PREFIX)), store.units),
+        results,
+        view=ladder_view(config),
+        parts=ladder_parts(config, wells),
+        cell_types={str(batch): str(kind) for batch, kind in kinds.loc[kinds["nunique"] == 1, "first"].items()},
+        seeds=len(config.seeds),
+        unit="row" if config.images is None else "image",
+    )
+
+
 def decision_provenance(description: Mapping[str, Any], proposals: Sequence[Proposal]) -> dict[str, Any]:
     """What a rule is conditional on."""
     identity = description["identity"]
@@ -353,10 +381,29 @@ def report_provenance(store: Store) -> dict[str, Any]:
         "metrics": {
             metric.name: {"title": metric.title, "direction": metric.direction} for metric in REGISTRY.values()
         },
-        "held_out": {view["view"]: {"column": view["column"]} for view in description["config"]["views"]},
+        "held_out": _held_out(store),
         "commands": [" ".join(description["command"]), f"sweeper report {store.folder.name}"],
         "config": yaml.safe_dump(json.loads(json.dumps(description["config"])), sort_keys=False, allow_unicode=True),
     }
+
+
+def _held_out(store: Store) -> dict[str, Any]:
+    """What each view holds out, and the boundary that this is, at the first seed."""
+    config, wells = stored_config(store), store.screen().wells
+    share, seed = config.held_out_perturbations, config.seeds[0]
+    found: dict[str, Any] = {}
+    for spec in config.views:
+        further = [*config.panel.units, *([] if spec.view == "official" else [spec.column])]
+        splits = (
+            make_split(wells, spec, fold=fold, seed=seed, held_out_perturbations=share)
+            for fold in range(fold_count(spec, wells))
+        )
+        found[spec.view] = {
+            "column": spec.column,
+            "batch": "batch" if config.images is None else "experiment",
+            **crossed_boundary(wells, splits, further=tuple(dict.fromkeys(further))),
+        }
+    return found
 
 
 def command_line() -> list[str]:

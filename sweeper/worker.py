@@ -16,10 +16,11 @@ import pandas as pd
 from sweeper.config import SweepConfig, build_config
 from sweeper.decision.table import CONTROL_PREFIX
 from sweeper.images import image_pack, open_images
+from sweeper.ladder import cell_config
 from sweeper.metrics.biological.retention import uncorrected
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
-from sweeper.metrics.evaluation import Evaluation, Source
-from sweeper.plan import Cell, PackPlan, SplitKey, cell_split, panel_names
+from sweeper.metrics.evaluation import Evaluation, Predict, Source
+from sweeper.plan import Cell, PackPlan, SplitKey, cell_metrics, cell_split
 from sweeper.scoring import Embed, Scored, cell_record, score, unmeasured
 from sweeper.search.sham import sham_batches
 from sweeper.store import Store
@@ -89,9 +90,8 @@ class PackRun:
         if not trained:
             return None
         cells = [training_cell(cell, self._split(cell), self._screen.wells) for cell in trained]
-        pack = build_pack(
-            self.config, self._screen, cells, images=self._images(), device=self.device, threads=self.threads
-        )
+        config = cell_config(self.config, trained[0])  # cells of a pack are of one rung, or of none
+        pack = build_pack(config, self._screen, cells, images=self._images(), device=self.device, threads=self.threads)
         if self._checkpoint.exists():
             import torch
 
@@ -166,7 +166,7 @@ class PackRun:
         self._checkpoint.unlink(missing_ok=True)
 
     def _score(self, cell: Cell, index: int, split: Split) -> Scored:
-        names = panel_names(self.config)
+        names = cell_metrics(self.config, cell)
         try:
             embed = self._embed(cell, index, split)
         except UnavailableControlError as unavailable:
@@ -180,6 +180,7 @@ class PackRun:
             options=self.config.panel,
             reference=self._reference(cell, split),
             source=self._source(cell, index, split),
+            predict=self._predict(cell, index, split),
         )
 
     def _reference(self, cell: Cell, split: Split) -> Evaluation:
@@ -203,6 +204,14 @@ class PackRun:
         if cell.is_control or not isinstance(pack, AbraPack):
             return None
         return Source(features=self._features[split.test], encode=lambda rows: pack.embed_features(index, rows))
+
+    def _predict(self, cell: Cell, index: int, split: Split) -> Predict | None:
+        """The class head of a trained cell; None for controls."""
+        pack = self._training
+        if cell.is_control or pack is None:
+            return None
+        names = np.array(sorted(self._screen.wells["perturbation"].unique()), dtype=str)
+        return lambda part: names[pack.predict(index, split.test if part == "test" else split.validation)]
 
     @cached_property
     def _features(self) -> FloatArray:

@@ -53,6 +53,9 @@ class Pack(Protocol):
     def embed(self, index: int, rows: IntArray) -> FloatArray:
         """(len(rows), e) embeddings of the given screen rows by cell `index`, in eval mode."""
 
+    def predict(self, index: int, rows: IntArray) -> IntArray:
+        """(len(rows),) the class that cell `index` gives each row, among those it trained on, without a margin."""
+
     def history(self, index: int) -> list[dict[str, float]]:
         """The training curve of cell `index`: dicts with "step" and finite floats."""
 

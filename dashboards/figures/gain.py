@@ -7,7 +7,7 @@ from plotly.subplots import make_subplots
 
 from dashboards.figures.axis import StrengthAxis, draw_axis, strength_axis
 from dashboards.figures.style import BIOLOGICAL, EFFECTIVE, INK, MUTED, UNSAFE, finish, tint
-from dashboards.gains import GainCurve, GainView, Spread
+from dashboards.gains import DRAWN, GainCurve, GainView, Spread
 from dashboards.text import drawn, fixed, name, number, percent, signed
 
 _ROW, _TOP, _BOTTOM = 210, 56, 52  # pixels
@@ -30,7 +30,7 @@ def draw_gains(view: GainView) -> go.Figure:
     finish(figure, height=_TOP + _BOTTOM + _ROW * len(metrics), margin=(64, 20, _TOP, _BOTTOM))
     figure.update_annotations(font_size=12)
     for row, (metric, curves) in enumerate(metrics, start=1):
-        for curve in curves:
+        for curve in (curve for curve in curves if curve.axis in DRAWN):
             if curve.axis == "batch":
                 _batches(figure, curve, axis, view.strength, row)
             else:
@@ -166,7 +166,7 @@ def describe_gains(view: GainView) -> str:
             spread = curve.at(view.strength)
             if spread is not None:
                 parts.append(
-                    f"{name(metric)}, {curve.axis}: median {signed(spread.quantiles[2])}, "
+                    f"{name(metric)}, {name(curve.axis)}: median {signed(spread.quantiles[2])}, "
                     f"{spread.losses} of {spread.units} lose"
                 )
     return f"Gain over λ = 0 at λ = {number(view.strength)} ({view.label}). " + "; ".join(parts) + "."

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 
 from dashboards.figures.axis import StrengthAxis, draw_axis
 from dashboards.figures.style import COLOURS, GRID, INK, MUTED, SYMBOLS, finish, tint
-from dashboards.records import level_means, missing_reason, seed_means, trained
+from dashboards.records import common_note, level_means, missing_reason, seed_means, trained
 from dashboards.text import drawn, fixed, name, number
 
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -36,6 +36,7 @@ class MetricCurve:
         raw_features: mean of the uncorrected features, or None.
         floor: chance level of the value, or None.
         reason: why values are missing ("" when none is).
+        note: what qualifies the values, where it is the same for all ("" otherwise), e.g. how many classes there are.
     """
 
     view: str
@@ -46,6 +47,7 @@ class MetricCurve:
     raw_features: float | None
     floor: float | None
     reason: str
+    note: str
 
     @property
     def measured(self) -> bool:
@@ -68,6 +70,7 @@ def metric_curve(frame: pd.DataFrame, *, view: str, metric: str, margins: tuple[
         raw_features=float(reference.iloc[0]) if len(reference) else None,
         floor=_finite(trained(means)["floor"].mean()),
         reason=missing_reason(rows, metric),
+        note=common_note(trained(rows)),
     )
 
 

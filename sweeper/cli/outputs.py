@@ -9,15 +9,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sweeper.gains import Gains
+    from sweeper.ladder_table import LadderTable
     from sweeper.store import Store
 
 
 class Outputs(NamedTuple):
-    """What a sweep found; `gains` is None where no cell keeps values by batch and by perturbation."""
+    """What a sweep found; `gains` is None where no cell keeps values by batch, cell type and perturbation."""
 
     results: pd.DataFrame
     decision: Mapping[str, Any]
     gains: Gains | None
+    ladder: LadderTable | None = None
 
     @property
     def headline(self) -> dict[str, float]:
@@ -30,19 +32,22 @@ class Outputs(NamedTuple):
 def write_outputs(store: Store) -> Outputs:
     """Write results.parquet, units.parquet, decision.json and report.html from the store alone."""
     from dashboards.report import write_report
-    from sweeper.sweep import report_provenance, stored_gains, tabulate_and_decide
+    from sweeper.sweep import report_provenance, stored_gains, stored_ladder, tabulate_and_decide
 
     results, decision = tabulate_and_decide(store)
     gains = stored_gains(store, results)
-    write_report(results, decision, report_provenance(store), store.report_path, gains=gains)
-    return Outputs(results, decision, gains)
+    ladder = stored_ladder(store, results)
+    write_report(results, decision, report_provenance(store), store.report_path, gains=gains, ladder=ladder)
+    return Outputs(results, decision, gains, ladder)
 
 
 def print_outputs(store: Store, outputs: Outputs) -> None:
     """What the sweep found, and where things are."""
-    from dashboards.summary import text_summary
+    from dashboards.summary import ladder_summary, text_summary
 
     print(f"\n{text_summary(outputs.decision, outputs.results, outputs.gains)}\n")
+    if outputs.ladder is not None:
+        print(f"{ladder_summary(outputs.ladder)}\n")
     print(f"report:   {store.report_path}")
     print(f"decision: {store.decision_path}")
     print(f"results:  {store.results_path}")

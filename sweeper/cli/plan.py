@@ -41,6 +41,10 @@ def run(options: argparse.Namespace) -> int:
     print(
         f"cells:     {len(cells)}: {len(cells) - len(missing)} done, {len(missing)} missing ({len(trained)} to train)"
     )
+    if config.ladder is not None:
+        rungs = sum(cell.is_rung for cell in cells)
+        names = ", ".join(rung.name for rung in config.ladder.rungs)
+        print(f"ladder:    {rungs} of them: {names}; selected on {', '.join(config.ladder.select_on)}")
     rounds = upcoming_rounds(prepared)
     for item in rounds:
         print(item.line)

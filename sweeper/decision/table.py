@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 CONTROL_PREFIX = "control:"
+LADDER_PREFIX = "ladder:"  # a rung: the trainer with other settings, never part of a curve
 SHAM_PREFIX = "sham:"  # the same trainer with batch labels permuted within perturbation: never part of a curve
+NO_CURVE = (CONTROL_PREFIX, SHAM_PREFIX, LADDER_PREFIX)
 LABEL_SHUFFLED = "control:label_shuffled"
 ROLES = ("biological", "technical")
 LOST = ("collapsed", "failed", "oom")  # worst first: the first that occurs among a run's cells names the run
@@ -81,7 +83,7 @@ def select(table: pd.DataFrame, *, view: str, margin: float) -> Selection:
     """
     in_view = table[table["view"] == view]
     is_control = in_view["trainer"].str.startswith(CONTROL_PREFIX)
-    trained = in_view[~in_view["trainer"].str.startswith((CONTROL_PREFIX, SHAM_PREFIX))]
+    trained = in_view[~in_view["trainer"].str.startswith(NO_CURVE)]
     if bool(trained["margin"].isna().any()):
         raise InvalidTableError(f"view {view!r} has trained rows without a margin; every strength needs one")
     trained = trained[
@@ -115,7 +117,7 @@ def select(table: pd.DataFrame, *, view: str, margin: float) -> Selection:
 
 def curves(table: pd.DataFrame) -> dict[str, list[float]]:
     """Margins, ascending, of every view that has trained rows; views in alphabetical order."""
-    trained = table[~table["trainer"].str.startswith((CONTROL_PREFIX, SHAM_PREFIX)) & table["margin"].notna()]
+    trained = table[~table["trainer"].str.startswith(NO_CURVE) & table["margin"].notna()]
     found: dict[str, list[float]] = {}
     for view, margin in sorted(set(zip(trained["view"], trained["margin"], strict=True))):
         found.setdefault(view, []).append(margin)

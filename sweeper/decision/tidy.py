@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sweeper.decision.settings import decision_settings
 from sweeper.decision.states import State
 from sweeper.decision.sweep import decide_sweep
-from sweeper.decision.table import CONTROL_PREFIX, KEY, LOST, NUMBERS, ROLES, SHAM_PREFIX, TEXTS, prepare
+from sweeper.decision.table import CONTROL_PREFIX, KEY, LOST, NO_CURVE, NUMBERS, ROLES, TEXTS, prepare
 from trainers.errors import InputError
 
 REQUIRED = ("adversarial_weight", "margin", "seed", "metric", "role", "value")
@@ -39,8 +39,8 @@ def decide_table(
             measured). Optional ones, and what holds without them: `floor` (0, the value at chance) and `ceiling` (1,
             the best value possible), `view` ("table"), `fold` (one; `split` is read as well), `status` ("ok"; also
             "failed", "collapsed", "oom"), `primary` (true: the metric is in its role's composite), `trainer` (one;
-            names that begin with "control:" are untrained references, "sham:" and the trainer's name its sham arm),
-            `reason`. Other columns are not read.
+            names that begin with "control:" are untrained references, "sham:" and the trainer's name its sham arm,
+            "ladder:" the trainer with other settings, which is left out), `reason`. Other columns are not read.
         view: the evaluation view that decides; needed where the table has several.
         trainer: whose rows are judged; needed where the table has several.
         source: what messages call the table.
@@ -55,7 +55,7 @@ def decide_table(
             is absent, since neither technical nor biological metrics decide alone.
     """
     rows = completed(table, source)
-    trained = rows[~rows["trainer"].str.startswith((CONTROL_PREFIX, SHAM_PREFIX))]
+    trained = rows[~rows["trainer"].str.startswith(NO_CURVE)]
     if trained.empty:
         raise InputError(f"{source}: there is no trained run, only controls")
     chosen_trainer = _only(trained["trainer"], trainer, "trainer", source)

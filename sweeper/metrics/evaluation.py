@@ -10,17 +10,21 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from trainers.base import FloatArray, IntArray
 from trainers.errors import InputError
 
 Role = Literal["technical", "biological"]
 Standing = Literal["primary", "secondary", "guard", "parity"]
-Axis = Literal["batch", "perturbation"]
+Axis = str
+"""A column of the wells that a label metric is kept by: batch, cell_type, perturbation or a further one."""
 BoolArray = NDArray[np.bool_]
 Float64Array = NDArray[np.float64]
 Value = TypeVar("Value")
+
+Predict = Callable[[Literal["test", "validation"]], NDArray[np.str_]]
+"""The perturbation that an encoder's own class head names for every row of a part."""
 
 _COLUMNS = ("batch", "plate", "well", "perturbation", "control_type")
 
@@ -46,9 +50,17 @@ class PanelOptions(BaseModel):
     )
     permutations: int = Field(default=20, ge=1, description="Label permutations behind a measured floor or ceiling.")
     units: tuple[Axis, ...] = Field(
-        default=("batch", "perturbation"),
-        description="Label metrics are also kept by held-out batch, by perturbation, or both; [] for neither.",
+        default=("batch", "cell_type", "perturbation"),
+        description="Columns by which label metrics are also kept, in this order: batch, cell_type (where the screen "
+        "has it), perturbation, or a further column such as Metadata_Source; [] for none.",
     )
+
+    @field_validator("units")
+    @classmethod
+    def _each_axis_once(cls, value: tuple[Axis, ...]) -> tuple[Axis, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("a column is named twice")
+        return value
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,6 +94,7 @@ class Evaluation:
         reference: the uncorrected features of the same test rows as an evaluation of their own, see
             `biological.retention.uncorrected`; one object for all cells of a split, as what is computed on it is kept.
         source: what the test embeddings were made from; None where that is not at hand.
+        predict: the encoder's own class head; None where there is none (controls, embeddings from elsewhere).
 
     Raises:
         InputError: a shape or a column that does not fit.
@@ -99,6 +112,7 @@ class Evaluation:
     options: PanelOptions = field(default_factory=PanelOptions)
     reference: Evaluation | None = None
     source: Source | None = None
+    predict: Predict | None = None
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -157,11 +171,11 @@ class Evaluation:
 
 
 class Unit(NamedTuple):
-    """A metric on the queries of one batch or one perturbation.
+    """A metric on the queries of one batch, cell type, perturbation or other value of a column.
 
     Attributes:
-        axis: "batch" (of the query well) or "perturbation".
-        unit: the batch or perturbation.
+        axis: the column, of the query well.
+        unit: its value.
         value: oriented and chance-corrected as `Measurement.value`; higher is better.
         wells: number of wells it was measured on, ≥ 1.
     """
@@ -186,7 +200,7 @@ class Measurement:
         flag: a symptom that the value alone does not show, in a word ("below_chance", "phenotype_lost"); `reason` has
             the sentence. None when there is none.
         interval: 95 % bootstrap interval of `raw`, where one is made.
-        units: of a label metric, the value by batch and by perturbation; () where that has no meaning.
+        units: of a label metric, the value by each axis of the options; () where that has no meaning.
     """
 
     value: float | None
@@ -253,6 +267,7 @@ __all__ = [
     "Measurement",
     "Metric",
     "PanelOptions",
+    "Predict",
     "Role",
     "Source",
     "Standing",

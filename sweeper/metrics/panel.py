@@ -36,7 +36,7 @@ class Panel:
         rows: one per metric, plain values ready for JSON: metric, role, standing, primary, value, floor, ceiling, raw,
             chance, reason, flag, interval; see `Metric` and `Measurement`. One that is not measurable has value None
             and its reason.
-        units: the label metrics by batch and by perturbation; columns metric, axis, unit, wells, value, see
+        units: the label metrics by batch, cell type and perturbation; columns metric, axis, unit, wells, value, see
             `sweeper.metrics.units`.
     """
 

@@ -29,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from types import MappingProxyType
 
-from sweeper.metrics.biological import accuracy, clustering, planted, retention, retrieval, target
+from sweeper.metrics.biological import accuracy, clustering, plain_accuracy, planted, retention, retrieval, target
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric, require_finite
 from sweeper.metrics.technical import (
     batch_probe,
@@ -83,6 +83,8 @@ REGISTRY: Mapping[str, Metric] = MappingProxyType(
             target.RECALL,
             clustering.PASW,
             clustering.ARI,
+            plain_accuracy.PLAIN,
+            plain_accuracy.IN_DISTRIBUTION,
         )
     }
 )

@@ -1,4 +1,4 @@
-"""A label metric by batch and by perturbation: its mean says neither where it gains nor where it loses."""
+"""A label metric by batch, cell type and perturbation: its mean says neither where it gains nor where it loses."""
 
 from __future__ import annotations
 
@@ -10,47 +10,79 @@ from numpy.typing import NDArray
 
 from sweeper.metrics.evaluation import Axis, Float64Array, Measurement, Metric, Unit
 from trainers.base import IntArray
+from trainers.errors import InputError
+from trainers.screens.names import nearest
+from trainers.screens.table import CANONICAL
 
-AXES: tuple[Axis, ...] = ("batch", "perturbation")
+PERTURBATION: Axis = "perturbation"
+AXES: tuple[Axis, ...] = ("batch", "cell_type", PERTURBATION)
+"""The axes kept unless the options name others; one whose column a screen lacks has no units there."""
 COLUMNS = ("metric", "axis", "unit", "wells", "value")
 """Columns of a cell's units: three categories, int32, float32."""
 
 
+def check_axes(axes: Sequence[Axis], wells: pd.DataFrame) -> None:
+    """Refuse an axis that these wells cannot have; the canonical cell_type may be absent or empty.
+
+    Raises:
+        InputError: no such column; names the nearest ones.
+    """
+    for axis in axes:
+        if axis not in CANONICAL and axis not in wells.columns:
+            known = sorted({*AXES, *(str(name) for name in wells.columns if name not in CANONICAL)})
+            raise InputError(f"panel.units: the screen has no column {axis!r}; {nearest(axis, known)}")
+
+
 def query_units(
-    wells: pd.DataFrame, rows: IntArray, scores: Float64Array, *, chance: float = 0.0, groups: IntArray | None = None
+    wells: pd.DataFrame,
+    rows: IntArray,
+    scores: Float64Array,
+    *,
+    chance: float = 0.0,
+    groups: IntArray | None = None,
+    axes: Sequence[Axis] = AXES,
 ) -> tuple[Unit, ...]:
     """The units of a metric that is a mean over groups of the mean over their queries.
 
-    A perturbation's value is the mean over its queries. A batch's is the metric restricted to the queries of that
-    batch: what they are compared with still lies anywhere. Where the groups are the perturbations, the plain mean over
-    perturbations is the metric's value exactly, and so is the mean over batches weighted by wells where every
-    perturbation has as many queries in one batch as in the next.
+    A perturbation's value is the mean over its queries. A batch's, a cell type's or that of any other column's value is
+    the metric restricted to the queries there: what they are compared with still lies anywhere. Where the groups are
+    the perturbations, the plain mean over perturbations is the metric's value exactly, and so is the mean over batches
+    weighted by wells where every perturbation has as many queries in one batch as in the next.
 
     Args:
-        wells: n rows with batch and perturbation.
+        wells: n rows with perturbation and the columns of the axes; rows without a value, and axes without a column,
+            have no unit.
         rows: (q,) row numbers of the queries.
         scores: (q,) score of each; at most 1, which is best.
         chance: the metric's one chance level; values are (score - chance) / (1 - chance).
         groups: (q,) codes ≥ 0 of what the metric averages over; None for the perturbation.
+        axes: which axes, in this order.
     """
-    batch, batches = pd.factorize(wells["batch"].iloc[rows], sort=True)
-    perturbation, perturbations = pd.factorize(wells["perturbation"].iloc[rows], sort=True)
+    perturbation, perturbations = pd.factorize(wells[PERTURBATION].iloc[rows], sort=True)
     values = (scores - chance) / (1.0 - chance)
-    size = np.bincount(perturbation)
-    own = np.bincount(perturbation, weights=values) / size
-    return (
-        *_of_batches(batch, batches, values, perturbation if groups is None else groups),
-        *_units("perturbation", perturbations, own, size),
-    )
+    found: list[Unit] = []
+    for axis in axes:
+        if axis == PERTURBATION:
+            size = np.bincount(perturbation)
+            own = np.bincount(perturbation, weights=values) / size
+            found += _units(axis, perturbations, own, size)
+        elif axis in wells.columns:
+            place, names = pd.factorize(wells[axis].iloc[rows], sort=True)  # -1 where there is no value
+            given = place >= 0
+            of = (perturbation if groups is None else groups)[given]
+            found += _restricted(axis, place[given], names, values[given], of)
+    return tuple(found)
 
 
-def _of_batches(batch: IntArray, names: pd.Index, values: Float64Array, groups: IntArray) -> tuple[Unit, ...]:
-    """Mean over the groups in a batch of the mean over their queries there."""
+def _restricted(
+    axis: Axis, place: IntArray, names: pd.Index, values: Float64Array, groups: IntArray
+) -> tuple[Unit, ...]:
+    """Mean over the groups in a place of the mean over their queries there."""
     width = int(groups.max(initial=0)) + 1
-    pair, code, count = np.unique(batch * width + groups, return_inverse=True, return_counts=True)
+    pair, code, count = np.unique(place * width + groups, return_inverse=True, return_counts=True)
     means = np.bincount(code, weights=values) / count
     own = np.bincount(pair // width, weights=means) / np.bincount(pair // width)
-    return _units("batch", names, own, np.bincount(batch))
+    return _units(axis, names, own, np.bincount(place))
 
 
 def _units(axis: Axis, names: pd.Index, values: Float64Array, wells: NDArray[np.integer]) -> tuple[Unit, ...]:
@@ -71,4 +103,4 @@ def unit_table(found: Sequence[tuple[Metric, Measurement]], axes: Sequence[Axis]
     return frame.astype({**categories, "wells": "int32", "value": "float32"})
 
 
-__all__ = ["AXES", "COLUMNS", "query_units", "unit_table"]
+__all__ = ["AXES", "COLUMNS", "PERTURBATION", "check_axes", "query_units", "unit_table"]

@@ -22,7 +22,7 @@ from torch.nn import functional
 from trainers.abra import schedule
 from trainers.abra.draws import Purpose, generator
 from trainers.abra.encoder import encode, encoder_shapes, initial_values
-from trainers.abra.margin import MarginTerms, arc_loss, cosines
+from trainers.abra.margin import MarginTerms, arc_loss, class_logits, cosines
 from trainers.abra.objective import CLASS_VECTORS, MiniBatch, Objective, Terms
 from trainers.abra.sampler import CHUNK, GroupSampler, mini_batch_groups
 from trainers.abra.settings import AbraSettings
@@ -161,6 +161,14 @@ class AbraPack:
                 f"features: shape {features.shape}; the encoder was trained on (n, {self._features.shape[1]})"
             )
         return self._embed(index, self._floats(features))
+
+    def predict(self, index: int, rows: IntArray) -> IntArray:
+        """(len(rows),) the class that cell `index` gives each row, among those it trained on, without a margin."""
+        unit = torch.from_numpy(self.embed(index, rows)).to(self._device)[None]
+        absent = None if self._absent is None else self._absent[index : index + 1]
+        scores = cosines(unit, self._values(index)[CLASS_VECTORS])
+        logits = class_logits(scores, scale=self._settings.scale, absent=absent)[0]
+        return np.asarray(logits.argmax(1).cpu().numpy(), np.int64)
 
     def history(self, index: int) -> list[dict[str, float]]:
         """The training curve of cell `index`, one dict per recorded mini-batch; a term not in force has no key.
@@ -315,9 +323,13 @@ class AbraPack:
         return float(arc_loss(cosine, labels[None], margin, scale=self._settings.scale, absent=absent))
 
     @torch.no_grad()
-    def _embed(self, index: int, features: Tensor) -> FloatArray:
+    def _values(self, index: int) -> dict[str, Tensor]:
+        """The parameters of a cell, (1, *shape) each: the best of an early-stopped training, else the last."""
         kept = self._settings.early_stopping > 0 and math.isfinite(self._best_loss[index])
-        values = self._parameters.split((self._best if kept else self._parameters.values)[index : index + 1])
+        return self._parameters.split((self._best if kept else self._parameters.values)[index : index + 1])
+
+    def _embed(self, index: int, features: Tensor) -> FloatArray:
+        values = self._values(index)
         with torch_threads(self._threads):
             parts = [
                 functional.normalize(

@@ -51,7 +51,8 @@ def accuracy_gap(evaluation: Evaluation) -> Measurement:
     )
     drop = inside.accuracy - outside.accuracy
     expected = np.bincount(inside.truth, inside.hit) / np.maximum(np.bincount(inside.truth), 1)
-    units = query_units(evaluation.test_wells, outside.rows, outside.hit - expected[outside.truth])
+    change = outside.hit - expected[outside.truth]
+    units = query_units(evaluation.test_wells, outside.rows, change, axes=evaluation.options.units)
     return Measurement(-drop, floor=-(1.0 - 1.0 / len(names)), ceiling=0.0, raw=drop, chance=0.0, units=units)
 
 
@@ -91,7 +92,7 @@ def _corrected(evaluation: Evaluation, embeddings: FloatArray, wells: pd.DataFra
     if not known.any():
         return Measurement(None, reason=f"no {part} row has a perturbation of the training rows")
     hits, chance = _hits(classifier, names, embeddings, wells, known), 1.0 / len(names)
-    units = query_units(wells, hits.rows, hits.hit, chance=chance)
+    units = query_units(wells, hits.rows, hits.hit, chance=chance, axes=evaluation.options.units)
     return Measurement((hits.accuracy - chance) / (1.0 - chance), raw=hits.accuracy, chance=chance, units=units)
 
 

@@ -70,7 +70,7 @@ def pasw(evaluation: Evaluation) -> Measurement:
     floor = float(np.mean(permuted))
     # A mean over wells, not over perturbations: one group.
     rows, whole = np.flatnonzero(evaluation.scored), np.zeros(found.shape[1], dtype=np.int64)
-    units = query_units(evaluation.test_wells, rows, found[0], groups=whole)
+    units = query_units(evaluation.test_wells, rows, found[0], groups=whole, axes=evaluation.options.units)
     return Measurement(float(raw), floor=floor, raw=float(raw), chance=floor, units=units)
 
 

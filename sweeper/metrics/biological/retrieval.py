@@ -100,7 +100,7 @@ def nn_accuracy(evaluation: Evaluation) -> Measurement:
     groups = perturbation[queries]
     raw = mean_by_group(ranking.nearest, groups)
     chance = mean_by_group(ranking.positives / ranking.candidates, groups)
-    units = query_units(evaluation.test_wells, queries, ranking.nearest, chance=chance)
+    units = query_units(evaluation.test_wells, queries, ranking.nearest, chance=chance, axes=evaluation.options.units)
     return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance, units=units)
 
 
@@ -149,7 +149,7 @@ def average(ranking: Ranking, groups: IntArray, note: str | None = None, units: 
 
 
 def _by_perturbation(evaluation: Evaluation, ranking: Ranking, note: str | None = None) -> Measurement:
-    units = query_units(evaluation.test_wells, ranking.queries, ranking.normalised)
+    units = query_units(evaluation.test_wells, ranking.queries, ranking.normalised, axes=evaluation.options.units)
     return average(ranking, evaluation.code("perturbation"), note, units)
 
 

@@ -130,7 +130,8 @@ def _matching(evaluation: Evaluation, *, across_batches: bool) -> Measurement:
         place = " in another batch" if across_batches else ""
         return Measurement(None, reason=f"fewer than 2 targets have wells of a second perturbation{place}")
     raw, chance = mean_by_group(found.share, groups), mean_by_group(found.chance, groups)
-    units = query_units(evaluation.test_wells, found.queries, found.share, chance=chance, groups=groups)
+    axes = evaluation.options.units
+    units = query_units(evaluation.test_wells, found.queries, found.share, chance=chance, groups=groups, axes=axes)
     return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance, units=units)
 
 

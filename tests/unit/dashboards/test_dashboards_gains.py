@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 from example_results import simulated_provenance, simulated_results
 
+from dashboards.boundary import boundary, optimism
 from dashboards.figures.gain import describe_gains, draw_gains
-from dashboards.gains import GainView, boundary, gain_view
+from dashboards.gains import GainView, gain_view
 from dashboards.records import checked
 from dashboards.report import write_report
 from dashboards.rule import read_rule
@@ -25,17 +26,28 @@ PLATES = "held_out_plates"
 EVIL = "</script><b onmouseover=alert(1)>B02"
 FEW = (0.0, 0.03, 0.1, 0.3, 1.0, 10.0, 100.0)
 BATCHES = ("B01", EVIL, "B03")
-STEP = {"B01": 0.02, EVIL: -0.03, "B03": 0.05}
-"""What λ > 0 adds in each batch, at every strength."""
+CELL_TYPES = ("HUVEC", "RPE")
+STEP = {"B01": 0.02, EVIL: -0.03, "B03": 0.05, "HUVEC": 0.04, "RPE": -0.01}
+"""What λ > 0 adds in each batch and cell type, at every strength."""
+HELD_OUT = {
+    "column": "plate",
+    "batch": "batch",
+    "levels": {"cell_type": [0, 2], "batch": [0, 3], "plate": [6, 6], "well": [0, 96]},
+    "shared_wells": [0, 0],
+}
 
 
 def units_of(results: pd.DataFrame) -> pd.DataFrame:
     """Batches that differ by `STEP`, and perturbations of which the first ten of forty lose."""
     cells = results[(results["metric"].isin(["activity_map", "retrieval_map", "label_nmi"]))]
     parts = []
-    for axis, names in (("batch", BATCHES), ("perturbation", tuple(f"P{number:02d}" for number in range(40)))):
+    for axis, names in (
+        ("batch", BATCHES),
+        ("cell_type", CELL_TYPES),
+        ("perturbation", tuple(f"P{number:02d}" for number in range(40))),
+    ):
         for place, unit in enumerate(names):
-            step = STEP[unit] if axis == "batch" else 0.01 * (place - 9.5)
+            step = STEP[unit] if axis != "perturbation" else 0.01 * (place - 9.5)
             value = 0.3 + step * (cells["adversarial_weight"] > 0) - 0.2 * cells["adversarial_weight"].isna()
             parts.append(cells.assign(axis=axis, unit=unit, wells=4, fold=0, value=value.astype("float32")))
     frame = pd.concat(parts, ignore_index=True)
@@ -62,9 +74,8 @@ def found(table: pd.DataFrame) -> Gains:
 @pytest.fixture(scope="module")
 def view(table: pd.DataFrame, judged: dict[str, Any], found: Gains) -> GainView:
     curve = read_rule(judged).views[0].curves[0]
-    held_out = {"column": "plate"}
     primary = ["activity_map", "retrieval_map", "perturbation_accuracy"]
-    seen = gain_view(found, checked(table), view=PLATES, margin=0.3, curve=curve, primary=primary, held_out=held_out)
+    seen = gain_view(found, checked(table), view=PLATES, margin=0.3, curve=curve, primary=primary)
     assert seen is not None
     return seen
 
@@ -119,7 +130,7 @@ class Seen(HTMLParser):
 def test_the_report_has_the_section_and_hostile_units_stay_text(
     table: pd.DataFrame, judged: dict[str, Any], found: Gains, tmp_path: Path
 ) -> None:
-    provenance = {**simulated_provenance(), "held_out": {PLATES: {"column": "plate"}}}
+    provenance = {**simulated_provenance(), "held_out": {PLATES: HELD_OUT}}
     write_report(table, judged, provenance, tmp_path / "a.html", gains=found)
     html = (tmp_path / "a.html").read_text(encoding="utf-8")
     seen = Seen(html)
@@ -127,6 +138,9 @@ def test_the_report_has_the_section_and_hostile_units_stay_text(
     assert "No out-of-distribution boundary was crossed: plates" in text
     assert f"{EVIL} −0.030" in text
     assert "1 of 3" in text
+    assert "The metrics themselves by cell type" in text
+    assert "retrieval mAPcell typeλ = 0+0.015" in text
+    assert "RPE −0.010" in text
     assert "10 of 40" in text
     assert "was not measured: not in the panel" in text
     assert "onmouseover" not in seen.attributes
@@ -158,25 +172,76 @@ def test_in_distribution_against_test_wells(table: pd.DataFrame, found: Gains) -
     outside = frame.assign(raw=0.6)
     gap = frame.assign(metric="accuracy_gap", raw=np.where(frame["adversarial_weight"] > 0, 0.1, 0.2))
     rows = checked(pd.concat([inside, outside, gap], ignore_index=True))
-    seen = gain_view(found, rows, view=PLATES, margin=0.3, curve=None, primary=["activity_map"], held_out=None)
+    seen = gain_view(found, rows, view=PLATES, margin=0.3, curve=None, primary=["activity_map"])
     assert seen is not None
     assert (seen.label, seen.strength) == ("largest", 100.0)
     assert [round(drop.drop, 6) for drop in seen.drops] == [0.2, 0.2, 0.1]
     assert [(drop.inside, drop.outside) for drop in seen.drops] == [(pytest.approx(0.8), pytest.approx(0.6))] * 3
 
 
+def test_the_metrics_themselves_stand_by_cell_type_and_by_batch(view: GainView) -> None:
+    by = {table.axis: table for table in view.tables}
+    assert list(by) == ["cell_type", "batch"], "what has few units first; perturbations are never listed"
+    assert by["cell_type"].metrics == ("activity_map", "retrieval_map")
+    rows = {row.unit: row for row in by["cell_type"].rows}
+    raw, zero, at = rows["RPE"].scores[0]
+    assert (raw.mean, zero.mean, at.mean) == pytest.approx((0.1, 0.3, 0.29), abs=1e-6)
+    assert raw.sd == pytest.approx(0.0, abs=1e-6)
+    assert rows["RPE"].wells == 4
+
+
+def test_one_cell_type_in_the_screen_is_no_axis(table: pd.DataFrame, judged: dict[str, Any]) -> None:
+    units = units_of(table)
+    found = gains(units[units["unit"] != "RPE"], table, trainer="abra", delta=0.1)
+    curve = read_rule(judged).views[0].curves[0]
+    seen = gain_view(found, checked(table), view=PLATES, margin=0.3, curve=curve, primary=["activity_map"])
+    assert seen is not None
+    assert {curve.axis for curve in seen.primary} == {"batch", "perturbation"}
+    assert [table.axis for table in seen.tables] == ["batch"]
+
+
+def levels(**counts: list[int]) -> dict[str, Any]:
+    return {"column": "batch", "batch": "experiment", "levels": counts, "shared_wells": [0, 0]}
+
+
 @pytest.mark.parametrize(
-    ("view_name", "column", "words"),
+    ("counts", "words"),
     [
-        (PLATES, "plate", "No out-of-distribution boundary was crossed: plates"),
-        (PLATES, "well", "No out-of-distribution boundary was crossed: well positions"),
-        ("held_out_batches", "batch", "whole batches that training never saw"),
-        ("held_out_batches", "cell_type", "whole cell types"),
-        ("held_out_batches", "Metadata_Source", "whole values of Metadata_Source"),
+        (
+            {"batch": [0, 9], "plate": [9, 9], "well": [0, 50]},
+            "No out-of-distribution boundary was crossed: plates were held out inside batches seen in training. "
+            "Not crossed: experiment (0 of 9 test units new to training).",
+        ),
+        (
+            {"batch": [0, 9], "plate": [0, 9], "well": [5, 5]},
+            "No out-of-distribution boundary was crossed: well positions were held out",
+        ),
+        (
+            {"cell_type": [0, 4], "batch": [14, 14], "plate": [56, 56], "well": [0, 300]},
+            "Out-of-distribution boundary tested: experiment (14 of 14 test units new to training). "
+            "Not crossed: cell type (0 of 4",
+        ),
+        (
+            {"cell_type": [4, 4], "batch": [51, 51], "plate": [204, 204], "well": [0, 300]},
+            "tested: experiment (51 of 51 test units new to training), and with it cell type (4 of 4",
+        ),
+        (
+            {"cell_type": [1, 4], "batch": [5, 5], "plate": [20, 20], "well": [0, 300]},
+            "Not crossed as a whole: cell type (1 of 4",
+        ),
+        ({"Metadata_Source": [3, 3], "batch": [9, 9]}, "and with it Metadata_Source (3 of 3"),
     ],
 )
-def test_the_boundary_is_named(view_name: str, column: str, words: str) -> None:
-    assert words in boundary(view_name, {"column": column})
+def test_the_boundary_is_named_with_what_was_not_crossed(counts: dict[str, list[int]], words: str) -> None:
+    assert words in boundary(levels(**counts))
+    assert boundary(None) == ""
+
+
+def test_second_sites_of_training_wells_make_an_optimistic_reference() -> None:
+    assert optimism(levels(batch=[1, 1])) == ""
+    assert optimism(None) == ""
+    said = optimism({**levels(batch=[1, 1]), "shared_wells": [40, 50]})
+    assert said.startswith("The in-distribution reference is optimistic: 40 of its 50 rows are other sites of wells")
 
 
 def test_signs() -> None:

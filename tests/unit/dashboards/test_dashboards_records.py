@@ -96,6 +96,14 @@ def test_missing_column_is_named():
         records.checked(simulated_results(seeds=1, lambdas=(0.0,)).drop(columns="status"))
 
 
+def test_a_note_that_all_values_share_is_told_and_no_other():
+    frame = pd.DataFrame({"status": "ok", "value": [0.1, 0.2, None], "reason": ["8 classes", "8 classes", "lost"]})
+    assert records.common_note(frame) == "8 classes"
+    assert records.common_note(frame.assign(reason=["8 classes", "9 classes", None])) == ""
+    assert records.common_note(frame.assign(reason=None)) == ""
+    assert records.common_note(frame.iloc[:0]) == ""
+
+
 def test_why_a_metric_is_missing_is_told_from_lost_cells():
     table = simulated_results(seeds=2, lambdas=(0.0, 1.0), unmeasured=("label_nmi",), lost={(1.0, 0): "failed"})
     frame = records.checked(table)

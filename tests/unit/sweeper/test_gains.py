@@ -18,6 +18,7 @@ from sweeper.gains import (
     pointed,
     summarise,
     unit_gains,
+    unit_values,
     wilson,
 )
 
@@ -120,6 +121,18 @@ def test_units_held_out_in_some_runs_only_are_compared_in_those() -> None:
     assert summarise(found.reset_index(), ranges=RANGES, delta=0.1)["lost_runs"].tolist() == [0]
 
 
+def test_values_by_unit_are_means_over_runs_with_raw_features_first() -> None:
+    found = unit_values(table(ROWS, axis="cell_type"), trainer="abra")
+    first = found.iloc[0]
+    assert (first["unit"], first["mean"], first["runs"]) == ("b1", pytest.approx(0.15), 2)
+    assert math.isnan(first["adversarial_weight"])
+    corrected = found[(found["unit"] == "b2") & (found["adversarial_weight"] == 1.0)].iloc[0]
+    assert (corrected["mean"], corrected["sd"]) == (pytest.approx(0.175), pytest.approx(np.std([0.1, 0.25], ddof=1)))
+    alone = found[(found["unit"] == "b2") & (found["adversarial_weight"] == 9.0)].iloc[0]
+    assert math.isnan(alone["sd"])
+    assert unit_values(table(ROWS, axis="perturbation"), trainer="abra").empty
+
+
 def test_wilson_is_the_textbook_interval() -> None:
     assert wilson(0, 10, 0.95) == pytest.approx((0.0, 0.2775), abs=1e-4)
     assert wilson(1, 10, 0.95) == pytest.approx((0.0179, 0.4042), abs=1e-4)
@@ -143,7 +156,7 @@ def test_order_of_rows_does_not_matter_and_nothing_gives_nothing() -> None:
 def test_the_headline_is_of_the_deciding_curve_at_its_recommended_strength() -> None:
     frame = table(ROWS)
     by_unit = unit_gains(frame, trainer="abra")
-    found = Gains(by_unit, summarise(by_unit, ranges=RANGES, delta=0.1))
+    found = Gains(by_unit, summarise(by_unit, ranges=RANGES, delta=0.1), unit_values(table(ROWS), trainer="abra"))
     metrics = [{"name": "activity_map", "role": "biological"}, {"name": "batch_probe_linear", "role": "technical"}]
     decision = {
         "deciding_view": "held_out_plates",

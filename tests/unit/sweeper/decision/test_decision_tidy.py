@@ -44,6 +44,14 @@ def test_the_table_of_a_stored_sweep_gives_the_same_rule(stored):
     assert known["rule"]["state"] == "IDENTIFIED"
 
 
+def test_rungs_of_a_ladder_are_no_second_trainer(stored):
+    rungs = stored[~stored["trainer"].str.startswith("control:")].assign(trainer="ladder:erm@01234567", value=0.0)
+    plain, beside = (decide_table(table, **QUICK) for table in (stored, pd.concat([stored, rungs], ignore_index=True)))
+    assert beside["rule"]["if"][0].pop("value") != plain["rule"]["if"][0].pop("value"), "another table"
+    assert beside["rule"] == plain["rule"]
+    assert beside["sentence"] == plain["sentence"]
+
+
 def test_six_columns_are_enough_and_an_assumed_floor_is_said(bare):
     document = decide_table(bare, **QUICK)
     Draft202012Validator(SCHEMA).validate(document)

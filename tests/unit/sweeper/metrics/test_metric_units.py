@@ -9,7 +9,8 @@ import pytest
 from sweeper.metrics.evaluation import Measurement, PanelOptions, Unit
 from sweeper.metrics.panel import score_table
 from sweeper.metrics.registry import REGISTRY, measure
-from sweeper.metrics.units import COLUMNS, query_units, unit_table
+from sweeper.metrics.units import COLUMNS, check_axes, query_units, unit_table
+from trainers.errors import InputError
 
 BY_PERTURBATION = (
     "activity_map",
@@ -129,3 +130,29 @@ def test_table_is_compact() -> None:
         "wells": "int32",
         "value": "float32",
     }
+
+
+def test_cell_types_and_further_columns_are_axes_where_the_wells_have_them() -> None:
+    wells = WELLS.assign(
+        cell_type=pd.array(["u", "u", "v", "v", None, "v"], dtype="string"),
+        Metadata_Source=["s1", "s1", "s1", "s2", "s2", "s2"],
+    )
+    scores = np.array([1.0, 0.0, 0.2, 0.4, 0.8])
+    axes = ("Metadata_Source", "cell_type", "absent")
+    found = query_units(wells, np.arange(5), scores, groups=np.zeros(5, dtype=np.int64), axes=axes)
+    assert [(unit.axis, unit.unit, unit.wells) for unit in found] == [
+        ("Metadata_Source", "s1", 3),
+        ("Metadata_Source", "s2", 2),
+        ("cell_type", "u", 2),
+        ("cell_type", "v", 2),
+    ]
+    assert [unit.value for unit in found] == pytest.approx([0.4, 0.6, 0.5, 0.3])
+
+
+def test_an_axis_that_the_screen_lacks_is_refused_with_the_nearest() -> None:
+    wells = WELLS.assign(Metadata_Source="s")
+    check_axes(("batch", "cell_type", "perturbation", "Metadata_Source"), wells)
+    with pytest.raises(InputError, match=r"no column 'Metadata_Sourc'; nearest: 'Metadata_Source'"):
+        check_axes(("Metadata_Sourc",), wells)
+    with pytest.raises(ValueError, match="named twice"):
+        PanelOptions(units=("batch", "batch"))

@@ -237,6 +237,25 @@ def test_classes_absent_from_training_are_no_target(simulated: Any, short: AbraS
     assert not torch.isclose(vectors[[0, 1, 3, 4]], initial[[0, 1, 3, 4]]).any()
 
 
+def test_a_row_is_given_the_nearest_class_vector_of_the_classes_in_training(
+    simulated: Any, short: AbraSettings
+) -> None:
+    seen = np.flatnonzero(simulated.labels[:240] != 2)
+    pack = trained(simulated.pack([simulated.cell(0.0, 0.2), simulated.cell(0.0, 0.2, train=seen)], short))
+    found = [pack.predict(index, EVERY_ROW) for index in (0, 1)]
+    width = 5 * short.embedding_dim
+    for index, predicted in enumerate(found):
+        vectors = weights(pack, index)[-64:][:width].view(5, -1).numpy().copy()
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        cosine = pack.embed(index, EVERY_ROW) @ vectors.T
+        if index:
+            cosine[:, 2] = -np.inf
+        np.testing.assert_array_equal(predicted, cosine.argmax(axis=1))
+    assert np.mean(found[0][:240] == simulated.labels[:240]) > 0.6
+    assert 2 in found[0]
+    assert 2 not in found[1]
+
+
 def test_the_ridge_critic_removes_the_batch_and_the_classes_stay(simulated: Any, short: AbraSettings) -> None:
     settings = settings_of(short, steps=200, groups=6)
     pack = trained(simulated.pack([simulated.cell(0.0, 0.2), simulated.cell(5.0, 0.2)], settings))

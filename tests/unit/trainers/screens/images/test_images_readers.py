@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,6 +86,56 @@ def test_the_official_view_is_the_published_split(wilds_listing: Listing) -> Non
     assert not set(wells["batch"].iloc[split.train]) & set(wells["batch"].iloc[split.test])
     chosen = make_split(wells, ViewSpec(view="official", held_out=("val",)), fold=0, seed=0)
     assert set(wells["batch"].iloc[chosen.test]) == set(VALIDATION)
+
+
+def test_the_validation_part_can_be_scored_beside_the_test_part(wilds_listing: Listing) -> None:
+    """What a ladder is selected on and tested on: 4 and 14 whole experiments, of every cell type."""
+    wells = wilds_listing.wells
+    split = make_split(wells, ViewSpec(view="official", held_out=("val", "test")), fold=0, seed=0)
+    held = wells.iloc[split.test]
+    assert held["split"].value_counts().to_dict() == {"val": 9_854, "test": 34_432}
+    assert held.groupby("split")["batch"].nunique().to_dict() == {"val": 4, "test": 14}
+    assert held.groupby("batch")["split"].nunique().max() == 1
+    assert held.groupby("split")["cell_type"].nunique().to_dict() == {"val": 4, "test": 4}
+    places = pd.MultiIndex.from_frame(wells[["plate", "well"]])
+    assert places[split.validation].isin(places[split.train]).all(), "id_test: every row is a second site of training"
+
+
+def test_sizes_of_held_out_cell_types_and_plates(wilds_listing: Listing) -> None:
+    wells = wilds_listing.wells
+    spec = ViewSpec(view="held_out_cell_types")
+    sizes = {}
+    for fold in range(fold_count(spec, wells)):
+        split = make_split(wells, spec, fold=fold, seed=0)
+        (kind,) = set(wells["cell_type"].iloc[split.test])
+        assert len(split.train) + len(split.test) == 125_510
+        sizes[kind] = (len(split.test), wells["batch"].iloc[split.test].nunique())
+    assert sizes == {"HEPG2": (27_094, 11), "HUVEC": (59_050, 24), "RPE": (27_070, 11), "U2OS": (12_296, 5)}
+    table = real_metadata()
+    assert table["cell_type"].value_counts().to_dict() == {kind: size for kind, (size, _) in sizes.items()}
+    plates = make_split(wells, ViewSpec(view="held_out_plates", fraction=0.25), fold=0, seed=0)
+    held = wells.iloc[plates.test].groupby("batch")["plate"].nunique()
+    assert held.to_dict() == dict.fromkeys(wells["batch"].unique(), 1), "one plate of four in each of 51 experiments"
+    assert wells["plate"].iloc[plates.train].nunique() == 153
+
+
+def test_all_images_as_placeholders_are_packed_and_split_as_published(wilds_listing: Listing, tmp_path: Path) -> None:
+    """The real table, and 125,510 files of 8×8 pixels in the place of images that may not be shipped."""
+    templates = [tmp_path / f"template{number}.png" for number in range(4)]  # a file has a limit of links
+    for number, template in enumerate(templates):
+        Image.fromarray(np.random.default_rng(number).integers(0, 255, (8, 8, 3)).astype(np.uint8)).save(template)
+    listing = Listing("wilds", tmp_path / "files", wilds_listing.wells, wilds_listing.paths, wilds_listing.channels)
+    for folder in {(listing.root / path).parent for path in listing.paths[:, 0]}:
+        folder.mkdir(parents=True)
+    for row, path in enumerate(listing.paths[:, 0]):
+        (listing.root / path).hardlink_to(templates[row % len(templates)])
+    pack(listing, tmp_path / "packed")
+    shutil.rmtree(listing.root)  # pytest keeps what is left
+    screen = open_packed(tmp_path / "packed", verify=True)
+    assert screen.images.shape == (125_510, 3, 8, 8)
+    split = make_split(screen.wells, ViewSpec(view="official"), fold=0, seed=0)
+    assert (len(split.train), len(split.validation), len(split.test)) == (40_612, 40_612, 34_432)
+    assert screen.wells["batch"].nunique() == 51
 
 
 def test_mixed_to_test_shares_wells_and_must_be_asked_for(tmp_path: Path) -> None:
