@@ -24,7 +24,7 @@ from sweeper.decision.table import CONTROL_PREFIX
 from sweeper.design_index import DesignIndex, confounding_warning, design_index
 from sweeper.errors import ConfigError, SweepFailedError
 from sweeper.gains import Gains, gains
-from sweeper.images import feature_screen, image_identity, image_pack, open_images
+from sweeper.images import bare_screen, feature_screen, image_identity, image_pack, open_images
 from sweeper.metrics.registry import REGISTRY, resolve
 from sweeper.plan import (
     Cell,
@@ -151,12 +151,16 @@ def load_screen(config: SweepConfig) -> Screen:
     return simulate(config.simulate).screen
 
 
-def prepare(config: SweepConfig) -> Prepared:
-    """Read the screen and try every split: whatever is wrong with the input is said before anything is written."""
+def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
+    """Read the screen and try every split: whatever is wrong with the input is said before anything is written.
+
+    Args:
+        embed: make the features that stand for images. Without it the screen of images has none: for dry runs.
+    """
     resolve(config.metrics if config.metrics is not None else tuple(REGISTRY))
     images = None if config.images is None else open_images(config)
     settings = None if images is None else image_identity(config)
-    screen = load_screen(config) if images is None else feature_screen(config, images)
+    screen = load_screen(config) if images is None else (feature_screen if embed else bare_screen)(config, images)
     folds: dict[str, int] = {spec.view: fold_count(spec, screen.wells) for spec in config.views}
     designs: dict[str, DesignIndex] = {}
     for spec in config.views:
