@@ -19,7 +19,7 @@ from sweeper.images import image_pack, open_images
 from sweeper.metrics.biological.retention import uncorrected
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
 from sweeper.metrics.evaluation import Evaluation, Source
-from sweeper.plan import Cell, PackPlan, SplitKey, cell_split, panel_names
+from sweeper.plan import Cell, PackPlan, SplitKey, cell_split, content_hash, panel_names
 from sweeper.scoring import Embed, Scored, cell_record, score, unmeasured
 from sweeper.search.sham import sham_batches
 from sweeper.store import Store
@@ -93,16 +93,17 @@ class PackRun:
         return cell_split(self.config, self._screen.wells, cell)
 
     @cached_property
-    def _checkpoint(self) -> Path:
-        return self.store.checkpoint_path(self._content["pack_id"])
-
-    @cached_property
     def _groups(self) -> tuple[tuple[Cell, ...], ...]:
         """The cells to train, by what trains together: all of them, or one at a time where images are trained on."""
         trained = tuple(cell for cell in self.cells if not cell.is_control)
         if self.config.trainer == "abra_images":
             return tuple((cell,) for cell in trained)
         return (trained,) if trained else ()
+
+    def _checkpoint(self, group: tuple[Cell, ...]) -> Path:
+        """Named by the cells that it is of: a sweep that was killed is cut into other packs when it goes on."""
+        ids = [cell.cell_id for cell in group]
+        return self.store.checkpoint_path(ids[0] if len(ids) == 1 else content_hash(ids))
 
     def _start(self, group: tuple[Cell, ...]) -> Pack:
         cells = [training_cell(cell, self._split(cell), self._screen.wells) for cell in group]
@@ -116,10 +117,10 @@ class PackRun:
             threads=self.threads,
         )
         self._reader = getattr(pack, "reader", None)
-        if self._checkpoint.exists():
+        if (checkpoint := self._checkpoint(group)).exists():
             import torch
 
-            state = torch.load(self._checkpoint, weights_only=True, map_location=self.device)
+            state = torch.load(checkpoint, weights_only=True, map_location=self.device)
             if state["cells"] == [cell.key for cell in cells]:
                 pack.load_state_dict(state["pack"])
         return pack
@@ -160,9 +161,10 @@ class PackRun:
     def _write_checkpoint(self, group: tuple[Cell, ...], pack: Pack) -> None:
         import torch
 
-        temporary = self._checkpoint.with_suffix(".tmp")
+        final = self._checkpoint(group)
+        temporary = final.with_suffix(".tmp")
         torch.save({"cells": [cell.cell_id for cell in group], "pack": pack.state_dict()}, temporary)
-        temporary.replace(self._checkpoint)
+        temporary.replace(final)
 
     @property
     def fraction(self) -> float:
@@ -190,7 +192,7 @@ class PackRun:
             yield cell
         self._group += 1
         self._training, self._out_of_memory, self._seconds = None, None, 0.0
-        self._checkpoint.unlink(missing_ok=True)
+        self._checkpoint(group).unlink(missing_ok=True)
         if self.device != "cpu":
             import gc
 
