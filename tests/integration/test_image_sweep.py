@@ -58,8 +58,8 @@ def test_files_to_report_with_a_kill_in_mid_training(sweeper: Any, tmp_path: Pat
         stdout=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 180
-        while not ((folder / "screen").exists() and trained_cells(store) and list(folder.glob("checkpoints/*.pt"))):
+        deadline = time.monotonic() + 300
+        while not ((folder / "screen").exists() and trained_cells(store)):
             assert driver.poll() is None, "the sweep ended before it could be killed"
             assert time.monotonic() < deadline
             time.sleep(0.02)
