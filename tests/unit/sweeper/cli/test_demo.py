@@ -47,7 +47,7 @@ def test_dry_runs_count_and_write_nothing(place: Path, capsys: pytest.CaptureFix
     assert main(["demo", "--images", "--dry-run", *SET]) == 0
     told = capsys.readouterr().out
     assert "768 of 3 channels, 16×16, to be written to " in told
-    assert "240: 0 done, 240 missing (120 to train)" in told
+    assert "144: 0 done, 144 missing (72 to train)" in told
     assert not list(place.iterdir())
 
 
@@ -65,14 +65,14 @@ def test_images_are_written_packed_and_handed_to_the_sweep_once(
     assert not config.output.exists()
 
     assert main(["demo", "--images", *SET, "--dry-run"]) == 0
-    assert "240: 0 done" in capsys.readouterr().out
+    assert "144: 0 done" in capsys.readouterr().out
     assert main(["demo", "--images", *SET]) == 0
     assert stamps(screen) == files, "written or packed again"
     assert swept[0] == swept[1]
 
     assert main(["demo", "--images", *SET, "--set", "simulate_images.imbalance=0"]) == 2
     told = capsys.readouterr().err
-    assert "holds other simulated images (imbalance 0.7, asked for 0.0); choose another folder" in told
+    assert "holds other simulated images (imbalance 0.95, asked for 0.0); choose another folder" in told
     assert told.strip().splitlines()[-1].startswith("sweeper: ")
     assert len(swept) == 2
 
