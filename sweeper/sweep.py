@@ -22,7 +22,7 @@ from sweeper.config import SweepConfig, build_config
 from sweeper.decision import DecisionSettings, decide_sweep
 from sweeper.decision.table import CONTROL_PREFIX
 from sweeper.design_index import DesignIndex, confounding_warning, design_index
-from sweeper.errors import ConfigError, SweepFailedError
+from sweeper.errors import ConfigError, InputError, SweepFailedError
 from sweeper.gains import Gains, gains
 from sweeper.images import bare_screen, feature_screen, image_identity, image_pack, open_images
 from sweeper.metrics.registry import REGISTRY, resolve
@@ -43,7 +43,7 @@ from trainers.base import TrainingCell
 from trainers.screens.images.screen import ImageScreen
 from trainers.screens.normalise import normalise
 from trainers.screens.readers import read_screen
-from trainers.screens.splits import fold_count, make_split
+from trainers.screens.splits import Split, fold_count, make_split
 from trainers.screens.table import Screen, screen_warnings
 
 ADAPTIVE = ("optuna", "locate")
@@ -170,6 +170,7 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
                 split = make_split(
                     screen.wells, spec, fold=fold, seed=seed, held_out_perturbations=config.held_out_perturbations
                 )
+                _refuse_one_batch(config, screen, split, seed)
                 if seed == config.seeds[0]:
                     found.append(design_index(screen.wells.iloc[split.train]))
         designs[spec.view] = max(found, key=lambda index: index.d_js)
@@ -190,6 +191,16 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
     )
     prepared.store.check(prepared.sweep_id)
     return prepared
+
+
+def _refuse_one_batch(config: SweepConfig, screen: Screen, split: Split, seed: int) -> None:
+    """An adversary has nothing to remove from one batch; every cell with λ > 0 would fail on its own."""
+    corrects = any(weight > 0.0 for weight, _ in config.strengths.grid())
+    if corrects and screen.wells["batch"].iloc[split.train].nunique() < 2:
+        raise InputError(
+            f"views: {split.name} of seed {seed} trains on one batch alone, where there is nothing to remove; take "
+            "fewer folds, or more batches"
+        )
 
 
 def _try_backbone(config: SweepConfig, images: ImageScreen) -> None:
