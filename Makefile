@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: install demo test lint lock jump benchmark-adversaries benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate benchmark-images-training benchmark-images-input clean
+.PHONY: install demo test lint lock jump benchmark-adversaries benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate benchmark-images-training benchmark-images-input benchmark-images-demo clean
 
 install: $(VENV)/.installed
 
@@ -64,6 +64,9 @@ benchmark-images-input: install
 
 benchmark-images-training: install
 	$(BIN)/python benchmarks/images_training.py
+
+benchmark-images-demo: install
+	$(BIN)/python benchmarks/images_demo.py
 
 # Upgrade the pinned versions on purpose.
 lock: install

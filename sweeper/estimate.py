@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from sweeper.images import open_images
 from sweeper.ladder import cell_config
 from sweeper.plan import Cell, cell_split, make_packs
 from sweeper.sections import ExecutorOptions
 from sweeper.sweep import Prepared
 from sweeper.worker import build_pack, training_cell
+from trainers.screens.table import Screen
 
 START_SECONDS = 15.0
 """Ray and the workers' imports, once a sweep, on two cores."""
@@ -20,6 +24,8 @@ OUTPUT_SECONDS = 5.0
 MIRROR_START_SECONDS, MIRROR_SECONDS = 10.0, 0.06
 """MLflow's imports and database, once, and a cell's run with 24 metrics, a curve and a file: CPU seconds on SQLite."""
 TRIAL_STEPS = 6
+STAND_IN_WIDTH = 512
+"""Dimension of an embedding that has none of its own, for timing its scores."""
 
 
 def local_workers(options: ExecutorOptions) -> int:
@@ -72,10 +78,36 @@ def _seconds_a_score(prepared: Prepared, cell: Cell) -> float:
     return seconds
 
 
+def _embedding_seconds(prepared: Prepared) -> float:
+    """Of a frozen backbone over images whose features are not on disk; 0 where nothing is to be embedded."""
+    frozen = prepared.config.frozen
+    if frozen is None or prepared.store.folder.joinpath("screen").exists():
+        return 0.0
+    from trainers.images.frozen import embedding_seconds
+
+    return embedding_seconds(open_images(prepared.config).images, frozen.image_settings, device=frozen.device)
+
+
+def _with_features(prepared: Prepared) -> Prepared:
+    """With random numbers in the place of features that a dry run does not make: they take as long."""
+    if prepared.screen.features.shape[1]:
+        return prepared
+    width = prepared.config.trainer_settings.embedding_dim or STAND_IN_WIDTH
+    if prepared.config.frozen is not None:
+        from trainers.images.frozen import feature_width
+
+        width = feature_width(open_images(prepared.config).images, prepared.config.frozen.image_settings)
+    wells = prepared.screen.wells
+    features = np.random.default_rng(0).standard_normal((len(wells), width), dtype=np.float32)
+    return replace(prepared, screen=Screen(features, tuple(f"f{number}" for number in range(width)), wells))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
     """Wall seconds by what they are spent on; what runs beside the workers takes their cores."""
 
+    embedding: float
+    """Features of the images, by a frozen backbone, where they are not made yet."""
     training: float
     """Training and scoring of the missing cells that are known already."""
     controls: float
@@ -88,13 +120,15 @@ class Estimate:
     @property
     def total(self) -> float:
         """All of it."""
-        return self.training + self.controls + self.rounds + self.mirror + self.rest
+        return self.embedding + self.training + self.controls + self.rounds + self.mirror + self.rest
 
 
 def estimate(prepared: Prepared, missing: Sequence[Cell], *, further: int, workers: int) -> Estimate:
     """How long `missing` and up to `further` trained cells of later rounds will take on `workers` workers."""
     trained = [cell for cell in missing if not cell.is_control]
     controls = [cell for cell in missing if cell.is_control]
+    embedding = _embedding_seconds(prepared)
+    prepared = _with_features(prepared)
     sample = trained or [cell for cell in prepared.known_cells() if not cell.is_control]
     packs = make_packs(
         sample,
@@ -108,6 +142,7 @@ def estimate(prepared: Prepared, missing: Sequence[Cell], *, further: int, worke
     count = len(missing) + further
     mirror = MIRROR_START_SECONDS + MIRROR_SECONDS * count if prepared.config.tracking.enabled and count else 0.0
     return Estimate(
+        embedding=embedding,
         training=a_cell * len(trained) / workers,
         controls=a_score * len(controls) / workers,
         rounds=a_cell * further / workers,

@@ -23,6 +23,7 @@ from trainers.screens.images.source import PackedImages, packed_folder
 from trainers.screens.table import Screen, codes
 
 if TYPE_CHECKING:
+    from trainers.images.inputs import RowReader
     from trainers.images.settings import ImageAbraSettings
 
 FEATURES = "features"
@@ -52,6 +53,19 @@ def open_images(config: SweepConfig, *, expected: str | None = None) -> ImageScr
             f"({expected[:19]}…); pack the first one again, or sweep into another folder"
         )
     return screen
+
+
+def bare_screen(config: SweepConfig, images: ImageScreen) -> Screen:
+    """The wells of the images without any feature, (n, 0): what a dry run needs. Nothing is embedded or written.
+
+    Raises:
+        InputError: an unknown backbone, weights that are absent, or images that they do not fit.
+    """
+    if config.frozen is not None:
+        from trainers.images.frozen import feature_width
+
+        feature_width(images.images, config.frozen.image_settings)
+    return Screen(np.empty((len(images), 0), np.float32), (), images.wells)
 
 
 def feature_screen(config: SweepConfig, images: ImageScreen) -> Screen:
@@ -128,7 +142,13 @@ def _weights_hash(settings: ImageAbraSettings) -> str | None:
 
 
 def image_pack(
-    config: SweepConfig, images: ImageScreen, cells: list[TrainingCell], *, device: str, threads: int
+    config: SweepConfig,
+    images: ImageScreen,
+    cells: list[TrainingCell],
+    *,
+    reader: RowReader | None = None,
+    device: str,
+    threads: int,
 ) -> Pack:
     """The image trainer on a packed screen; raises InputError where settings, backbone and images do not fit."""
     from trainers.images.pack import ImagePack
@@ -139,9 +159,10 @@ def image_pack(
         codes(images.wells["batch"]),
         cells,
         config.abra_images,
+        reader=reader,
         device=device,
         threads=threads,
     )
 
 
-__all__ = ["feature_screen", "image_identity", "image_pack", "open_images"]
+__all__ = ["bare_screen", "feature_screen", "image_identity", "image_pack", "open_images"]

@@ -269,6 +269,7 @@ class _Rounds:
             follow.pack(failure.pack)
         for _, path in files:
             path.unlink(missing_ok=True)
+        self._store.drop_checkpoints()
 
     def _record_failure(self, pack: PackPlan, status: str, reason: str) -> None:
         """A worker that died leaves its unfinished cells without a record: write what is known."""

@@ -6,7 +6,7 @@
     <folder>/screen/              features.npy (n × d float32, opened memory-mapped), wells.parquet
     <folder>/cells/<cell id>/     record.json, embeddings.npz (float16, evaluation wells), curve.json, units.parquet
     <folder>/proposals/           round-001.json: what a round added to the grid
-    <folder>/checkpoints/         packs in training
+    <folder>/checkpoints/         cells in training
     <folder>/results.parquet · units.parquet · decision.json · report.html
 
 A cell is finished when its folder exists: it is written beside and renamed, so no reader ever sees half a cell, and a
@@ -266,6 +266,11 @@ class Store:
         write_atomically(path, dump_json(content))
         return path
 
-    def checkpoint_path(self, pack_id: str) -> Path:
-        """Where a pack in training keeps its checkpoint."""
-        return self.folder / "checkpoints" / f"{pack_id}.pt"
+    def checkpoint_path(self, key: str) -> Path:
+        """Where cells in training keep their checkpoint; `key` names the cells."""
+        return self.folder / "checkpoints" / f"{key}.pt"
+
+    def drop_checkpoints(self) -> None:
+        """Remove what trainings that are over, or were cut into other packs, left behind; while nothing trains."""
+        for path in (self.folder / "checkpoints").iterdir():
+            path.unlink()

@@ -24,9 +24,9 @@ from sweeper.content import content_hash
 from sweeper.decision import DecisionSettings, decide_sweep
 from sweeper.decision.table import CONTROL_PREFIX, LADDER_PREFIX
 from sweeper.design_index import DesignIndex, confounding_warning, design_index
-from sweeper.errors import ConfigError, SweepFailedError
+from sweeper.errors import ConfigError, InputError, SweepFailedError
 from sweeper.gains import Gains, gains
-from sweeper.images import feature_screen, image_identity, image_pack, open_images
+from sweeper.images import bare_screen, feature_screen, image_identity, image_pack, open_images
 from sweeper.ladder import ladder_cells, ladder_parts, ladder_view, resolved_rungs
 from sweeper.ladder_table import LadderTable, ladder_table
 from sweeper.metrics.registry import REGISTRY, resolve
@@ -47,7 +47,7 @@ from trainers.base import TrainingCell
 from trainers.screens.images.screen import ImageScreen
 from trainers.screens.normalise import normalise
 from trainers.screens.readers import read_screen
-from trainers.screens.splits import fold_count, make_split
+from trainers.screens.splits import Split, fold_count, make_split
 from trainers.screens.table import Screen, screen_warnings
 
 ADAPTIVE = ("optuna", "locate")
@@ -156,12 +156,16 @@ def load_screen(config: SweepConfig) -> Screen:
     return simulate(config.simulate).screen
 
 
-def prepare(config: SweepConfig) -> Prepared:
-    """Read the screen and try every split: whatever is wrong with the input is said before anything is written."""
+def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
+    """Read the screen and try every split: whatever is wrong with the input is said before anything is written.
+
+    Args:
+        embed: make the features that stand for images. Without it the screen of images has none: for dry runs.
+    """
     resolve(config.metrics if config.metrics is not None else tuple(REGISTRY))
     images = None if config.images is None else open_images(config)
     settings = None if images is None else image_identity(config)
-    screen = load_screen(config) if images is None else feature_screen(config, images)
+    screen = load_screen(config) if images is None else (feature_screen if embed else bare_screen)(config, images)
     check_axes(config.panel.units, screen.wells)
     folds: dict[str, int] = {spec.view: fold_count(spec, screen.wells) for spec in config.views}
     designs: dict[str, DesignIndex] = {}
@@ -172,6 +176,7 @@ def prepare(config: SweepConfig) -> Prepared:
                 split = make_split(
                     screen.wells, spec, fold=fold, seed=seed, held_out_perturbations=config.held_out_perturbations
                 )
+                _refuse_one_batch(config, screen, split, seed)
                 if seed == config.seeds[0]:
                     found.append(design_index(screen.wells.iloc[split.train]))
         designs[spec.view] = max(found, key=lambda index: index.d_js)
@@ -195,6 +200,16 @@ def prepare(config: SweepConfig) -> Prepared:
     )
     prepared.store.check(prepared.sweep_id)
     return prepared
+
+
+def _refuse_one_batch(config: SweepConfig, screen: Screen, split: Split, seed: int) -> None:
+    """An adversary has nothing to remove from one batch; every cell with λ > 0 would fail on its own."""
+    corrects = any(weight > 0.0 for weight, _ in config.strengths.grid())
+    if corrects and screen.wells["batch"].iloc[split.train].nunique() < 2:
+        raise InputError(
+            f"views: {split.name} of seed {seed} trains on one batch alone, where there is nothing to remove; take "
+            "fewer folds, or more batches"
+        )
 
 
 def _try_backbone(config: SweepConfig, images: ImageScreen) -> None:

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from sweeper.config import SweepConfig, build_config
+from sweeper.content import content_hash
 from sweeper.decision.table import CONTROL_PREFIX
 from sweeper.images import image_pack, open_images
 from sweeper.ladder import cell_config
@@ -25,10 +26,14 @@ from sweeper.scoring import Embed, Scored, cell_record, score, unmeasured
 from sweeper.search.sham import sham_batches
 from sweeper.store import Store
 from trainers.base import FloatArray, Pack, TrainingCell
+from trainers.errors import OutOfMemoryError
 from trainers.screens.images.screen import ImageScreen
 from trainers.screens.normalise import normalise
 from trainers.screens.splits import Split
 from trainers.screens.table import Screen, codes
+
+if TYPE_CHECKING:
+    from trainers.images.inputs import RowReader
 
 CHUNKS = 8
 """A training is reported in this many chunks: progress, and the grain at which a checkpoint may be written."""
@@ -36,13 +41,20 @@ CHUNKS = 8
 
 @dataclass
 class PackRun:
-    """One pack from its file to its finished cells. `advance` until it returns False, then iterate `finish`."""
+    """One pack from its file to its finished cells. `advance` until it returns False, then iterate `finish`.
+
+    Cells that train one after another are scored and written one after another too, so that none is lost to what
+    happens to a later one: a cell that runs out of device memory is written as "oom", and the next one is trained.
+    """
 
     pack_file: Path
     device: str = "cpu"
     threads: int = 1
     _references: dict[SplitKey, Evaluation] = field(default_factory=dict, init=False)
+    _group: int = field(default=0, init=False)
     _training: Pack | None = field(default=None, init=False)
+    _reader: RowReader | None = field(default=None, init=False)
+    _out_of_memory: str | None = field(default=None, init=False)
     _seconds: float = field(default=0.0, init=False)
 
     @cached_property
@@ -72,6 +84,7 @@ class PackRun:
     def _screen(self) -> Screen:
         return self.store.screen()
 
+    @cached_property
     def _images(self) -> ImageScreen | None:
         """The images that are trained on: those that the sweep began with, or an error."""
         if self.config.trainer != "abra_images":
@@ -82,38 +95,64 @@ class PackRun:
         return cell_split(self.config, self._screen.wells, cell)
 
     @cached_property
-    def _checkpoint(self) -> Path:
-        return self.store.checkpoint_path(self._content["pack_id"])
+    def _groups(self) -> tuple[tuple[Cell, ...], ...]:
+        """The cells to train, by what trains together: all of them, or one at a time where images are trained on."""
+        trained = tuple(cell for cell in self.cells if not cell.is_control)
+        if self.config.trainer == "abra_images":
+            return tuple((cell,) for cell in trained)
+        return (trained,) if trained else ()
 
-    def _start(self) -> Pack | None:
-        trained = [cell for cell in self.cells if not cell.is_control]
-        if not trained:
-            return None
-        cells = [training_cell(cell, self._split(cell), self._screen.wells) for cell in trained]
-        config = cell_config(self.config, trained[0])  # cells of a pack are of one rung, or of none
-        pack = build_pack(config, self._screen, cells, images=self._images(), device=self.device, threads=self.threads)
-        if self._checkpoint.exists():
+    def _checkpoint(self, group: tuple[Cell, ...]) -> Path:
+        """Named by the cells that it is of: a sweep that was killed is cut into other packs when it goes on."""
+        ids = [cell.cell_id for cell in group]
+        return self.store.checkpoint_path(ids[0] if len(ids) == 1 else content_hash(ids))
+
+    def _start(self, group: tuple[Cell, ...]) -> Pack:
+        cells = [training_cell(cell, self._split(cell), self._screen.wells) for cell in group]
+        pack = build_pack(
+            cell_config(self.config, group[0]),  # cells of a group are of one rung, or of none
+            self._screen,
+            cells,
+            images=self._images,
+            reader=self._reader,
+            device=self.device,
+            threads=self.threads,
+        )
+        self._reader = getattr(pack, "reader", None)
+        if (checkpoint := self._checkpoint(group)).exists():
             import torch
 
-            state = torch.load(self._checkpoint, weights_only=True, map_location=self.device)
+            state = torch.load(checkpoint, weights_only=True, map_location=self.device)
             if state["cells"] == [cell.key for cell in cells]:
                 pack.load_state_dict(state["pack"])
         return pack
 
     def advance(self) -> bool:
         """Train the next chunk; False when training is over (or there is nothing to train)."""
+        if self._group == len(self._groups):
+            return False
         began = time.perf_counter()
+        going = False
+        try:
+            going = self._train(self._groups[self._group])
+        except OutOfMemoryError as error:
+            self._out_of_memory = str(error)
+        self._seconds += time.perf_counter() - began
+        if not going and self._group + 1 < len(self._groups):
+            list(self._finish_group())
+            return True
+        return going
+
+    def _train(self, group: tuple[Cell, ...]) -> bool:
+        """One chunk of a group; whether there is more of it."""
         if self._training is None:
-            self._training = self._start()
-            if self._training is None:
-                return False
+            self._training = self._start(group)
         pack = self._training
         every = self._checkpoint_every(pack)
         pack.advance(every or -(-pack.total_steps // CHUNKS))
         going = pack.step < pack.total_steps
         if every and going:
-            self._write_checkpoint(pack)
-        self._seconds += time.perf_counter() - began
+            self._write_checkpoint(group, pack)
         return going
 
     def _checkpoint_every(self, pack: Pack) -> int:
@@ -121,49 +160,89 @@ class PackRun:
         epoch: int = getattr(pack, "epoch_steps", 0)
         return self.config.executor.checkpoint_every or epoch
 
-    def _write_checkpoint(self, pack: Pack) -> None:
+    def _write_checkpoint(self, group: tuple[Cell, ...], pack: Pack) -> None:
         import torch
 
-        temporary = self._checkpoint.with_suffix(".tmp")
-        keys = [cell.cell_id for cell in self.cells if not cell.is_control]
-        torch.save({"cells": keys, "pack": pack.state_dict()}, temporary)
-        temporary.replace(self._checkpoint)
+        final = self._checkpoint(group)
+        temporary = final.with_suffix(".tmp")
+        torch.save({"cells": [cell.cell_id for cell in group], "pack": pack.state_dict()}, temporary)
+        temporary.replace(final)
 
     @property
     def fraction(self) -> float:
         """Share of the training that is done, 0 to 1."""
-        return 1.0 if self._training is None else self._training.step / self._training.total_steps
+        if not self._groups:
+            return 1.0
+        pack = self._training
+        part = 0.0 if pack is None else pack.step / pack.total_steps
+        return (self._group + part) / len(self._groups)
 
     def finish(self) -> Iterator[Cell]:
-        """Score and write the cells one by one; yields each when it is on disk."""
-        pack = self._training
-        trained = [cell for cell in self.cells if not cell.is_control]
-        replaced = frozenset(self._content["replace"])
-        share = self._seconds / max(1, len(trained))
+        """Score and write what `advance` has not written yet, one by one; yields each cell when it is on disk."""
+        if self._group < len(self._groups):
+            yield from self._finish_group()
         for cell in self.cells:
-            began = time.perf_counter()
-            index = -1 if cell.is_control else trained.index(cell)
-            reason = None if cell.is_control or pack is None else pack.diverged(index)
-            split = self._split(cell)
-            scored = self._score(cell, index, split) if reason is None else Scored(status="failed", reason=reason)
-            record = cell_record(
-                cell,
-                status=scored.status,
-                reason=scored.reason,
-                metrics=scored.rows,
-                seconds={"train": 0.0 if cell.is_control else share, "score": time.perf_counter() - began},
-                pack_cells=len(trained),
-            )
-            self.store.write_cell(
-                record,
-                curve=[] if cell.is_control or pack is None else pack.history(index),
-                rows=split.test if scored.embeddings is not None else None,
-                embeddings=scored.embeddings,
-                units=scored.units,
-                replace=cell.cell_id in replaced,
-            )
+            if cell.is_control:
+                self._write(cell, -1, companions=0)
+                yield cell
+
+    def _finish_group(self) -> Iterator[Cell]:
+        """Score and write the cells of a group, then let go of what trained them."""
+        group = self._groups[self._group]
+        for index, cell in enumerate(group):
+            self._write(cell, index, companions=len(group))
             yield cell
-        self._checkpoint.unlink(missing_ok=True)
+        self._group += 1
+        self._training, self._out_of_memory, self._seconds = None, None, 0.0
+        self._checkpoint(group).unlink(missing_ok=True)
+        if self.device != "cpu":
+            import gc
+
+            import torch
+
+            gc.collect()  # networks are cycles
+            torch.cuda.empty_cache()
+
+    def _write(self, cell: Cell, index: int, *, companions: int) -> None:
+        """Score a cell and write it; `index` in its group of `companions` cells."""
+        began = time.perf_counter()
+        split = self._split(cell)
+        scored = self._score_or_reason(cell, index, split)
+        pack = None if cell.is_control else self._training
+        record = cell_record(
+            cell,
+            status=scored.status,
+            reason=scored.reason,
+            metrics=scored.rows,
+            seconds={
+                "train": 0.0 if cell.is_control else self._seconds / companions,
+                "score": time.perf_counter() - began,
+            },
+            pack_cells=companions,
+        )
+        self.store.write_cell(
+            record,
+            curve=[] if pack is None else pack.history(index),
+            rows=split.test if scored.embeddings is not None else None,
+            embeddings=scored.embeddings,
+            units=scored.units,
+            replace=cell.cell_id in self._content["replace"],
+        )
+
+    def _score_or_reason(self, cell: Cell, index: int, split: Split) -> Scored:
+        """The score of a cell, or why it has none."""
+        if cell.is_control:
+            return self._score(cell, index, split)
+        if self._out_of_memory is not None:
+            return Scored(status="oom", reason=self._out_of_memory)
+        assert self._training is not None  # noqa: S101 - trained, or out of memory
+        reason = self._training.diverged(index)
+        if reason is not None:
+            return Scored(status="failed", reason=reason)
+        try:
+            return self._score(cell, index, split)
+        except OutOfMemoryError as error:
+            return Scored(status="oom", reason=str(error))
 
     def _score(self, cell: Cell, index: int, split: Split) -> Scored:
         names = cell_metrics(self.config, cell)
@@ -260,12 +339,16 @@ def build_pack(
     cells: list[TrainingCell],
     *,
     images: ImageScreen | None = None,
+    reader: RowReader | None = None,
     device: str,
     threads: int,
 ) -> Pack:
-    """The trainer named by the configuration: on `images` where it reads them, else on the normalised screen."""
+    """The trainer named by the configuration: on `images` where it reads them, else on the normalised screen.
+
+    `reader` of an earlier pack of the same images spares their copy to the device.
+    """
     if images is not None:
-        return image_pack(config, images, cells, device=device, threads=threads)
+        return image_pack(config, images, cells, reader=reader, device=device, threads=threads)
     from trainers.abra.pack import AbraPack
 
     return AbraPack(

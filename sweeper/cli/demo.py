@@ -1,20 +1,38 @@
-"""Try it without data, GPU or server: simulated screen, real sweep, MLflow store, report, recommendation."""
+"""Try it without data, GPU or server: simulated screen, real sweep, MLflow store, report, recommendation.
+
+With --images the screen is images in the layout of RxRx1-WILDS: written, read by the real reader, packed, embedded.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from sweeper.cli.common import add_overrides
+from sweeper.cli.common import Counter, add_overrides
+
+if TYPE_CHECKING:
+    from sweeper.config import SweepConfig
+    from trainers.screens.images.simulation import ImageSimulationSpec
 
 EXAMPLE = """examples:
   sweeper demo
+  sweeper demo --dry-run
   sweeper demo --set folder=runs/other --set simulate.overlap=0
+  sweeper demo --images
+  sweeper demo --images --set folder=runs/balanced --set simulate_images.imbalance=0
   mlflow ui --backend-store-uri sqlite:///runs/demo/mlflow.db     browse the runs"""
+
+SIMULATION = "simulate_images"
+"""The section of demo_images.yaml that is the demo's own."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sweeper demo`."""
+    parser.add_argument("--images", action="store_true", help="simulated images instead of profiles")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be run; writes nothing")
     add_overrides(parser)
 
 
@@ -23,5 +41,82 @@ def run(options: argparse.Namespace) -> int:
     from sweeper.cli.run import sweep
     from sweeper.config import apply_overrides, build_config, parse_yaml
 
-    text = files("sweeper").joinpath("demo.yaml").read_text(encoding="utf-8")
-    return sweep(build_config(apply_overrides(parse_yaml(text, "demo.yaml"), options.overrides), "demo.yaml"))
+    name = "demo_images.yaml" if options.images else "demo.yaml"
+    text = files("sweeper").joinpath(name).read_text(encoding="utf-8")
+    data = apply_overrides(parse_yaml(text, name), options.overrides)
+    if options.images:
+        spec = _simulation(data.pop(SIMULATION, None) or {}, name)
+        config = build_config({**data, "images": {"packed": ""}}, name)  # wrong keys show before anything is written
+        screen = config.output.with_name(f"{config.output.name}-screen")
+        images = {"layout": "wilds", "path": str(screen), "packed": str(screen / "packed")}
+        config = build_config({**data, "images": images}, name)
+        if options.dry_run and not (screen / "packed" / "manifest.json").exists():
+            return _announce(config, spec, screen)
+        if not options.dry_run:
+            _write_and_pack(config, spec, screen)
+    else:
+        config = build_config(data, name)
+    if options.dry_run:
+        from sweeper.cli.plan import print_plan
+        from sweeper.sweep import prepare
+
+        print_plan(prepare(config, embed=False))
+        return 0
+    return sweep(config)
+
+
+def _simulation(given: Any, source: str) -> ImageSimulationSpec:
+    """The simulated images that the section describes; raises `ConfigError` naming the key."""
+    from sweeper.config import build_image_simulation
+    from sweeper.errors import ConfigError
+
+    if not isinstance(given, dict):
+        raise ConfigError(f"{source}: {SIMULATION}: expected keys and values, got {given!r}")
+    spec = build_image_simulation([f"{key}={json.dumps(value)}" for key, value in given.items()])
+    if spec.channels != 3:
+        raise ConfigError(f"{source}: {SIMULATION}.channels: the demo writes the layout of RxRx1-WILDS, 3 channels")
+    return spec
+
+
+def _write_and_pack(config: SweepConfig, spec: ImageSimulationSpec, screen: Path) -> None:
+    """Write the images and pack them; what is there already is left as it is, and what was begun is continued."""
+    import os
+
+    from sweeper.cli.pack import PackCounter
+    from sweeper.errors import InputError
+    from trainers.screens.images.pack import pack
+    from trainers.screens.images.simulate import write_images
+    from trainers.screens.images.simulation import draw_simulation
+    from trainers.screens.images.source import WildsSource, list_source
+    from trainers.screens.images.wilds_rxrx1 import FOLDER
+
+    if (screen / FOLDER / "metadata.csv").exists():
+        written = json.loads((screen / "truth.json").read_text(encoding="utf-8"))["spec"]
+        asked = spec.model_dump()
+        if other := [key for key in asked if written.get(key) != asked[key]]:
+            raise InputError(
+                f"{screen}: holds other simulated images ({other[0]} {written.get(other[0])}, asked for "
+                f"{asked[other[0]]}); choose another folder, e.g. --set folder=runs/other"
+            )
+    else:
+        write_images(draw_simulation(spec), screen, "wilds", progress=Counter("images written"))
+    source = config.images
+    assert isinstance(source, WildsSource)  # noqa: S101 - the demo gave it
+    assert source.packed is not None  # noqa: S101
+    pack(list_source(source), source.packed, workers=len(os.sched_getaffinity(0)), progress=PackCounter())
+
+
+def _announce(config: SweepConfig, spec: ImageSimulationSpec, screen: Path) -> int:
+    """A dry run before there are images: what would be written, and how many cells would follow."""
+    from sweeper.sweep import grid_cells
+    from trainers.screens.images.simulate import simulated_wells
+    from trainers.screens.images.simulation import draw_simulation
+    from trainers.screens.splits import fold_count
+
+    wells = simulated_wells(draw_simulation(spec))
+    folds: dict[str, int] = {view.view: fold_count(view, wells) for view in config.views}
+    cells = grid_cells(config, sweep_id="", folds=folds)
+    trained = sum(not cell.is_control for cell in cells)
+    print(f"images:    {len(wells):,} of {spec.channels} channels, {spec.size}×{spec.size}, to be written to {screen}")
+    print(f"cells:     {len(cells)}: 0 done, {len(cells)} missing ({trained} to train), in {config.output}")
+    return 0

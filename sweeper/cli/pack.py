@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _dry_run(listing, folder, workers, options.on_bad)
     manifest = pack(
-        listing, folder, workers=workers, on_bad=options.on_bad, overwrite=options.overwrite, progress=_Progress()
+        listing, folder, workers=workers, on_bad=options.on_bad, overwrite=options.overwrite, progress=PackCounter()
     )
     _tell_dropped(manifest.dropped)
     n, channels, height, width = manifest.shape
@@ -104,7 +104,7 @@ def _dry_run(listing: Any, folder: Path, workers: int, on_bad: Any) -> int:
     from trainers.screens.images.workers import Workers
 
     with Workers(workers) as pool:
-        plan = plan_pack(listing, pool, on_bad=on_bad, progress=_Progress())
+        plan = plan_pack(listing, pool, on_bad=on_bad, progress=PackCounter())
     n, channels, height, width = plan.shape
     wells = plan.listing.wells
     _tell_dropped(plan.bad)
@@ -147,7 +147,7 @@ def _tell_dropped(dropped: tuple[str, ...]) -> None:
         warn(f"{len(dropped)} sites left out: {', '.join(dropped[:3])}{more}")
 
 
-class _Progress:
+class PackCounter:
     """One line while headers are read, one while images are decoded."""
 
     def __init__(self) -> None:

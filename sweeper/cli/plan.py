@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from sweeper.cli.common import add_config, duration, read_config
 from sweeper.cli.rounds import upcoming_rounds
+
+if TYPE_CHECKING:
+    from sweeper.sweep import Prepared
 
 EXAMPLE = """examples:
   sweeper plan configs/jump_source3.yaml
@@ -20,10 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    from sweeper.estimate import estimate, local_workers
     from sweeper.sweep import prepare
 
-    prepared = prepare(read_config(options))
+    print_plan(prepare(read_config(options), embed=False), timed=not options.no_estimate)
+    return 0
+
+
+def print_plan(prepared: Prepared, *, timed: bool = True) -> None:
+    """What is done of a sweep, what is missing and, with `timed`, about how long it will take."""
+    from sweeper.estimate import estimate, local_workers
+
     config = prepared.config
     cells = prepared.known_cells()
     done = prepared.store.finished()
@@ -49,10 +59,11 @@ def run(options: argparse.Namespace) -> int:
     for item in rounds:
         print(item.line)
     further = sum(item.cells for item in rounds)
-    if missing and not options.no_estimate:
+    if missing and timed:
         workers = local_workers(config.executor)
         found = estimate(prepared, missing, further=further, workers=workers)
         parts = {
+            "embedding": found.embedding,
             "training": found.training,
             "controls": found.controls,
             "later rounds at their most": found.rounds,
@@ -62,4 +73,3 @@ def run(options: argparse.Namespace) -> int:
         listed = ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts.items() if seconds)
         where = f"{workers} worker{'s' if workers > 1 else ''} of this machine"
         print(f"estimate:  about {duration(found.total)} on {where}: {listed}")
-    return 0

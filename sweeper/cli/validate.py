@@ -23,6 +23,7 @@ def run(options: argparse.Namespace) -> int:
     """The verb."""
     from sweeper.config import documented_keys, load_config
     from sweeper.errors import InputError
+    from sweeper.images import open_images
     from sweeper.sweep import prepare
 
     if options.keys:
@@ -31,16 +32,21 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.config is None:
         raise InputError("validate: give a CONFIG.yaml, or --keys")
-    prepared = prepare(load_config(options.config, options.overrides))
+    prepared = prepare(load_config(options.config, options.overrides), embed=False)
     for warning in prepared.warnings:
         warn(warning)
     wells = prepared.screen.wells
     cells = prepared.known_cells()
     rows, features = prepared.screen.features.shape
-    if prepared.images is not None:
-        _, channels, height, width = prepared.images.images.shape
-        print(f"images:    {rows} of {channels} channels ({', '.join(prepared.images.channels)}), {width}×{height}")
-    print(f"screen:    {rows} rows × {features} features, {prepared.identity['data'][:19]}…")
+    fingerprint = f"{prepared.identity['data'][:19]}…"
+    if prepared.config.images is not None:
+        images = open_images(prepared.config)
+        _, channels, height, width = images.images.shape
+        print(
+            f"images:    {rows} of {channels} channels ({', '.join(images.channels)}), {width}×{height}, {fingerprint}"
+        )
+    else:
+        print(f"screen:    {rows} rows × {features} features, {fingerprint}")
     for column in ("batch", "plate", "perturbation", "target", "cell_type"):
         if wells[column].notna().any():
             print(f"           {wells[column].nunique()} {column}")

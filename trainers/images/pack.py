@@ -34,11 +34,13 @@ class ImagePack:
         images: (n, channels, s, s) uint8 or uint16, memory-mapped where it is large; shared by the cells.
         labels: (n,) class indices 0 … C−1.
         batches: (n,) bio-batch indices.
+        reader: of an earlier pack of the same images on the same device; None = a new one.
         device: where to train.
         threads: torch threads while training and embedding; None = as they are.
 
     Raises:
         InputError: arrays, cells or settings that do not fit; an unknown backbone; weights that are absent.
+        OutOfMemoryError: the first cell's network does not fit into the device's memory.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class ImagePack:
         cells: Sequence[TrainingCell],
         settings: ImageAbraSettings,
         *,
+        reader: RowReader | None = None,
         device: str = "cpu",
         threads: int | None = None,
     ) -> None:
@@ -69,13 +72,14 @@ class ImagePack:
         self._device = torch.device(device)
         self._threads = threads
         self._classes = int(labels.max()) + 1
-        self._reader = RowReader(images, self._device)
+        self.reader = RowReader(images, self._device) if reader is None else reader
         self._steps = [cell_steps(settings, self._batches_of(cell)[cell.train]) for cell in cells]
         self._finished: list[dict[str, Any]] = []
         self._training: CellTraining | None = None
         self._shown: tuple[int, ImageNetwork] | None = None
         # a wrong backbone, weight file or point must show before the first pack is counted as running
-        self._open()
+        with self._memory():
+            self._open()
 
     @property
     def step(self) -> int:
@@ -178,7 +182,7 @@ class ImagePack:
             self._training = CellTraining(
                 self._cells[index],
                 self._settings,
-                self._reader,
+                self.reader,
                 self._labels,
                 self._batches_of(self._cells[index]),
                 classes=self._classes,
@@ -241,12 +245,12 @@ class ImagePack:
     def _memory(self) -> Iterator[None]:
         try:
             yield
-        except torch.cuda.OutOfMemoryError as error:
+        except torch.OutOfMemoryError as error:
             at = len(self._finished)
             raise OutOfMemoryError(
                 f"cell {self._cells[min(at, len(self._cells) - 1)].key}: the device "
                 f"has too little memory for {self._settings.backbone} at {self._shape_text()}; lower `items` or "
-                "`embedding_rows` and raise `accumulation`, crop smaller, or take precision bf16"
+                "`embedding_rows` and raise `accumulation`, crop smaller, or take precision bf16 or a smaller backbone"
             ) from error
 
     @contextmanager

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+import yaml
 
+from sweeper.cli import main
 from sweeper.config import build_config, load_config
 from sweeper.errors import ConfigError, InputError, StoreMismatchError
 from sweeper.images import open_images
 from sweeper.plan import PackPlan, make_cells
 from sweeper.sweep import prepare, sweep_description
 from sweeper.worker import PackRun, pack_content
+from trainers.base import TrainingCell
 from trainers.images.simple import channel_statistics, statistic_names
 from trainers.screens.images.pack import pack
 from trainers.screens.images.simulate import write_images
@@ -157,6 +162,33 @@ def test_weight_files_count_by_content(packed: Path, tmp_path: Path) -> None:
     assert str(tmp_path) not in str(found[0].identity)
 
 
+@pytest.mark.parametrize("road", ["trained", "frozen"])
+def test_validate_and_plan_embed_nothing_and_write_nothing(
+    packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], road: str
+) -> None:
+    mine = tmp_path / "packed"
+    shutil.copytree(packed, mine, ignore=shutil.ignore_patterns("features"))
+    trained = {"trainer": "abra_images", "abra_images": NETWORK}
+    frozen = {"trainer": "abra", "frozen": {"backbone": "test_resnet", "weights": None}, "abra": {"steps": 4}}
+    data = {"name": "a", "folder": str(tmp_path / "run"), "images": {"packed": str(mine)}, "views": VIEWS, "seeds": 1}
+    path = tmp_path / "a.yaml"
+    path.write_text(yaml.safe_dump({**data, **(trained if road == "trained" else frozen)}))
+    before = {file: file.stat().st_mtime_ns for file in mine.rglob("*")}
+    assert main(["validate", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert "576 of 3 channels (nuclei, ER, actin), 32×32, sha256:" in told
+    assert main(["plan", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert "0 done" in told
+    assert ("embedding" in told) == (road == "frozen")
+    assert {file: file.stat().st_mtime_ns for file in mine.rglob("*")} == before
+    assert not (tmp_path / "run").exists()
+    assert (
+        main(["validate", str(path), "--set", f"{'abra_images' if road == 'trained' else road}.backbone=resnet5O"]) == 2
+    )
+    assert "did you mean resnet50" in capsys.readouterr().err
+
+
 def test_frozen_features_are_an_ordinary_screen_and_made_once(packed: Path, tmp_path: Path) -> None:
     frozen = {"backbone": "test_resnet", "weights": None}
     sweep = prepare(config(packed, tmp_path / "run", trainer="abra", abra_images=None, frozen=frozen))
@@ -173,11 +205,13 @@ def test_frozen_features_are_an_ordinary_screen_and_made_once(packed: Path, tmp_
     assert not np.allclose(np.asarray(other.screen.features), features)
 
 
-def pack_run(sweep: Any, trainer: str = "abra_images") -> tuple[PackPlan, PackRun]:
+def pack_run(
+    sweep: Any, trainer: str = "abra_images", weights: tuple[float, ...] = (3.0,), name: str = "pack"
+) -> tuple[PackPlan, PackRun]:
     sweep.store.create(sweep_id=sweep.sweep_id, description=sweep_description(sweep, []), screen=sweep.screen)
-    cells = make_cells(sweep.sweep_id, trainer, [(3.0, 0.1)], [0], sweep.folds)
-    plan = PackPlan(pack_id="pack", cells=cells)
-    path = sweep.store.write_pack("pack", pack_content(plan, sweep.config, replace=frozenset()))
+    cells = make_cells(sweep.sweep_id, trainer, [(weight, 0.1) for weight in weights], [0], sweep.folds)
+    plan = PackPlan(pack_id=name, cells=cells)
+    path = sweep.store.write_pack(name, pack_content(plan, sweep.config, replace=frozenset()))
     return plan, PackRun(path)
 
 
@@ -194,6 +228,102 @@ def test_a_trial_trains_on_the_packed_images_and_the_store_copies_none(packed: P
     assert embeddings.shape == (len(rows), 8)
     assert sweep.store.screen().feature_names[:2] == ("nuclei_mean", "nuclei_std")
     assert not list((tmp_path / "run").rglob("images.npy"))
+
+
+def finished(run: PackRun) -> None:
+    while run.advance():
+        pass
+    list(run.finish())
+
+
+def test_a_killed_pack_keeps_its_finished_cells_and_goes_on_from_the_last_epoch(packed: Path, tmp_path: Path) -> None:
+    network = {**NETWORK, "steps": None, "epochs": 3}
+    whole, broken = (prepare(config(packed, tmp_path / name, abra_images=network)) for name in ("whole", "broken"))
+    plan, run = pack_run(whole, weights=(0.0, 3.0))
+    finished(run)
+
+    _, first = pack_run(broken, weights=(0.0, 3.0))
+    checkpoints = broken.store.folder / "checkpoints"
+    for _ in range(3):  # the three epochs of the first cell
+        assert first.advance()
+    assert broken.store.finished() == {plan.cells[0].cell_id}, "written when it ended, not with its companions"
+    assert not list(checkpoints.iterdir()), "a checkpoint of a finished cell"
+    assert first.advance()
+    assert first.advance()
+    assert first.fraction == pytest.approx((1 + 2 / 3) / 2)
+    written = (broken.store.cells_folder / plan.cells[0].cell_id / "record.json").stat().st_mtime_ns
+    assert len(list(checkpoints.iterdir())) == 1
+
+    _, second = pack_run(broken, weights=(0.0, 3.0), name="other")  # as a sweep that goes on: packs are cut anew
+    assert second.cells == plan.cells[1:]
+    assert not second.advance()
+    assert second.fraction == 1.0, "the checkpoint of the second epoch was not used"
+    list(second.finish())
+    assert not list(checkpoints.iterdir())
+    assert (broken.store.cells_folder / plan.cells[0].cell_id / "record.json").stat().st_mtime_ns == written
+    for cell in plan.cells:
+        for found, expected in zip(
+            broken.store.embeddings(cell.cell_id), whole.store.embeddings(cell.cell_id), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
+        assert broken.store.curve(cell.cell_id) == whole.store.curve(cell.cell_id)
+        assert broken.store.record(cell.cell_id)["metrics"] == whole.store.record(cell.cell_id)["metrics"]
+
+
+OUT_OF_MEMORY = {
+    "in a step": "trainers.images.training.CellTraining.train_step",
+    "in making the network": "trainers.images.training.CellTraining.__init__",
+    "in embedding": "trainers.images.pack.ImagePack._network",
+}
+
+
+@pytest.mark.parametrize("where", OUT_OF_MEMORY)
+def test_out_of_device_memory_costs_one_cell_alone(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """A mock: there is no device here whose memory could run out; torch's own error is raised in its place."""
+    alone = prepare(config(packed, tmp_path / "alone"))
+    plan, run = pack_run(alone, weights=(1.0, 3.0, 9.0))
+    finished(run)
+
+    sweep = prepare(config(packed, tmp_path / "run"))
+    _, run = pack_run(sweep, weights=(1.0, 3.0, 9.0))
+    real = resolve_name(OUT_OF_MEMORY[where])
+
+    def full(self: Any, *given: Any, **named: Any) -> Any:
+        cells = (*getattr(self, "_cells", ()), *given)
+        cell = getattr(self, "cell", None) or next(cell for cell in cells if isinstance(cell, TrainingCell))
+        if cell.adversarial_weight == 3.0:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(self, *given, **named)
+
+    monkeypatch.setattr(OUT_OF_MEMORY[where], full)
+    finished(run)
+    records = [sweep.store.record(cell.cell_id) for cell in plan.cells]
+    assert [record["status"] for record in records] == ["ok", "oom", "ok"]
+    for advice in ("lower `items`", "raise `accumulation`", "a smaller backbone"):
+        assert advice in records[1]["reason"]
+    assert "\n" not in records[1]["reason"]
+    assert records[1]["metrics"] == []
+    for cell in (plan.cells[0], plan.cells[2]):
+        np.testing.assert_array_equal(sweep.store.embeddings(cell.cell_id)[1], alone.store.embeddings(cell.cell_id)[1])
+    monkeypatch.undo()
+    assert sweep.store.finished(retry=True) == {plan.cells[0].cell_id, plan.cells[2].cell_id}
+
+
+def test_out_of_memory_while_embedding_with_a_frozen_backbone_is_one_line(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mock, as above."""
+
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("trainers.images.frozen.evaluated", full)
+    frozen = {"backbone": "test_resnet", "weights": None, "seed": 7}
+    with pytest.raises(InputError, match="too little memory for test_resnet at 32 px; take precision bf16, a smaller"):
+        prepare(config(packed, tmp_path / "run", trainer="abra", abra_images=None, frozen=frozen))
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_sham_arm_trains_on_its_own_batches(packed: Path, tmp_path: Path) -> None:

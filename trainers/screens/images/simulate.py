@@ -29,12 +29,17 @@ CHANNELS_OF: dict[Layout, Literal[3, 6]] = {"wilds": 3, "rxrx1": 6}
 _WELL_TYPES = {"treatment": "treatment", "positive": "positive_control", "negative": "negative_control"}
 
 
-def simulated_screen(simulation: ImageSimulation) -> ImageScreen:
-    """The screen in memory, with the columns that `list_wilds` gives it, `split` included."""
+def simulated_wells(simulation: ImageSimulation) -> pd.DataFrame:
+    """The wells of the screen, with the columns that `list_wilds` gives them, `split` included; nothing is rendered."""
     wells = simulation.wells.assign(split=simulation.wells["dataset"].astype(object)).drop(columns=["dataset"])
     wells.loc[(wells["split"] == "train") & (wells["site"] == 2), "split"] = "id_test"
+    return make_wells(wells)
+
+
+def simulated_screen(simulation: ImageSimulation) -> ImageScreen:
+    """The screen in memory."""
     channels = RXRX1_CHANNELS[: simulation.spec.channels]
-    return in_memory_screen(make_wells(wells), render_all(simulation), channels)
+    return in_memory_screen(simulated_wells(simulation), render_all(simulation), channels)
 
 
 def write_images(
@@ -119,4 +124,4 @@ def _write_site(image: NDArray[np.uint8], stem: Path, layout: Layout) -> None:
         Image.fromarray(plane).save(stem.with_name(f"{stem.name}_w{number}.png"))
 
 
-__all__ = ["CHANNELS_OF", "LAYOUTS", "Layout", "simulated_screen", "write_images"]
+__all__ = ["CHANNELS_OF", "LAYOUTS", "Layout", "simulated_screen", "simulated_wells", "write_images"]

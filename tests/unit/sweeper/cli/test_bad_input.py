@@ -88,6 +88,7 @@ def test_bad_tables(
         ("strengths.margin=[1.6]", ["sweep.yaml", "strengths.margin", "1.6"]),
         ("views=[{view: held_out_batches, held_out: [B99]}]", ["B99"]),
         ("views=[{view: held_out_batches, folds: 9}]", ["folds", "9"]),
+        ("views=[{view: held_out_batches, folds: 2}]", ["held_out_batches/", "one batch alone", "fewer folds"]),
         ("metrics=[batch_prob]", ["batch_prob", "batch_probe_linear"]),
         ("screen.path=nothing.csv", ["nothing.csv"]),
         ("screen.columns={batch: Metadata_Bach}", ["Metadata_Bach", "Metadata_Batch"]),

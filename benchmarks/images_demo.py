@@ -1,0 +1,102 @@
+"""The image demo, confounded by design and balanced, and its other road: what the README quotes.
+
+python benchmarks/images_demo.py        runs what the result file lacks; --one: one run of it; --again: everything anew
+
+Each run is the command line of a user; a run that is stopped goes on from its own folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from summaries import at_strength
+
+from sweeper.search.composites import strength_composites
+
+VIEW, MARGIN = "held_out_plates", 0.0
+FEW = [
+    "views=[{view: held_out_plates, fraction: 0.5}]",
+    "strengths.adversarial_weight=[3, 300]",
+    "seeds=2",
+    "sham.enabled=false",
+]
+TRAINED = ["trainer=abra_images", "frozen=null", *FEW]
+BALANCED = ["simulate_images.imbalance=0"]
+RUNS: dict[str, list[str]] = {
+    "confounded": [],
+    "balanced": BALANCED,
+    "confounded, trained": TRAINED,
+    "balanced, trained": [*TRAINED, *BALANCED],
+}
+RESULT = Path(__file__).with_suffix(".json")
+
+
+def main() -> None:
+    """Run, summarise, write the result file."""
+    again = "--again" in sys.argv[1:]
+    found: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() and not again else {"runs": {}}
+    for name, overrides in RUNS.items():
+        if name not in found["runs"]:
+            found["runs"][name] = _run(name, overrides, again=again)
+            found["command"] = "make benchmark-images-demo"
+            RESULT.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+            if "--one" in sys.argv[1:]:
+                break
+        print(name, json.dumps(found["runs"][name]["strengths"]))
+
+
+def _run(name: str, overrides: list[str], *, again: bool) -> dict[str, Any]:
+    folder = Path("runs") / f"benchmark_images_{name.replace(', ', '_')}"
+    if again:
+        for path in (folder, folder.with_name(f"{folder.name}-screen")):
+            shutil.rmtree(path, ignore_errors=True)
+    fresh = not folder.exists()
+    words = ["demo", "--images", *(word for key in [f"folder={folder}", *overrides] for word in ("--set", key))]
+    load, began = os.getloadavg()[0], time.monotonic()
+    subprocess.run([sys.executable, "-m", "sweeper", *words], check=True)
+    wall = time.monotonic() - began
+    results = pd.read_parquet(folder / "results.parquet")
+    decision = json.loads((folder / "decision.json").read_text())
+    own = results[results["trainer"] == decision["provenance"]["trainer"]]
+    composites = strength_composites(results, view=VIEW, trainer=decision["provenance"]["trainer"])
+    biology = composites[composites["margin"] == MARGIN].set_index("adversarial_weight")["biological"]
+    cells = results.drop_duplicates("cell_id")
+    records = [json.loads(path.read_text()) for path in folder.glob("cells/*/record.json")]
+    trained = [record["seconds"] for record in records if record["trainer"] == decision["provenance"]["trainer"]]
+    probe = results[(results["view"] == VIEW) & (results["metric"] == "batch_probe_linear")]
+    curve = decision["views"][VIEW]["margins"][0]
+    return {
+        "overrides": overrides,
+        "wall_seconds": round(wall, 1) if fresh else None,
+        "machine": {"cpus": os.cpu_count(), "load_average": round(load, 1)},
+        "cells": {str(status): int(count) for status, count in cells["status"].value_counts().items()},
+        "seconds_a_trained_cell": {
+            key: round(sum(seconds[key] for seconds in trained) / len(trained), 2) for key in ("train", "score")
+        },
+        "chance_of_the_probe": round(float(probe["chance"].mean()), 3),
+        "strengths": [
+            {
+                **at_strength(own, view=VIEW, weight=float(weight), margin=MARGIN),
+                "biology": round(float(value), 3),
+                "loss": round(1 - float(value) / float(biology.max()), 3),
+            }
+            for weight, value in biology.items()
+        ],
+        "state": curve["state"],
+        "estimate": {key: curve["estimate"][key] for key in ("safe_up_to", "unsafe_from")}
+        if curve["estimate"]
+        else None,
+        "sentence": decision["sentence"],
+    }
+
+
+if __name__ == "__main__":
+    main()
