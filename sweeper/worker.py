@@ -18,7 +18,7 @@ from sweeper.decision.table import CONTROL_PREFIX
 from sweeper.images import image_pack, open_images
 from sweeper.metrics.biological.retention import uncorrected
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
-from sweeper.metrics.evaluation import Evaluation, Source
+from sweeper.metrics.evaluation import Evaluation, PanelOptions, Source
 from sweeper.plan import Cell, PackPlan, SplitKey, cell_split, panel_names
 from sweeper.scoring import Embed, Scored, cell_record, score, unmeasured
 from sweeper.search.sham import sham_batches
@@ -58,6 +58,14 @@ class PackRun:
     def config(self) -> SweepConfig:
         """The sweep's configuration."""
         return build_config(self._content["config"], str(self.pack_file))
+
+    @cached_property
+    def panel(self) -> PanelOptions:
+        """Options of the metrics; their large products run where the pack trains, unless the configuration says."""
+        panel = self.config.panel
+        if panel.device is not None or self.device == "cpu":
+            return panel
+        return panel.model_copy(update={"device": self.device})
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -177,7 +185,7 @@ class PackRun:
             self._screen.wells,
             cell=cell,
             names=names,
-            options=self.config.panel,
+            options=self.panel,
             reference=self._reference(cell, split),
             source=self._source(cell, index, split),
         )
@@ -191,7 +199,7 @@ class PackRun:
                 held_out_perturbations=split.held_out_perturbations,
                 view=split.view,
                 seed=cell.seed,
-                options=self.config.panel,
+                options=self.panel,
             )
         return self._references[cell.split_key]
 

@@ -24,7 +24,8 @@ EXAMPLE = """examples:
   sweeper metrics embeddings.parquet --batch Metadata_Source --perturbation Metadata_JCP2022 --json panel.json
   sweeper metrics profiles.csv.gz --negative-controls DMSO --target Metadata_moa --set probe_groups=plate
   sweeper metrics corrected.h5ad --control-query "Metadata_Compound in ['DMSO', 'untreated']" --p-values
-  sweeper metrics corrected.parquet --reference raw.parquet --pseudo-batch"""
+  sweeper metrics corrected.parquet --reference raw.parquet --pseudo-batch
+  sweeper metrics embeddings.parquet --device cuda"""
 
 _COLUMNS = {
     "batch": "what is to be corrected for",
@@ -70,6 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="split the largest batch at random, correct for the split: whatever is lost is over-correction",
     )
     parser.add_argument("--metrics", metavar="METRIC", nargs="+", help="measure these only")
+    parser.add_argument(
+        "--device", metavar="NAME", help="PyTorch device of the large matrix products, e.g. cuda (default: NumPy, CPU)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of every random draw (default 0)")
     parser.add_argument(
         "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="an option of the metrics"
@@ -81,6 +85,7 @@ def run(options: argparse.Namespace) -> int:
     """The verb."""
     from sweeper.config import build_panel_options
     from sweeper.errors import InputError
+    from sweeper.metrics.arrays import arrays
     from sweeper.metrics.panel import score_table
     from sweeper.store import write_atomically
 
@@ -89,6 +94,9 @@ def run(options: argparse.Namespace) -> int:
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise InputError(f"--json {options.json}: its folder does not exist")
     choices = build_panel_options(options.overrides)
+    if options.device is not None:
+        choices = choices.model_copy(update={"device": options.device})
+    arrays(choices.device)
     screen = _read(options, options.table)
     reference = None if options.reference is None else _same_wells(screen, options)
     panel = score_table(

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from sweeper.metrics.arrays import Arrays, arrays
 from trainers.base import FloatArray, IntArray
 from trainers.errors import InputError
 
@@ -48,6 +49,11 @@ class PanelOptions(BaseModel):
     units: tuple[Axis, ...] = Field(
         default=("batch", "perturbation"),
         description="Label metrics are also kept by held-out batch, by perturbation, or both; [] for neither.",
+    )
+    device: str | None = Field(
+        default=None,
+        description="PyTorch device of the large matrix products, e.g. cuda; none: NumPy on the CPU, or in a sweep the"
+        " device that trains. Changes no number beyond round-off.",
     )
 
 
@@ -118,6 +124,11 @@ class Evaluation:
         ):
             if rows is not None and len(rows) != len(self.test):
                 raise InputError(f"evaluation: {name} has {len(rows)} rows; expected those of test, {len(self.test)}")
+
+    @cached_property
+    def arrays(self) -> Arrays:
+        """Where blocks of distances and similarities are computed."""
+        return arrays(self.options.device)
 
     @cached_property
     def unit(self) -> Float64Array:

@@ -50,7 +50,7 @@ def target_consistency(evaluation: Evaluation) -> Measurement:
         same = target[some, None] == target
         return same & (some[:, None] != np.arange(len(target))), ~same
 
-    ranking = rank(found.unit, np.flatnonzero(found.scored), select)
+    ranking = rank(found.unit, np.flatnonzero(found.scored), select, evaluation.arrays)
     if not len(ranking.queries):
         return Measurement(
             None, reason="no scored perturbation shares its target with another, or there is one target only"
@@ -152,7 +152,8 @@ def _matches(evaluation: Evaluation) -> tuple[IntArray, list[Nearest]]:
         positive, negative = select(rows)
         return positive & other, negative & other
 
-    return target, nearest_shares(evaluation.unit, np.flatnonzero(eligible), [select, select_across])
+    queries = np.flatnonzero(eligible)
+    return target, nearest_shares(evaluation.unit, queries, [select, select_across], evaluation.arrays)
 
 
 _NO_TARGETS = "no targets among the test rows"

@@ -6,11 +6,13 @@ The adversary met in training proves nothing by standing at chance; a classifier
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sweeper.metrics.arrays import Arrays
 from sweeper.metrics.classifier import balanced_accuracy, fit
 from sweeper.metrics.evaluation import BoolArray, Evaluation, Measurement, Metric
 from sweeper.metrics.neighbours import nearest
@@ -45,7 +47,7 @@ def batch_probe_knn(evaluation: Evaluation) -> Measurement:
     its batch), so that chance is 1/B in unbalanced designs too. In many dimensions the neighbours of every well are
     those of the tightest batch: for batches that differ in spread see `batch_probe_spread`.
     """
-    return _probe_all(evaluation, _by_neighbours)
+    return _probe_all(evaluation, partial(_by_neighbours, arrays=evaluation.arrays))
 
 
 def batch_probe_spread(evaluation: Evaluation) -> Measurement:
@@ -134,10 +136,10 @@ def _by_spread(rows: NDArray[Any], labels: IntArray, further: NDArray[Any]) -> I
     return _linear(next(both), labels, next(both))
 
 
-def _by_neighbours(rows: NDArray[Any], labels: IntArray, further: NDArray[Any]) -> IntArray:
+def _by_neighbours(rows: NDArray[Any], labels: IntArray, further: NDArray[Any], *, arrays: Arrays) -> IntArray:
     std = rows.std(axis=0, dtype=np.float64)
     std[std == 0] = 1.0
-    voters, _ = nearest(further / std, rows / std, min(_VOTERS, len(rows)))
+    voters, _ = nearest(further / std, rows / std, min(_VOTERS, len(rows)), arrays)
     count = np.bincount(labels)
     votes = (labels[voters][:, :, None] == np.arange(len(count))).sum(axis=1) / np.maximum(count, 1)
     winner: IntArray = votes.argmax(axis=1)

@@ -21,7 +21,7 @@ from trainers.base import IntArray
 
 _NEIGHBOURS = SHARED + 1  # the well itself counted, with weight 0
 _MIN_WELLS = 10
-_HALVINGS = 60
+_STEPS, _EXACT = 60, 1e-9
 
 
 def ilisi(evaluation: Evaluation) -> Measurement:
@@ -92,9 +92,9 @@ def lisi(
     )
     found = np.empty((len(labellings), len(rows)))
     for number, labels in enumerate(labellings):
-        member = np.equal.outer(labels, np.unique(labels)).astype(np.float64)
-        share = np.asarray(graph @ member)
-        found[number] = 1.0 / np.sum(share**2, axis=1)
+        names, code = np.unique(labels, return_inverse=True)
+        share = np.asarray(graph @ np.eye(len(names))[code])
+        found[number] = 1.0 / np.einsum("nb,nb->n", share, share)
     return found
 
 
@@ -116,22 +116,29 @@ def grouped_lisi(rows: NDArray[Any], labellings: IntArray) -> Float64Array:
 
 
 def affinities(distance: Float64Array, perplexity: float) -> Float64Array:
-    """(n, k) weights ∝ exp(-β d), rows of sum 1, β by bisection so that their entropy is log(perplexity)."""
+    """(n, k) weights ∝ exp(-β d), rows of sum 1, β by Newton's method so that their entropy is log(perplexity).
+
+    The entropy falls with β, at the rate β · variance of d under the weights. A step out of the interval known to hold
+    β is replaced by its middle.
+    """
     shifted = distance - distance.min(axis=1, keepdims=True)
     mean = shifted.mean(axis=1, keepdims=True)
     shifted /= np.where(mean > 0, mean, 1.0)
     low, high = np.zeros(len(shifted)), np.full(len(shifted), np.inf)
     beta = np.ones(len(shifted))
     target = math.log(perplexity)
-    for _ in range(_HALVINGS):
+    for _ in range(_STEPS):
         weights = np.exp(-beta[:, None] * shifted)
         total = weights.sum(axis=1)
-        entropy = np.log(total) + beta * np.einsum("nk,nk->n", weights, shifted) / total
-        if np.all(np.abs(entropy - target) < 1e-9):
+        first = np.einsum("nk,nk->n", weights, shifted) / total
+        excess = np.log(total) + beta * first - target
+        if np.all(np.abs(excess) < _EXACT):
             break
-        flat = entropy > target
-        low, high = np.where(flat, beta, low), np.where(flat, high, beta)
-        beta = np.where(np.isinf(high), 2.0 * beta, 0.5 * (low + np.where(np.isinf(high), 0.0, high)))
+        spread = np.einsum("nk,nk,nk->n", weights, shifted, shifted) / total - first**2
+        low, high = np.where(excess > 0, beta, low), np.where(excess > 0, high, beta)
+        middle = np.where(np.isinf(high), 2.0 * beta, 0.5 * (low + np.where(np.isinf(high), 0.0, high)))
+        step = beta + excess / np.maximum(beta * spread, 1e-12)
+        beta = np.where((step > low) & (step < np.minimum(high, 8.0 * beta)), step, middle)
     normal: Float64Array = weights / total[:, None]
     return normal
 

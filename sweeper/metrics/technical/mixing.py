@@ -47,11 +47,12 @@ def batch_mixing_bras(evaluation: Evaluation) -> Measurement:
             None, reason="not identifiable: no perturbation has two wells in one batch and wells in another"
         )
     unit = evaluation.unit[design.order]
+    every = np.einsum("ne,ne->n", unit, (_members(design.label) @ unit)[design.label])
     rng = np.random.default_rng([evaluation.seed, 1])
-    # Permuting batches inside a perturbation keeps every size: it only deals its wells out anew.
+    # Permuting batches inside a perturbation keeps every size, and the sums over it: it only deals its wells out anew.
     shuffles = (np.lexsort((rng.random(len(unit)), design.label)) for _ in range(evaluation.options.permutations))
-    ceiling = float(np.mean([_bras(unit[shuffle], design) for shuffle in shuffles]))
-    raw = _bras(unit, design)
+    ceiling = float(np.mean([_bras(unit[shuffle], every[shuffle], design) for shuffle in shuffles]))
+    raw = _bras(unit, every, design)
     floor = _mean_by_label(np.asarray(design.cell_size == 1, dtype=np.float64), design)
     return Measurement(raw, floor=floor, ceiling=ceiling, raw=raw, chance=ceiling)
 
@@ -69,14 +70,12 @@ def _design(label: IntArray, batch: IntArray) -> _Design | None:
     return _Design(order, labels, cells, wells[label[order]], size[code[order]])
 
 
-def _bras(unit: Float64Array, design: _Design) -> float:
-    """BRAS of (n, e) unit rows in the design's order.
+def _bras(unit: Float64Array, with_every: Float64Array, design: _Design) -> float:
+    """BRAS of (n, e) unit rows in the design's order, given each one's cosines summed over its perturbation.
 
     The mean cosine distance from x to a set is 1 - x · (mean of the set), so no pair is ever formed: O(n e).
     """
-    with_own, with_every = (
-        np.einsum("ne,ne->n", unit, (_members(code) @ unit)[code]) for code in (design.cell, design.label)
-    )
+    with_own = np.einsum("ne,ne->n", unit, (_members(design.cell) @ unit)[design.cell])
     self_similarity = np.einsum("ne,ne->n", unit, unit)
     a = 1.0 - (with_own - self_similarity) / np.maximum(design.cell_size - 1, 1)
     b = 1.0 - (with_every - with_own) / (design.label_size - design.cell_size)

@@ -130,6 +130,27 @@ def test_bad_input(arguments: list[str], words: list[str], path: Path, capsys: p
         assert word in captured.err
 
 
+def test_a_device_changes_no_number_and_an_absent_one_is_refused(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = []
+    for device in ([], ["--device", "cpu"]):
+        out = path.with_name("panel.json")
+        assert main(["metrics", str(path), *device, "--json", str(out)]) == 0
+        found.append(json.loads(out.read_text()))
+        out.unlink()
+    assert [panel["options"]["device"] for panel in found] == [None, "cpu"]
+    for numpys, torchs in zip(*(panel["metrics"] for panel in found), strict=True):
+        assert torchs["value"] == pytest.approx(numpys["value"], abs=1e-5), numpys["metric"]
+    capsys.readouterr()
+    assert main(["metrics", str(path), "--device", "cuda:99", "--json", str(path.with_name("panel.json"))]) == 2
+    shown = capsys.readouterr()
+    assert not shown.out
+    assert len(shown.err.splitlines()) == 1
+    assert "device 'cuda:99': PyTorch cannot use it" in shown.err
+    assert not path.with_name("panel.json").exists()
+
+
 def test_no_such_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["metrics", str(tmp_path / "nothing.parquet")]) == 2
     assert "no such file" in capsys.readouterr().err
