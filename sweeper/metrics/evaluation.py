@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from sweeper.metrics.arrays import Arrays, arrays
+from sweeper.metrics.resampling import Weighted
 from trainers.base import FloatArray, IntArray
 from trainers.errors import InputError
 
@@ -159,6 +160,10 @@ class Evaluation:
         codes: IntArray = self._kept[column]
         return codes
 
+    def count(self, column: str) -> int:
+        """Number of different values of the column."""
+        return int(self.code(column).max()) + 1
+
     def once(self, work: Callable[[Evaluation], Value]) -> Value:
         """`work(self)`, computed at the first call and kept for the other metrics that need it."""
         if work not in self._kept:
@@ -198,6 +203,8 @@ class Measurement:
             the sentence. None when there is none.
         interval: 95 % bootstrap interval of `raw`, where one is made.
         units: of a label metric, the value by batch and by perturbation; () where that has no meaning.
+        weighted: of a metric in a composite, `value` when plates (technical) or perturbations (biological), in the
+            order of their codes, count as often as given; see `resampling`.
     """
 
     value: float | None
@@ -209,6 +216,7 @@ class Measurement:
     flag: str | None = None
     interval: tuple[float, float] | None = None
     units: tuple[Unit, ...] = ()
+    weighted: Weighted | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
+from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.resampling import Weighted
 from sweeper.metrics.silhouette import label_silhouettes
 from sweeper.metrics.units import query_units
 from trainers.base import IntArray
@@ -43,7 +45,41 @@ def label_ami(evaluation: Evaluation) -> Measurement:
     from sklearn.metrics import adjusted_mutual_info_score
 
     raw = float(adjusted_mutual_info_score(*found))
-    return Measurement(raw, raw=raw, chance=0.0)
+    return Measurement(raw, raw=raw, chance=0.0, weighted=_weighted_ami(*found, raw, evaluation.count("perturbation")))
+
+
+def _weighted_ami(labels: IntArray, clusters: IntArray, ami: float, count: int) -> Weighted:
+    """AMI when perturbations are weighted, each drawn one a label of its own.
+
+    Only the expectation under chance stays that of all of them: it depends on the sizes of labels and clusters, which
+    hardly change.
+    """
+    table = csr_array((np.ones(len(labels)), (labels, clusters)), shape=(count, int(clusters.max()) + 1))
+    inside = table.copy()
+    size = np.bincount(labels, minlength=count).astype(np.float64)
+    inside.data = table.data * np.log(table.data / size[table.nonzero()[0]])
+    within: Float64Array = np.asarray(inside.sum(axis=1)).ravel()
+    own = size * np.log(np.maximum(size, 1.0))
+
+    def parts(weights: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """(r,) mutual information, and mean of the entropies of labels and clusters."""
+        total = weights @ size
+        held = np.asarray(weights @ table)
+        of_clusters = np.log(total) - np.sum(held * np.log(np.maximum(held, 1.0)), axis=1) / total
+        of_labels = np.log(total) - weights @ own / total
+        return of_clusters + weights @ within / total, 0.5 * (of_clusters + of_labels)
+
+    shared, bound = parts(np.ones((1, count)))
+    # ami = (shared - chance) / (bound - chance)
+    chance = float((shared[0] - ami * bound[0]) / (1.0 - ami)) if ami < 1.0 else 0.0
+
+    def weighted(weights: Float64Array) -> Float64Array:
+        drawn = (weights @ size > 0)[:, None]
+        shared, bound = parts(np.where(drawn, weights, 1.0))
+        room = bound - chance
+        return np.where(drawn[:, 0] & (room > 0), (shared - chance) / np.where(room > 0, room, 1.0), np.nan)
+
+    return weighted
 
 
 def label_ari(evaluation: Evaluation) -> Measurement:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sweeper.metrics.evaluation import BoolArray, Evaluation, Measurement, Metric, Unit
 from sweeper.metrics.ranking import Ranking, mean_by_group, rank
+from sweeper.metrics.resampling import Weighted, weighted_mean
 from sweeper.metrics.units import query_units
 from trainers.base import IntArray
 
@@ -146,18 +147,28 @@ def _replicate(evaluation: Evaluation) -> str:
     return f"a replicate in another {evaluation.options.replicates_across}{position}"
 
 
-def average(ranking: Ranking, groups: IntArray, note: str | None = None, units: tuple[Unit, ...] = ()) -> Measurement:
+def average(
+    ranking: Ranking,
+    groups: IntArray,
+    note: str | None = None,
+    units: tuple[Unit, ...] = (),
+    weighted: Weighted | None = None,
+) -> Measurement:
     """Value, raw and chance of a ranking, as means over groups of the mean over their queries."""
     of_query = groups[ranking.queries]
     value, raw, chance = (
         mean_by_group(column, of_query) for column in (ranking.normalised, ranking.precision, ranking.expected)
     )
-    return Measurement(value, raw=raw, chance=chance, reason=note, units=units)
+    return Measurement(value, raw=raw, chance=chance, reason=note, units=units, weighted=weighted)
 
 
 def _by_perturbation(evaluation: Evaluation, ranking: Ranking, note: str | None = None) -> Measurement:
     units = query_units(evaluation.test_wells, ranking.queries, ranking.normalised)
-    return average(ranking, evaluation.code("perturbation"), note, units)
+    perturbation = evaluation.code("perturbation")
+    found, own = np.unique(perturbation[ranking.queries], return_inverse=True)
+    means = np.bincount(own, weights=ranking.normalised) / np.bincount(own)
+    weighted = weighted_mean(means, found, evaluation.count("perturbation"))
+    return average(ranking, perturbation, note, units, weighted)
 
 
 ACTIVITY = Metric(

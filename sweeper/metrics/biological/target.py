@@ -9,6 +9,7 @@ import numpy as np
 from sweeper.metrics.biological.retrieval import average
 from sweeper.metrics.evaluation import BoolArray, Evaluation, Float64Array, Measurement, Metric, Unit, unit_rows
 from sweeper.metrics.ranking import Nearest, mean_by_group, nearest_shares, rank
+from sweeper.metrics.resampling import weighted_mean
 from sweeper.metrics.units import query_units
 from trainers.base import IntArray
 
@@ -59,7 +60,10 @@ def target_consistency(evaluation: Evaluation) -> Measurement:
         Unit("perturbation", found.names[query], float(value), int(found.wells[query]))
         for query, value in zip(ranking.queries, ranking.normalised, strict=True)
     )
-    return average(ranking, target, units=tuple(units))
+    perturbations = np.unique(evaluation.test_wells["perturbation"].to_numpy(dtype=str))
+    code = np.searchsorted(perturbations, np.array(found.names)[ranking.queries])
+    weighted = weighted_mean(ranking.normalised, code, len(perturbations), target[ranking.queries])
+    return average(ranking, target, units=tuple(units), weighted=weighted)
 
 
 def target_recall(evaluation: Evaluation) -> Measurement:

@@ -16,7 +16,8 @@ from scipy.sparse import csr_array
 
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
 from sweeper.metrics.neighbours import CHUNK, SHARED, nearest_wells, neighbours, pairwise
-from sweeper.metrics.technical.design import by_size, permuted_within, unidentifiable
+from sweeper.metrics.resampling import weighted_mean
+from sweeper.metrics.technical.design import Factor, by_size, permuted_within, unidentifiable
 from trainers.base import IntArray
 
 _NEIGHBOURS = SHARED + 1  # the well itself counted, with weight 0
@@ -54,13 +55,24 @@ def cilisi(evaluation: Evaluation) -> Measurement:
     Nat Commun 2024, doi:10.1038/s41467-024-45240-z, there with k = perplexity). Mixing of unlike phenotypes does not
     count. Ceiling and chance as in `ilisi`.
     """
-    perturbation, batch = evaluation.code("perturbation"), evaluation.code("batch")
+    return _inside(evaluation, "batch")
+
+
+def plate_cilisi(evaluation: Evaluation) -> Measurement:
+    """As `cilisi`, of plates instead of batches."""
+    if (reason := unidentifiable(evaluation, "plate")) is not None:
+        return Measurement(None, reason=reason)
+    return _inside(evaluation, "plate")
+
+
+def _inside(evaluation: Evaluation, factor: Factor) -> Measurement:
+    perturbation, batch = evaluation.code("perturbation"), evaluation.code(factor)
     labellings = [
         batch,
         *permuted_within(batch, perturbation, count=evaluation.options.permutations, seed=(evaluation.seed, 10)),
     ]
     labels = np.stack(labellings)
-    scaled = []
+    scaled, judged_rows = [], []
     for rows in by_size(perturbation):
         batches = np.array([len(np.unique(own)) for own in batch[rows]])
         judged, batches = rows[batches > 1], batches[batches > 1]
@@ -69,13 +81,18 @@ def cilisi(evaluation: Evaluation) -> Measurement:
             some = judged[at : at + step]
             found = grouped_lisi(evaluation.test[some], labels[:, some])
             scaled.append(((found - 1.0) / (batches[at : at + step, None] - 1)).reshape(len(labels), -1))
+            judged_rows.append(some.ravel())
     if not scaled:
+        places = "batches" if factor == "batch" else "plates"
         return Measurement(
-            None, reason=f"not identifiable: no perturbation has {_MIN_WELLS} wells and lies in 2 batches"
+            None, reason=f"not identifiable: no perturbation has {_MIN_WELLS} wells and lies in 2 {places}"
         )
-    raw, *permuted = np.concatenate(scaled, axis=1).mean(axis=1)
+    values = np.concatenate(scaled, axis=1)
+    raw, *permuted = values.mean(axis=1)
     ceiling = float(np.mean(permuted))
-    return Measurement(float(raw), ceiling=ceiling, raw=float(raw), chance=ceiling)
+    plates = evaluation.code("plate")[np.concatenate(judged_rows)]
+    weighted = weighted_mean(values[0], plates, evaluation.count("plate"))
+    return Measurement(float(raw), ceiling=ceiling, raw=float(raw), chance=ceiling, weighted=weighted)
 
 
 def lisi(
@@ -159,4 +176,13 @@ CILISI = Metric(
     title="Batches among neighbours of the same perturbation (CiLISI)",
     direction="ceiling: inside a perturbation neighbours come from batches as if drawn at random; 0: from one batch",
     function=cilisi,
+)
+PLATE_CILISI = Metric(
+    name="plate_cilisi",
+    role="technical",
+    standing="secondary",
+    in_sweep=False,
+    title="Plates among neighbours of the same perturbation (CiLISI)",
+    direction="ceiling: inside a perturbation neighbours come from plates as if drawn at random; 0: from one plate",
+    function=plate_cilisi,
 )

@@ -42,9 +42,15 @@ def row_column_ridge(evaluation: Evaluation) -> Measurement:
         std[std == 0] = 1.0
         weights, offset = ridge((rows - mean) / std, place[train])
         predicted[out] = (evaluation.test[out] - mean) / std @ weights + offset
-    residual = np.sum((place - predicted) ** 2, axis=0) / np.sum((place - place.mean(axis=0)) ** 2, axis=0)
-    raw = float(np.mean(np.clip(1.0 - residual, 0.0, 1.0)))
-    return Measurement(1.0 - raw, raw=raw, chance=0.0)
+    residual, spread = (place - predicted) ** 2, (place - place.mean(axis=0)) ** 2
+    raw = float(np.mean(np.clip(1.0 - residual.sum(axis=0) / spread.sum(axis=0), 0.0, 1.0)))
+    plates = evaluation.code("plate")
+    missed, all_ = (np.stack([np.bincount(plates, weights=of) for of in squares.T]) for squares in (residual, spread))
+
+    def weighted(weights: Float64Array) -> Float64Array:
+        return np.asarray(1.0 - np.mean(np.clip(1.0 - (missed @ weights.T) / (all_ @ weights.T), 0.0, 1.0), axis=0))
+
+    return Measurement(1.0 - raw, raw=raw, chance=0.0, weighted=weighted)
 
 
 def ridge(rows: Float64Array, targets: Float64Array) -> tuple[Float64Array, Float64Array]:
