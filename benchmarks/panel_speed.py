@@ -1,12 +1,16 @@
 """The whole panel at 2,000, 10,000 and 50,000 wells: seconds and memory, beside scib-metrics and copairs.
 
-make benchmark-panel-speed        (about 25 minutes on 2 cores; writes benchmarks/panel_speed.json)
+make benchmark-panel-speed        (most of an hour on 2 cores; writes benchmarks/panel_speed.json)
 
 One simulated screen a size: plates of 384 wells in 8 batches, a twelfth of the wells negative controls, 12 wells a
 perturbation, 5 perturbations a target. The panel measures every metric with its floors and ceilings (20 permutations);
-the peers measure the raw numbers of SHARED alone, each with a time limit. One that does not finish counts with that
-limit, so the ratio is then a lower bound. Ratios and growth are of processor seconds. Every run is a process of its
-own; imports are not counted, JAX's compilation is, as every new design pays for it.
+the peers measure the raw numbers of SHARED alone, each with a limit of processor seconds and memory. One that does not
+finish counts with what it used, so the ratio is then a lower bound. Ratios and growth are of processor seconds. Metrics
+of a run follow one another in one process and share what they share; imports are not counted, JAX's compilation is, as
+every new design pays for it.
+
+The result file is written after every metric. What it lacks is measured, so that a run in parts (`--minutes 7`) goes on
+where it stopped; a metric that others share work with may then do that work twice, and counts it twice.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +44,17 @@ RUNS = [
     ("panel", 10_000, 256),
     ("peers", 10_000, 256),
     ("panel", 50_000, 256),
+    ("panel", 50_000, 512),
 ]
-LIMIT = 60.0
+LIMIT = 240.0
 """Processor seconds a metric of the peers may take: a busy machine makes no peer slow."""
 MEMORY = 12.0
 """GB a peer may take."""
+
+START = "start"
+"""The panel's first step: reading the table and the gate."""
+Key = tuple[str, int, int]
+"""Whose run, wells, dimensions."""
 
 SHARED = {
     "pasw": "silhouette",
@@ -107,22 +118,33 @@ def simulated(wells: int, dimensions: int, seed: int = 0) -> tuple[NDArray[np.fl
     return embedding, table
 
 
-def panel(wells: int, dimensions: int) -> None:
-    """Measure the whole panel, then what the peers measure too; print a line each."""
-    from sweeper.metrics.panel import score_table
+def panel(wells: int, dimensions: int, device: str | None, names: list[str]) -> None:
+    """Measure the named metrics one after another with the panel, `START` first; print a line each."""
+    from sweeper.metrics.evaluation import PanelOptions
+    from sweeper.metrics.gate import gate
+    from sweeper.metrics.panel import score_table, table_evaluation
+    from sweeper.metrics.registry import measure
 
     rows, table = simulated(wells, dimensions)
-    score_table(*simulated(400, 8))  # imports what a metric imports when it is first measured
-    _timed("whole", lambda: _measured(score_table(rows, table)))
-    if wells <= 10_000:
-        shared = [name for name in SHARED if name != "neighbours"]
-        _timed("shared", lambda: _measured(score_table(rows, table, metrics=shared)))
+    options = PanelOptions(device=device)
+    score_table(*simulated(400, 8), options=options)  # imports what a metric imports when it is first measured
+    print(json.dumps({"name": "imports"}), flush=True)
+    kept = []
 
+    def start() -> bool:
+        kept.append(table_evaluation(rows, table, options=options))
+        return gate(kept[0].test) is None
 
-def _measured(found: Any) -> int:
-    if found.status != "ok":
-        raise SystemExit(found.reason)
-    return sum(row["value"] is not None for row in found.rows)
+    def one(name: str) -> bool:
+        return measure(kept[0], [name])[0][1].value is not None
+
+    if START in names:
+        _timed(START, start)
+    else:
+        start()
+    for name in names:
+        if name != START:
+            _timed(name, partial(one, name))
 
 
 def peers(wells: int, dimensions: int, names: list[str]) -> None:
@@ -241,31 +263,45 @@ def _timed(name: str, work: Callable[[], Any]) -> None:
         "processor_seconds": round(time.process_time() - processor, 2),
         "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
     }
-    if isinstance(found, int):
-        line["metrics"] = found
+    if found is False:
+        line["measured"] = False
     print(json.dumps(line), flush=True)
 
 
-def run(who: str, wells: int, dimensions: int) -> dict[str, Any]:
-    """One run: what every step took, or why it did not finish."""
-    steps: dict[str, Any] = {}
-    waiting = list(SHARED) if who == "peers" else []
-    while True:
-        command = [sys.executable, __file__, "--child", who, str(wells), str(dimensions), *waiting]
+def steps_of(who: str) -> list[str]:
+    """What a run is made of, in order."""
+    if who == "peers":
+        return list(SHARED)
+    from sweeper.metrics.registry import REGISTRY
+
+    return [START, *REGISTRY]
+
+
+def run(key: Key, steps: dict[str, Any], keep: Callable[[], None], until: float) -> None:
+    """Measure what `steps` lacks; `keep` is called after each step, and none is begun after `until`."""
+    who, wells, dimensions = key
+    kind, _, device = who.partition(" on ")
+    limit = LIMIT if kind == "peers" else math.inf
+    while (waiting := [name for name in steps_of(kind) if name not in steps]) and time.monotonic() < until:
+        command = [sys.executable, __file__, "--child", kind, str(wells), str(dimensions), device, *waiting]
         environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-            stopped = _follow(process, steps, waiting, math.inf if who == "panel" else LIMIT)
-        if stopped is None:
-            if process.returncode:
-                raise SystemExit(f"{who} at {wells} wells ended with {process.returncode}")
-            break
-        steps[waiting.pop(0)] = stopped
-        if not waiting:
-            break
-    return {"who": who, "wells": wells, "dimensions": dimensions, "steps": steps}
+            stopped = _follow(process, steps, waiting, limit, keep, until)
+        if stopped is not None:
+            steps[waiting[0]] = stopped
+            keep()
+        elif process.returncode > 0:
+            raise SystemExit(f"{who} at {wells} wells ended with {process.returncode}")
 
 
-def _follow(process: subprocess.Popen[str], steps: dict[str, Any], waiting: list[str], limit: float) -> Any:
+def _follow(
+    process: subprocess.Popen[str],
+    steps: dict[str, Any],
+    waiting: list[str],
+    limit: float,
+    keep: Callable[[], None],
+    until: float,
+) -> Any:
     """Read the child's lines; None at its end, or what became of the metric that ran over its limit."""
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_forward, args=(process, lines)).start()
@@ -294,8 +330,11 @@ def _follow(process: subprocess.Popen[str], steps: dict[str, Any], waiting: list
             before = sum(child.cpu_times()[:2])
         if (name := line.pop("name")) != "imports":
             steps[name] = line
-            if name in waiting:
-                waiting.remove(name)
+            waiting.remove(name)
+            keep()
+            if waiting and time.monotonic() > until:
+                process.kill()
+                return None
 
 
 def _forward(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
@@ -304,55 +343,94 @@ def _forward(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
     lines.put("")
 
 
+def totals(steps: dict[str, Any]) -> dict[str, Any]:
+    """Processor seconds and peak of a whole run of the panel, and of what the peers measure, too."""
+    shared = [steps[name] for name in (START, *SHARED) if name in steps]
+    return {
+        "processor_seconds": round(sum(step["processor_seconds"] for step in steps.values()), 1),
+        "shared_processor_seconds": round(sum(step["processor_seconds"] for step in shared), 1),
+        "seconds": round(sum(step.get("seconds", 0.0) for step in steps.values()), 1),
+        "peak_gb": max(step["peak_gb"] for step in steps.values()),
+        "metrics": sum(step.get("measured", True) for step in steps.values()) - (START in steps),
+    }
+
+
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Ratios, growth and peaks of what was run."""
-    of = {_key(found): found["steps"] for found in runs}
-    found: dict[str, Any] = {"ratio": {}, "growth_exponent": {}}
+    """Totals, ratios and growth of the runs that came to their end."""
+    of = {_key(found): found["steps"] for found in runs if not missing(found)}
+    found: dict[str, Any] = {"panel": [], "ratio": {}, "growth_exponent": {}}
+    panels = {key: totals(steps) for key, steps in of.items() if key[0] != "peers"}
+    found["panel"] = [
+        {"who": who, "wells": wells, "dimensions": dimensions, **total}
+        for (who, wells, dimensions), total in panels.items()
+    ]
     for (who, wells, dimensions), steps in of.items():
-        ours = of.get(("panel", wells, dimensions))
+        ours = panels.get(("panel", wells, dimensions))
         if who != "peers" or ours is None:
             continue
         total = sum(step["processor_seconds"] for step in steps.values())
         found["ratio"][str(wells)] = {
             "peers_processor_seconds": round(total, 1),
             "unfinished": {name: step["unfinished"] for name, step in steps.items() if "unfinished" in step},
-            "over_same_metrics": round(total / ours["shared"]["processor_seconds"], 1),
-            "over_whole_panel": round(total / ours["whole"]["processor_seconds"], 1),
+            "over_same_metrics": round(total / ours["shared_processor_seconds"], 1),
+            "over_whole_panel": round(total / ours["processor_seconds"], 1),
         }
-    panels = sorted((wells, steps) for (who, wells, dimensions), steps in of.items() if who == "panel")
-    for (small, less), (large, more) in itertools.pairwise(panels):
-        for part in [name for name in less if name in more]:
-            if less[part]["metrics"] == more[part]["metrics"]:  # else one of the screens lacks what a metric needs
-                times = more[part]["processor_seconds"] / less[part]["processor_seconds"]
-                growth = found["growth_exponent"].setdefault(part, {})
-                growth[f"{small:,} to {large:,}"] = round(math.log(times, large / small), 2)
+    sizes = sorted(key for key in panels if key[0] == "panel" and key[2] == 256)
+    for small, large in itertools.pairwise(sizes):
+        # Only metrics that both screens allow.
+        both = [name for name, step in of[small].items() if step.get("measured") == of[large][name].get("measured")]
+        for part, names in (("whole", both), ("shared", [name for name in both if name in (START, *SHARED)])):
+            less, more = (sum(of[key][name]["processor_seconds"] for name in names) for key in (small, large))
+            growth = found["growth_exponent"].setdefault(part, {})
+            growth[f"{small[1]:,} to {large[1]:,}"] = round(math.log(more / less, large[1] / small[1]), 2)
     return found
 
 
+def missing(found: dict[str, Any]) -> list[str]:
+    """Steps of a run that were not measured."""
+    kind = found["who"].partition(" on ")[0]
+    return [name for name in steps_of(kind) if name not in found["steps"]]
+
+
 def main() -> None:
-    """Run what is asked for, one after another, and write the result file."""
+    """Run what is asked for and not yet in the result file, one after another."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"))
-    parser.add_argument("--wells", type=int, nargs="+", help="these sizes only; the file keeps its other runs")
+    parser.add_argument("--wells", type=int, nargs="+", help="these sizes only")
+    parser.add_argument("--who", choices=["panel", "peers"], help="one side only")
+    parser.add_argument("--device", help="PyTorch device of the panel's large products; no peers then")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin nothing after this; go on next time")
+    parser.add_argument("--again", action="store_true", help="measure again what the result file has")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        who, wells, dimensions, *names = options.child
-        if who == "panel":
-            panel(int(wells), int(dimensions))
+        kind, wells, dimensions, device, *names = options.child
+        if kind == "panel":
+            panel(int(wells), int(dimensions), device or None, names)
         else:
             peers(int(wells), int(dimensions), names)
         return
-    kept = json.loads(options.json.read_text())["runs"] if options.wells and options.json.exists() else []
-    done = {_key(found): found for found in kept}
-    for key in RUNS:
-        if options.wells is None or key[1] in options.wells:
-            print(*key, flush=True)
-            done[key] = run(*key)
-            _write(options.json, [done[other] for other in RUNS if other in done])
+    until = time.monotonic() + 60 * options.minutes
+    kept = json.loads(options.json.read_text())["runs"] if options.json.exists() else []
+    done: dict[Key, dict[str, Any]] = {_key(found): found for found in kept}
+
+    def write() -> None:
+        _write(options.json, sorted(done.values(), key=_key))
+
+    for who, wells, dimensions in RUNS:
+        if wells not in (options.wells or [wells]) or who not in (options.who or who):
+            continue
+        if options.device and who == "peers":
+            continue
+        key = (f"{who} on {options.device}" if options.device else who, wells, dimensions)
+        if options.again or key not in done:
+            done[key] = {"who": key[0], "wells": wells, "dimensions": dimensions, "steps": {}}
+        print(*key, flush=True)
+        run(key, done[key]["steps"], write, until)
+    write()
 
 
-def _key(found: dict[str, Any]) -> tuple[str, int, int]:
+def _key(found: dict[str, Any]) -> Key:
     return found["who"], found["wells"], found["dimensions"]
 
 
@@ -364,12 +442,15 @@ def _write(file: Path, runs: list[dict[str, Any]]) -> None:
         "machine": {"cpus": os.cpu_count(), "machine": platform.machine(), "versions": versions()},
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "limit_seconds": LIMIT,
+        "limit_gb": MEMORY,
         "shared": SHARED,
         "summary": summary(runs),
-        "not_run_to_the_end": [key for key in RUNS if key not in {_key(found) for found in runs}],
+        "not_run_to_the_end": [_key(found) for found in runs if missing(found)],
         "runs": runs,
     }
-    file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(file)
 
 
 if __name__ == "__main__":

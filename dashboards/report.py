@@ -19,6 +19,7 @@ from plotly.offline import get_plotlyjs
 
 from dashboards import text
 from dashboards.boundary import boundary, optimism
+from dashboards.composites import CompositeView, composite_view
 from dashboards.figures.axis import strength_axis
 from dashboards.figures.frontier import describe_frontier, draw_frontier, frontier_numbers
 from dashboards.figures.gain import describe_gains, draw_gains
@@ -80,6 +81,8 @@ class ViewSection:
     main: Chart | None
     others: tuple[tuple[CurveRule, Chart], ...]
     metrics: tuple[tuple[str, tuple[MetricFigure, ...]], ...]
+    composites: CompositeView | None
+    composite: tuple[Chart, ...]
     margins: tuple[float, ...]
     heat: tuple[Chart, ...]
     probes: ProbeComparison
@@ -116,6 +119,7 @@ class Page:
         yield from (section.gain for section in self.sections if section.gain)
         for section in self.sections:
             yield from (figure.chart for _, figures in section.metrics for figure in figures if figure.chart)
+        yield from (chart for section in self.sections for chart in section.composite)
         for section in self.sections:
             yield from ((section.frontier,) if section.frontier else ())
             yield from section.heat
@@ -232,6 +236,8 @@ def _section(
         curve=leading,
         primary=biological,
     )
+    whole = composite_view(rows, view=view, margins=margins)
+    axis = strength_axis(trained(rows)["adversarial_weight"].dropna().unique().tolist())
     return ViewSection(
         view=view,
         deciding=view == rule.deciding_view,
@@ -244,6 +250,12 @@ def _section(
         main=charts[0] if charts else None,
         others=tuple(zip(curves[1:], charts[1:], strict=True)),
         metrics=tuple((role, _metrics(rows, view, role, margins, prefix)) for role in ("technical", "biological")),
+        composites=whole,
+        composite=tuple(
+            _chart(f"{prefix}-composite-{curve.role}", draw_metric(curve, axis), describe_metric(curve))
+            for curve in (whole.curves if whole else ())
+            if curve.measured
+        ),
         margins=margins,
         heat=tuple(_chart(f"{prefix}-heat-{grid.role}", draw_grid(grid), describe_grid(grid)) for grid in grids),
         probes=probes,

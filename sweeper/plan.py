@@ -123,7 +123,8 @@ def sweep_identity(config: SweepConfig, fingerprint: str, settings: Mapping[str,
         "trainer": config.trainer,
         "settings": config.trainer_settings.model_dump(mode="json") if settings is None else dict(settings),
         "metrics": list(panel_names(config)),
-        "panel": config.panel.model_dump(mode="json", exclude={"units"}),  # what else is kept changes no number
+        # What else is kept, and where it is computed, changes no number.
+        "panel": config.panel.model_dump(mode="json", exclude={"units", "device"}),
     }
 
 

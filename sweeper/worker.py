@@ -20,7 +20,7 @@ from sweeper.images import image_pack, open_images
 from sweeper.ladder import cell_config
 from sweeper.metrics.biological.retention import uncorrected
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
-from sweeper.metrics.evaluation import Evaluation, Predict, Source
+from sweeper.metrics.evaluation import Evaluation, PanelOptions, Predict, Source
 from sweeper.plan import Cell, PackPlan, SplitKey, cell_metrics, cell_split
 from sweeper.scoring import Embed, Scored, cell_record, score, unmeasured
 from sweeper.search.sham import sham_batches
@@ -71,6 +71,14 @@ class PackRun:
     def config(self) -> SweepConfig:
         """The sweep's configuration."""
         return build_config(self._content["config"], str(self.pack_file))
+
+    @cached_property
+    def panel(self) -> PanelOptions:
+        """Options of the metrics; their large products run where the pack trains, unless the configuration says."""
+        panel = self.config.panel
+        if panel.device is not None or self.device == "cpu":
+            return panel
+        return panel.model_copy(update={"device": self.device})
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -256,7 +264,7 @@ class PackRun:
             self._screen.wells,
             cell=cell,
             names=names,
-            options=self.config.panel,
+            options=self.panel,
             reference=self._reference(cell, split),
             source=self._source(cell, index, split),
             predict=self._predict(cell, index, split),
@@ -271,7 +279,7 @@ class PackRun:
                 held_out_perturbations=split.held_out_perturbations,
                 view=split.view,
                 seed=cell.seed,
-                options=self.config.panel,
+                options=self.panel,
             )
         return self._references[cell.split_key]
 

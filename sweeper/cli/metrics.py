@@ -24,7 +24,8 @@ EXAMPLE = """examples:
   sweeper metrics embeddings.parquet --batch Metadata_Source --perturbation Metadata_JCP2022 --json panel.json
   sweeper metrics profiles.csv.gz --negative-controls DMSO --target Metadata_moa --set probe_groups=plate
   sweeper metrics corrected.h5ad --control-query "Metadata_Compound in ['DMSO', 'untreated']" --p-values
-  sweeper metrics corrected.parquet --reference raw.parquet --pseudo-batch"""
+  sweeper metrics corrected.parquet --reference raw.parquet --pseudo-batch
+  sweeper metrics embeddings.parquet --device cuda"""
 
 _COLUMNS = {
     "batch": "what is to be corrected for",
@@ -35,6 +36,7 @@ _COLUMNS = {
     "target": "target or mechanism of action",
 }
 
+_TITLES = {"T": "technical", "B": "biological", "√(T·B)": "geometric"}
 _STANDINGS = ("primary", "secondary", "guard", "parity")
 
 
@@ -70,6 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="split the largest batch at random, correct for the split: whatever is lost is over-correction",
     )
     parser.add_argument("--metrics", metavar="METRIC", nargs="+", help="measure these only")
+    parser.add_argument(
+        "--device", metavar="NAME", help="PyTorch device of the large matrix products, e.g. cuda (default: NumPy, CPU)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of every random draw (default 0)")
     parser.add_argument(
         "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="an option of the metrics"
@@ -81,6 +86,7 @@ def run(options: argparse.Namespace) -> int:
     """The verb."""
     from sweeper.config import build_panel_options
     from sweeper.errors import InputError
+    from sweeper.metrics.arrays import arrays
     from sweeper.metrics.panel import score_table
     from sweeper.store import write_atomically
 
@@ -89,12 +95,17 @@ def run(options: argparse.Namespace) -> int:
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise InputError(f"--json {options.json}: its folder does not exist")
     choices = build_panel_options(options.overrides)
+    if options.device is not None:
+        choices = choices.model_copy(update={"device": options.device})
+    arrays(choices.device)
     screen = _read(options, options.table)
     reference = None if options.reference is None else _same_wells(screen, options)
     panel = score_table(
         screen.features, screen.wells, metrics=options.metrics, options=choices, seed=options.seed, reference=reference
     )
     further: dict[str, Any] = {}
+    if panel.status == "ok" and reference is not None:
+        further["baselines"] = _baselines(panel, reference, screen, choices, options.seed)
     if panel.status == "ok" and options.p_values:
         further["activity"] = _activity(screen, choices, options.seed)
     if panel.status == "ok" and options.pseudo_batch:
@@ -153,6 +164,15 @@ def _same_wells(screen: Screen, options: argparse.Namespace) -> FloatArray:
     return features
 
 
+def _baselines(panel: Panel, reference: FloatArray, screen: Screen, choices: PanelOptions, seed: int) -> dict[str, Any]:
+    """T and B less those of the uncorrected features."""
+    from sweeper.metrics.bootstrap import differences_json
+    from sweeper.metrics.panel import compared_with_baselines
+
+    found = compared_with_baselines(panel, reference, screen.wells, options=choices, seed=seed)
+    return {name: differences_json(of) for name, of in found.items()}
+
+
 def _activity(screen: Screen, choices: PanelOptions, seed: int) -> dict[str, Any]:
     """The perturbations that are told from negative controls, and how many there are to test."""
     from sweeper.metrics.biological.fraction import activity_fraction
@@ -187,6 +207,8 @@ def _pseudo_batch(screen: Screen, reference: FloatArray | None, seed: int) -> di
 
 def _further(found: dict[str, Any]) -> list[str]:
     lines: list[str] = []
+    for name, of in found.get("baselines", {}).items():
+        lines += ["", *_against(name, of)]
     if (activity := found.get("activity")) is not None:
         lines += [
             "",
@@ -204,6 +226,27 @@ def _further(found: dict[str, Any]) -> list[str]:
                 f"{loss['after']:.3f}, loss {loss['loss']:.3f} ({low:.3f} to {high:.3f})"
             )
     return lines
+
+
+def _against(name: str, found: dict[str, Any]) -> list[str]:
+    """The differences from one baseline."""
+    from sweeper.metrics.bootstrap import BASELINES
+
+    reasons = {of["reason"] for of in found.values() if "reason" in of}
+    if len(reasons) == 1 and all("reason" in of for of in found.values()):
+        return [f"against {BASELINES[name]}: {reasons.pop()}"]
+    told = []
+    for title, key in _TITLES.items():
+        of = found[key]
+        if "reason" in of:
+            told.append(f"{title} {of['reason']}")
+        else:
+            told.append(f"{title} {of['value']:+.3f}" + _between(of["interval"], "+.3f"))
+    return [f"against {BASELINES[name]}: {', '.join(told)}"]
+
+
+def _between(interval: Sequence[float] | None, form: str = ".3f") -> str:
+    return "" if interval is None else f" ({interval[0]:{form}} to {interval[1]:{form}})"
 
 
 def _summary(screen: Screen) -> dict[str, Any]:
@@ -257,8 +300,10 @@ def _composites(found: Composites) -> list[str]:
         ("B", found.biological, [part for part in found.parts if part not in technical]),
     ):
         made_of = ", ".join(f"{part} {found.parts[part]:.3f}" for part in parts)
-        lines.append(f"{title} = {_share(total)}" + (f" ({made_of})" if made_of else ""))
-    lines.append(f"√(T·B) = {_share(found.geometric)}")
+        between = _between(found.intervals.get(_TITLES[title]))
+        lines.append(f"{title} = {_share(total)}{between}" + (f" of {made_of}" if made_of else ""))
+    lines.append(f"√(T·B) = {_share(found.geometric)}{_between(found.intervals.get('geometric'))}")
+    lines += ["in brackets: 95 %, plates drawn anew for T, perturbations for B"] if found.intervals else []
     return [*lines, *(f"not in it: {part} ({reason})" for part, reason in found.absent.items())]
 
 

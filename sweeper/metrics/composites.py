@@ -2,17 +2,18 @@
 
 T is the mean over factors (batch; plate; row and column) of the mean of a factor's parts: mixing inside a label
 (BRAS), mixing of neighbourhoods (CiLISI), decodability (the worse of a linear and a neighbour probe) and variance
-explained. B is the mean of activity, retrieval, shared targets and clusters. Each part is anchored by its own floor
-and ceiling, (value - floor) / (ceiling - floor) within [0, 1], never by the other embeddings that happen to be
-compared. The two are objectives beside each other; where one number is needed it is √(T·B), which, unlike a weighted
-sum, is 0 for an embedding of pure noise. In a sweep the metrics of standing "primary" decide instead: see `registry`.
+explained; row and column have the last alone. B is the mean of activity, retrieval, shared targets and clusters. Each
+part is anchored by its own floor and ceiling, (value - floor) / (ceiling - floor) within [0, 1], never by the other
+embeddings that happen to be compared. The two are objectives beside each other; where one number is needed it is
+√(T·B), which, unlike a weighted sum, is 0 for an embedding of pure noise. In a sweep the metrics of standing "primary"
+decide instead: see `registry`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -24,7 +25,12 @@ TECHNICAL: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "probe": ("batch_probe_linear", "batch_probe_knn"),
             "variance": ("batch_variance",),
         },
-        "plate": {"variance": ("plate_variance",)},
+        "plate": {
+            "mixing": ("plate_mixing_bras",),
+            "local mixing": ("plate_cilisi",),
+            "probe": ("plate_probe_linear", "plate_probe_knn"),
+            "variance": ("plate_variance",),
+        },
         "row and column": {"ridge": ("row_column_ridge",)},
     }
 )
@@ -52,6 +58,8 @@ class Composites:
         factors: factor → mean of its parts, of the factors with a measured part.
         parts: "batch: mixing", "retrieval", … → anchored value.
         absent: part → why it is in no mean.
+        intervals: "technical", "biological", "geometric" → 95 % bootstrap interval, of those that have one; see
+            `sweeper.metrics.bootstrap`.
     """
 
     technical: float | None
@@ -60,6 +68,7 @@ class Composites:
     factors: Mapping[str, float]
     parts: Mapping[str, float]
     absent: Mapping[str, str]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -70,6 +79,7 @@ class Composites:
             "factors": dict(self.factors),
             "parts": dict(self.parts),
             "absent": dict(self.absent),
+            "intervals": {name: list(interval) for name, interval in self.intervals.items()},
         }
 
 

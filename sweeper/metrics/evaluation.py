@@ -12,6 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from sweeper.metrics.arrays import Arrays, arrays
+from sweeper.metrics.resampling import Weighted
 from trainers.base import FloatArray, IntArray
 from trainers.errors import InputError
 
@@ -53,6 +55,11 @@ class PanelOptions(BaseModel):
         default=("batch", "cell_type", "perturbation"),
         description="Columns by which label metrics are also kept, in this order: batch, cell_type (where the screen "
         "has it), perturbation, or a further column such as Metadata_Source; [] for none.",
+    )
+    device: str | None = Field(
+        default=None,
+        description="PyTorch device of the large matrix products, e.g. cuda; none: NumPy on the CPU, or in a sweep the"
+        " device that trains. Changes no number beyond round-off.",
     )
 
     @field_validator("units")
@@ -134,6 +141,11 @@ class Evaluation:
                 raise InputError(f"evaluation: {name} has {len(rows)} rows; expected those of test, {len(self.test)}")
 
     @cached_property
+    def arrays(self) -> Arrays:
+        """Where blocks of distances and similarities are computed."""
+        return arrays(self.options.device)
+
+    @cached_property
     def unit(self) -> Float64Array:
         """(n_test, e) test rows scaled to length 1; zero rows stay zero."""
         return unit_rows(self.test)
@@ -161,6 +173,10 @@ class Evaluation:
             self._kept[column] = np.unique(names, return_inverse=True)[1].astype(np.int64)
         codes: IntArray = self._kept[column]
         return codes
+
+    def count(self, column: str) -> int:
+        """Number of different values of the column."""
+        return int(self.code(column).max()) + 1
 
     def once(self, work: Callable[[Evaluation], Value]) -> Value:
         """`work(self)`, computed at the first call and kept for the other metrics that need it."""
@@ -201,6 +217,8 @@ class Measurement:
             the sentence. None when there is none.
         interval: 95 % bootstrap interval of `raw`, where one is made.
         units: of a label metric, the value by each axis of the options; () where that has no meaning.
+        weighted: of a metric in a composite, `value` when plates (technical) or perturbations (biological), in the
+            order of their codes, count as often as given; see `resampling`.
     """
 
     value: float | None
@@ -212,6 +230,7 @@ class Measurement:
     flag: str | None = None
     interval: tuple[float, float] | None = None
     units: tuple[Unit, ...] = ()
+    weighted: Weighted | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

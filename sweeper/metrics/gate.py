@@ -68,7 +68,10 @@ def effective_rank(rows: NDArray[Any]) -> float:
     """
     rows = np.asarray(rows, dtype=np.float64)
     centred = rows - rows.mean(axis=0)
-    spectrum = np.linalg.svd(centred, compute_uv=False) ** 2
+    if len(centred) < centred.shape[1]:
+        centred = centred.T
+    # Of the products rather than of the rows: what this loses, 1e-16 of the largest eigenvalue, has no entropy.
+    spectrum = np.maximum(np.linalg.eigvalsh(centred.T @ centred), 0.0)
     # Round-off of the mean leaves a trace of variance in constant rows.
     if spectrum.sum() <= (np.finfo(np.float64).eps * np.abs(rows).max(initial=0.0)) ** 2 * rows.size:
         return 0.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweeper.metrics.biological.retention import uncorrected
+from sweeper.metrics.bootstrap import (
+    BASELINES,
+    COMPOSITE_METRICS,
+    COMPOSITES,
+    Difference,
+    Draws,
+    baseline_features,
+    composite_draws,
+    differences,
+)
 from sweeper.metrics.composites import Composites, composites
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric, PanelOptions, require_finite
 from sweeper.metrics.gate import gate
@@ -38,17 +48,19 @@ class Panel:
             and its reason.
         units: the label metrics by batch, cell type and perturbation; columns metric, axis, unit, wells, value, see
             `sweeper.metrics.units`.
+        draws: T and B in every resample of plates and perturbations; None when collapsed.
     """
 
     status: Literal["ok", "collapsed"]
     reason: str | None
     rows: tuple[dict[str, Any], ...]
     units: pd.DataFrame
+    draws: Draws | None = None
 
     @property
     def composites(self) -> Composites:
-        """T, B and √(T·B) of the measured rows."""
-        return composites(self.rows)
+        """T, B and √(T·B) of the measured rows, with their bootstrap intervals."""
+        return replace(composites(self.rows), intervals={} if self.draws is None else self.draws.intervals())
 
 
 def score_table(
@@ -83,8 +95,46 @@ def score_table(
     evaluation = table_evaluation(features, wells, options=options, seed=seed, reference=reference)
     if (refused := gate(evaluation.test)) is not None:
         return Panel("collapsed", refused, (), unit_table((), ()))
-    rows, units = measure_panel(evaluation, names)
-    return Panel("ok", None, tuple(rows), units)
+    found = measure(evaluation, names)
+    return Panel(
+        "ok",
+        None,
+        tuple(panel_rows(found)),
+        unit_table(found, evaluation.options.units),
+        composite_draws(evaluation, found),
+    )
+
+
+def compared_with_baselines(
+    panel: Panel,
+    reference: NDArray[np.floating],
+    wells: pd.DataFrame,
+    *,
+    options: PanelOptions | None = None,
+    seed: int = 0,
+) -> dict[str, dict[str, Difference | str]]:
+    """T, B and √(T·B) of a panel less those of the uncorrected features, raw and centred on plate controls.
+
+    Args:
+        panel: of an embedding, as `score_table` gives it.
+        reference: (n, d) uncorrected features of the same rows.
+        wells, options, seed: as the panel was measured with.
+
+    Returns:
+        Baseline → composite → difference with its paired 95 % interval, or why there is none.
+    """
+    found: dict[str, dict[str, Difference | str]] = {}
+    for name in BASELINES:
+        features = baseline_features(name, np.asarray(reference, dtype=np.float32), wells, seed=seed)
+        if isinstance(features, str):
+            found[name] = dict.fromkeys(COMPOSITES, features)
+            continue
+        other = score_table(features, wells, metrics=COMPOSITE_METRICS, options=options, seed=seed)
+        if panel.draws is None or other.draws is None:
+            found[name] = dict.fromkeys(COMPOSITES, str(panel.reason or other.reason))
+        else:
+            found[name] = differences(panel.composites, panel.draws, other.composites, other.draws)
+    return found
 
 
 def table_evaluation(
@@ -156,4 +206,4 @@ def _number(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-__all__ = ["Panel", "measure_panel", "panel_rows", "score_table", "table_evaluation"]
+__all__ = ["Panel", "compared_with_baselines", "measure_panel", "panel_rows", "score_table", "table_evaluation"]

@@ -7,46 +7,52 @@ label; 0 for a row alone in its label (Rousseeuw, J Comput Appl Math 1987, doi:1
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from sweeper.metrics.arrays import NUMPY, Arrays
 from sweeper.metrics.evaluation import Evaluation, Float64Array
-from sweeper.metrics.neighbours import CHUNK, distances, pairwise
+from sweeper.metrics.neighbours import CHUNK, Cloud, pairwise, squared_block
 from sweeper.metrics.technical.design import permuted_within
 from sweeper.metrics.technical.position import positions
 from trainers.base import IntArray
 
 
-def silhouettes(rows: NDArray[Any], labellings: Sequence[IntArray]) -> Float64Array:
-    """(c, n) Euclidean silhouettes in [-1, 1] of the (n, e) rows under c labellings, each (n,) of ≥ 2 labels.
+def silhouettes(
+    rows: NDArray[Any],
+    labellings: Sequence[IntArray],
+    arrays: Arrays = NUMPY,
+    queries: IntArray | None = None,
+) -> Float64Array:
+    """(c, q) Euclidean silhouettes in [-1, 1] of (n, e) rows under c labellings, each (n,) of ≥ 2 labels.
 
-    Rows with a negative label are left out of that labelling, and have 0.
+    Rows with a negative label are left out of that labelling, and have 0. `queries` are the rows whose silhouettes are
+    wanted, among all of them; None for all.
     """
-    centred = rows - rows.mean(axis=0, dtype=np.float64)
+    cloud, n = Cloud(rows, arrays), len(rows)
+    asked = np.arange(n) if queries is None else queries
     inside = [np.flatnonzero(labels >= 0) for labels in labellings]
-    codes = [np.full(len(centred), -1) for _ in labellings]
+    codes = [np.full(n, -1) for _ in labellings]
     for code, labels, own in zip(codes, labellings, inside, strict=True):
         code[own] = np.unique(labels[own], return_inverse=True)[1]
     sizes = [np.bincount(code[own]) for code, own in zip(codes, inside, strict=True)]
     starts = np.cumsum([0, *(len(size) for size in sizes)])
-    n = len(centred)
     # One sparse product sums the distances to every label of every labelling.
     column = np.concatenate(inside)
     row = np.concatenate([code[own] + start for code, own, start in zip(codes, inside, starts, strict=False)])
-    members = csr_array((np.ones(len(column)), (row, column)), shape=(int(starts[-1]), n))
-    found = np.empty((len(codes), n))
-    step = max(1, CHUNK // max(n, int(starts[-1])))
-    for at in range(0, n, step):
-        some = distances(centred, centred[at : at + step])
-        here = np.arange(some.shape[1])
-        some[at + here, here] = 0.0
-        sums = np.asarray(members @ some)
+    members = arrays.put_members(csr_array((np.ones(len(column)), (row, column)), shape=(int(starts[-1]), n)))
+    found = np.empty((len(codes), len(asked)))
+    step = max(1, arrays.block // max(n, int(starts[-1])))
+    for at in range(0, len(asked), step):
+        some = asked[at : at + step]
+        block = squared_block(cloud, cloud, some, arrays)
+        sums, here = arrays.label_sums(block, members), np.arange(len(some))
         for number, (code, size) in enumerate(zip(codes, sizes, strict=True)):
-            own = code[at : at + step]
-            means = sums[starts[number] : starts[number + 1]]
+            own = code[some]
+            means = sums[starts[number] : starts[number + 1]].astype(np.float64)
             a = means[own, here] / np.maximum(size[own] - 1, 1)
             means /= size[:, None]
             means[own, here] = np.inf
@@ -81,40 +87,70 @@ def grouped_silhouettes(rows: NDArray[Any], labellings: IntArray) -> Float64Arra
     return found
 
 
-def label_silhouettes(evaluation: Evaluation) -> dict[str, Float64Array]:
-    """(1 + shuffles, wells) silhouettes of the labels and of their permutations; for `Evaluation.once`.
+class LabelSilhouettes(NamedTuple):
+    """Silhouettes of one label.
+
+    Attributes:
+        wells: (w,) of every well that has the label.
+        mean: over them.
+        chance: the mean under permuted labels.
+    """
+
+    wells: Float64Array
+    mean: float
+    chance: float
+
+
+def label_silhouettes(evaluation: Evaluation) -> dict[str, LabelSilhouettes]:
+    """Silhouettes of the labels and of their permutations; for `Evaluation.once`.
 
     "batch" (permuted inside each perturbation), "row" and "column" of all test wells, "perturbation" of the scored
-    ones: four metrics share one round of distances. What has one label only, or one well in each, is absent.
+    ones: four metrics share one round of distances. What has one label only, or one well in each, is absent. Chance
+    is the mean over at most 2000 wells, evenly taken: it hardly varies between wells or permutations.
     """
     count = min(SHUFFLES, evaluation.options.permutations)
     perturbation, place = evaluation.code("perturbation"), positions(evaluation)
-    everywhere = np.zeros_like(perturbation)
-    labels = {"batch": evaluation.code("batch"), "perturbation": perturbation[evaluation.scored]}
+    n, scored = len(perturbation), np.flatnonzero(evaluation.scored)
+    labels = {"batch": evaluation.code("batch"), "perturbation": perturbation[scored]}
     if place is not None:
         labels |= {
             name: np.unique(place[:, axis], return_inverse=True)[1] for axis, name in enumerate(("row", "column"))
         }
-    labellings = {}
-    for name, own in labels.items():
-        if not 1 < len(np.unique(own)) < len(own):
-            continue
-        groups = perturbation if name == "batch" else everywhere[: len(own)]
-        shuffles = permuted_within(own, groups, count=count, seed=(evaluation.seed, _STREAMS[name]))
-        labellings[name] = np.stack([own, *shuffles])
-    rows = {name: evaluation.scored if name == "perturbation" else everywhere == 0 for name in labellings}
-    whole = [np.full((len(own), len(everywhere)), -1) for own in labellings.values()]
-    for all_, own, inside in zip(whole, labellings.values(), rows.values(), strict=True):
-        all_[:, inside] = own
-    if not whole:
+    labels = {name: own for name, own in labels.items() if 1 < len(np.unique(own)) < len(own)}
+    if not labels:
         return {}
-    parts = np.split(
-        silhouettes(evaluation.test, list(np.concatenate(whole))), np.cumsum([len(own) for own in whole])[:-1]
-    )
-    return {name: part[:, inside] for (name, inside), part in zip(rows.items(), parts, strict=True)}
+    inside = {name: scored if name == "perturbation" else np.arange(n) for name in labels}
+    shuffled = [
+        _everywhere(shuffle, inside[name], n)
+        for name, own in labels.items()
+        for shuffle in permuted_within(
+            own,
+            perturbation if name == "batch" else np.zeros_like(own),
+            count=count,
+            seed=(evaluation.seed, _STREAMS[name]),
+        )
+    ]
+    rows, arrays = evaluation.test, evaluation.arrays
+    real = silhouettes(rows, [_everywhere(own, inside[name], n) for name, own in labels.items()], arrays)
+    sample = np.arange(0, n, -(-n // _SAMPLE))
+    at_chance = silhouettes(rows, shuffled, arrays, sample).reshape(len(labels), count, -1)
+    found = {}
+    for (name, own), all_, chance in zip(inside.items(), real, at_chance, strict=True):
+        sampled = np.isin(sample, own)
+        found[name] = LabelSilhouettes(
+            all_[own], float(all_[own].mean()), float(chance[:, sampled].mean()) if sampled.any() else 0.0
+        )
+    return found
+
+
+def _everywhere(labels: IntArray, inside: IntArray, n: int) -> IntArray:
+    whole = np.full(n, -1)
+    whole[inside] = labels
+    return whole
 
 
 SHUFFLES = 5  # a mean over all wells hardly varies between shuffles
+_SAMPLE = 2000
 _STREAMS = {"batch": 6, "row": 7, "column": 8, "perturbation": 13}
 
-__all__ = ["SHUFFLES", "grouped_silhouettes", "label_silhouettes", "silhouettes"]
+__all__ = ["SHUFFLES", "LabelSilhouettes", "grouped_silhouettes", "label_silhouettes", "silhouettes"]

@@ -1,4 +1,10 @@
-"""The two objectives of a search: technical and biological composite of each strength, from the tidy table."""
+"""The two objectives of a search: technical and biological composite of each strength, from the tidy table.
+
+They are made of the primary metrics, not of T and B of the whole panel (`sweeper.metrics.composites`): a search is to
+train where the curves that decide turn, and what decides are the primaries. T and B move half as far with strength and
+carry more noise (`sweeper.metrics.registry` has the figures), and a part that one screen lacks would change the
+objective.
+"""
 
 from __future__ import annotations
 

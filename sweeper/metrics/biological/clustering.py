@@ -6,13 +6,16 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
+from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.resampling import Weighted
 from sweeper.metrics.silhouette import label_silhouettes
 from sweeper.metrics.units import query_units
 from trainers.base import IntArray
 
 _STARTS = 3
+_KEPT = 11_000  # rows whose products with one another, 0.5 GB, are kept while seeding
 
 
 def label_nmi(evaluation: Evaluation) -> Measurement:
@@ -42,7 +45,41 @@ def label_ami(evaluation: Evaluation) -> Measurement:
     from sklearn.metrics import adjusted_mutual_info_score
 
     raw = float(adjusted_mutual_info_score(*found))
-    return Measurement(raw, raw=raw, chance=0.0)
+    return Measurement(raw, raw=raw, chance=0.0, weighted=_weighted_ami(*found, raw, evaluation.count("perturbation")))
+
+
+def _weighted_ami(labels: IntArray, clusters: IntArray, ami: float, count: int) -> Weighted:
+    """AMI when perturbations are weighted, each drawn one a label of its own.
+
+    Only the expectation under chance stays that of all of them: it depends on the sizes of labels and clusters, which
+    hardly change.
+    """
+    table = csr_array((np.ones(len(labels)), (labels, clusters)), shape=(count, int(clusters.max()) + 1))
+    inside = table.copy()
+    size = np.bincount(labels, minlength=count).astype(np.float64)
+    inside.data = table.data * np.log(table.data / size[table.nonzero()[0]])
+    within: Float64Array = np.asarray(inside.sum(axis=1)).ravel()
+    own = size * np.log(np.maximum(size, 1.0))
+
+    def parts(weights: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """(r,) mutual information, and mean of the entropies of labels and clusters."""
+        total = weights @ size
+        held = np.asarray(weights @ table)
+        of_clusters = np.log(total) - np.sum(held * np.log(np.maximum(held, 1.0)), axis=1) / total
+        of_labels = np.log(total) - weights @ own / total
+        return of_clusters + weights @ within / total, 0.5 * (of_clusters + of_labels)
+
+    shared, bound = parts(np.ones((1, count)))
+    # ami = (shared - chance) / (bound - chance)
+    chance = float((shared[0] - ami * bound[0]) / (1.0 - ami)) if ami < 1.0 else 0.0
+
+    def weighted(weights: Float64Array) -> Float64Array:
+        drawn = (weights @ size > 0)[:, None]
+        shared, bound = parts(np.where(drawn, weights, 1.0))
+        room = bound - chance
+        return np.where(drawn[:, 0] & (room > 0), (shared - chance) / np.where(room > 0, room, 1.0), np.nan)
+
+    return weighted
 
 
 def label_ari(evaluation: Evaluation) -> Measurement:
@@ -62,16 +99,16 @@ def pasw(evaluation: Evaluation) -> Measurement:
     The label silhouette of scIB (Luecken et al., Nat Methods 2022, doi:10.1038/s41592-021-01336-8). Its range in use
     is narrow and its chance level, the floor, below 0.5. Compact round classes win, so a supervised collapse does.
     """
-    silhouettes = evaluation.once(label_silhouettes).get("perturbation")
-    if silhouettes is None:
+    found = evaluation.once(label_silhouettes).get("perturbation")
+    if found is None:
         return Measurement(None, reason=_TOO_FEW)
-    found = (silhouettes + 1.0) / 2.0
-    raw, *permuted = found.mean(axis=1)
-    floor = float(np.mean(permuted))
+    raw, floor = (found.mean + 1.0) / 2.0, (found.chance + 1.0) / 2.0
     # A mean over wells, not over perturbations: one group.
-    rows, whole = np.flatnonzero(evaluation.scored), np.zeros(found.shape[1], dtype=np.int64)
-    units = query_units(evaluation.test_wells, rows, found[0], groups=whole, axes=evaluation.options.units)
-    return Measurement(float(raw), floor=floor, raw=float(raw), chance=floor, units=units)
+    rows, whole = np.flatnonzero(evaluation.scored), np.zeros(len(found.wells), dtype=np.int64)
+    units = query_units(
+        evaluation.test_wells, rows, (found.wells + 1.0) / 2.0, groups=whole, axes=evaluation.options.units
+    )
+    return Measurement(raw, floor=floor, raw=raw, chance=floor, units=units)
 
 
 _TOO_FEW = "fewer than 2 scored perturbations, or no more wells than perturbations, among the test rows"
@@ -101,19 +138,23 @@ def seeds(rows: NDArray[np.float32], count: int, *, starts: int, rng: np.random.
 
     Greedy k-means++ (Arthur & Vassilvitskii, SODA 2007): each next seed is the best of 2 + ln(count) candidates drawn
     with a probability that grows with the squared distance to the nearest seed so far. The starts share one matrix
-    product a step; with many clusters seeding is most of the work.
+    product a step, or one product in all; with many clusters seeding is most of the work.
     """
     square = np.einsum("ne,ne->n", rows, rows)
+    turned = np.ascontiguousarray(rows.T)
+    trials, each = 2 + int(np.log(count)), np.arange(starts)
+    # One large product is far cheaper than many small ones, where its result may be kept.
+    asked = starts * (1 + trials * (count - 1))
+    products = rows @ turned if len(rows) <= _KEPT and asked > len(rows) else None
 
     def squared(chosen: IntArray) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = rows[chosen] @ rows.T
+        found: NDArray[np.float32] = rows[chosen] @ turned if products is None else products[chosen]
         found *= -2.0
         found += square[chosen][:, None]
         found += square
         np.maximum(found, 0.0, out=found)
         return found
 
-    trials, each = 2 + int(np.log(count)), np.arange(starts)
     chosen = np.empty((starts, count), dtype=np.int64)
     chosen[:, 0] = rng.integers(len(rows), size=starts)
     closest = squared(chosen[:, 0])

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sweeper.metrics.evaluation import BoolArray, Evaluation, Measurement, Metric, Unit
 from sweeper.metrics.ranking import Ranking, mean_by_group, rank
+from sweeper.metrics.resampling import Weighted, weighted_mean
 from sweeper.metrics.units import query_units
 from trainers.base import IntArray
 
@@ -21,7 +23,7 @@ def activity_ranking(evaluation: Evaluation, *, within: bool = False) -> tuple[R
 
     Replicates lie in another batch or, `within`, on another plate of the same one.
     """
-    perturbation, plate, batch = (evaluation.code(column) for column in ("perturbation", "plate", "batch"))
+    perturbation, plate, batch = (_narrow(evaluation, column) for column in ("perturbation", "plate", "batch"))
     control = evaluation.negative
     on_plate, on_batch = (np.bincount(code[control], minlength=code.max() + 1)[code] for code in (plate, batch))
     from_batch = on_plate < 2
@@ -31,7 +33,8 @@ def activity_ranking(evaluation: Evaluation, *, within: bool = False) -> tuple[R
         near = np.where(from_batch[rows, None], batch[rows, None] == batch, plate[rows, None] == plate)
         return apart(rows) & (perturbation[rows, None] == perturbation), near & control
 
-    ranking = rank(evaluation.unit, np.flatnonzero(evaluation.scored & (np.maximum(on_plate, on_batch) >= 2)), select)
+    queries = np.flatnonzero(evaluation.scored & (np.maximum(on_plate, on_batch) >= 2))
+    ranking = rank(evaluation.unit, queries, select, evaluation.arrays)
     return ranking, int(from_batch[ranking.queries].sum())
 
 
@@ -106,7 +109,7 @@ def nn_accuracy(evaluation: Evaluation) -> Measurement:
 
 def replicate_ranking(evaluation: Evaluation, *, within: bool = False) -> Ranking:
     """Replicates against other perturbations, both in another batch or, `within`, on other plates of the same one."""
-    perturbation = evaluation.code("perturbation")
+    perturbation = _narrow(evaluation, "perturbation")
     eligible = evaluation.scored
     apart = _apart(evaluation, within=within)
 
@@ -115,13 +118,13 @@ def replicate_ranking(evaluation: Evaluation, *, within: bool = False) -> Rankin
         same = perturbation[rows, None] == perturbation
         return candidate & same, candidate & ~same
 
-    return rank(evaluation.unit, np.flatnonzero(eligible), select)
+    return rank(evaluation.unit, np.flatnonzero(eligible), select, evaluation.arrays)
 
 
 def _apart(evaluation: Evaluation, *, within: bool = False) -> Callable[[IntArray], BoolArray]:
     """For some rows (k,), the (k, n) rows that are far enough away in the design to be their replicates."""
-    unit = evaluation.code("plate" if within else evaluation.options.replicates_across)
-    batch, well = evaluation.code("batch"), evaluation.code("well")
+    unit = _narrow(evaluation, "plate" if within else evaluation.options.replicates_across)
+    batch, well = _narrow(evaluation, "batch"), _narrow(evaluation, "well")
 
     def apart(rows: IntArray) -> BoolArray:
         other: BoolArray = unit[rows, None] != unit
@@ -134,23 +137,38 @@ def _apart(evaluation: Evaluation, *, within: bool = False) -> Callable[[IntArra
     return apart
 
 
+def _narrow(evaluation: Evaluation, column: str) -> NDArray[np.int32]:
+    """The column's codes in half the width: masks of queries against all rows are made of many comparisons."""
+    return evaluation.code(column).astype(np.int32)
+
+
 def _replicate(evaluation: Evaluation) -> str:
     position = " at another well position (option different_wells)" if evaluation.options.different_wells else ""
     return f"a replicate in another {evaluation.options.replicates_across}{position}"
 
 
-def average(ranking: Ranking, groups: IntArray, note: str | None = None, units: tuple[Unit, ...] = ()) -> Measurement:
+def average(
+    ranking: Ranking,
+    groups: IntArray,
+    note: str | None = None,
+    units: tuple[Unit, ...] = (),
+    weighted: Weighted | None = None,
+) -> Measurement:
     """Value, raw and chance of a ranking, as means over groups of the mean over their queries."""
     of_query = groups[ranking.queries]
     value, raw, chance = (
         mean_by_group(column, of_query) for column in (ranking.normalised, ranking.precision, ranking.expected)
     )
-    return Measurement(value, raw=raw, chance=chance, reason=note, units=units)
+    return Measurement(value, raw=raw, chance=chance, reason=note, units=units, weighted=weighted)
 
 
 def _by_perturbation(evaluation: Evaluation, ranking: Ranking, note: str | None = None) -> Measurement:
     units = query_units(evaluation.test_wells, ranking.queries, ranking.normalised, axes=evaluation.options.units)
-    return average(ranking, evaluation.code("perturbation"), note, units)
+    perturbation = evaluation.code("perturbation")
+    found, own = np.unique(perturbation[ranking.queries], return_inverse=True)
+    means = np.bincount(own, weights=ranking.normalised) / np.bincount(own)
+    weighted = weighted_mean(means, found, evaluation.count("perturbation"))
+    return average(ranking, perturbation, note, units, weighted)
 
 
 ACTIVITY = Metric(

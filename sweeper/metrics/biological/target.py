@@ -9,6 +9,7 @@ import numpy as np
 from sweeper.metrics.biological.retrieval import average
 from sweeper.metrics.evaluation import BoolArray, Evaluation, Float64Array, Measurement, Metric, Unit, unit_rows
 from sweeper.metrics.ranking import Nearest, mean_by_group, nearest_shares, rank
+from sweeper.metrics.resampling import weighted_mean
 from sweeper.metrics.units import query_units
 from trainers.base import IntArray
 
@@ -50,7 +51,7 @@ def target_consistency(evaluation: Evaluation) -> Measurement:
         same = target[some, None] == target
         return same & (some[:, None] != np.arange(len(target))), ~same
 
-    ranking = rank(found.unit, np.flatnonzero(found.scored), select)
+    ranking = rank(found.unit, np.flatnonzero(found.scored), select, evaluation.arrays)
     if not len(ranking.queries):
         return Measurement(
             None, reason="no scored perturbation shares its target with another, or there is one target only"
@@ -59,7 +60,10 @@ def target_consistency(evaluation: Evaluation) -> Measurement:
         Unit("perturbation", found.names[query], float(value), int(found.wells[query]))
         for query, value in zip(ranking.queries, ranking.normalised, strict=True)
     )
-    return average(ranking, target, units=tuple(units))
+    perturbations = np.unique(evaluation.test_wells["perturbation"].to_numpy(dtype=str))
+    code = np.searchsorted(perturbations, np.array(found.names)[ranking.queries])
+    weighted = weighted_mean(ranking.normalised, code, len(perturbations), target[ranking.queries])
+    return average(ranking, target, units=tuple(units), weighted=weighted)
 
 
 def target_recall(evaluation: Evaluation) -> Measurement:
@@ -153,7 +157,8 @@ def _matches(evaluation: Evaluation) -> tuple[IntArray, list[Nearest]]:
         positive, negative = select(rows)
         return positive & other, negative & other
 
-    return target, nearest_shares(evaluation.unit, np.flatnonzero(eligible), [select, select_across])
+    queries = np.flatnonzero(eligible)
+    return target, nearest_shares(evaluation.unit, queries, [select, select_across], evaluation.arrays)
 
 
 _NO_TARGETS = "no targets among the test rows"

@@ -6,15 +6,18 @@ The adversary met in training proves nothing by standing at chance; a classifier
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sweeper.metrics.arrays import Arrays
 from sweeper.metrics.classifier import balanced_accuracy, fit
 from sweeper.metrics.evaluation import BoolArray, Evaluation, Measurement, Metric
 from sweeper.metrics.neighbours import nearest
-from sweeper.metrics.technical.design import unidentifiable
+from sweeper.metrics.resampling import rescaled, weighted_mean
+from sweeper.metrics.technical.design import Factor, unidentifiable
 from trainers.base import IntArray
 
 Predict = Callable[[NDArray[Any], IntArray, NDArray[Any]], IntArray]
@@ -45,7 +48,17 @@ def batch_probe_knn(evaluation: Evaluation) -> Measurement:
     its batch), so that chance is 1/B in unbalanced designs too. In many dimensions the neighbours of every well are
     those of the tightest batch: for batches that differ in spread see `batch_probe_spread`.
     """
-    return _probe_all(evaluation, _by_neighbours)
+    return _probe_all(evaluation, partial(_by_neighbours, arrays=evaluation.arrays))
+
+
+def plate_probe_linear(evaluation: Evaluation) -> Measurement:
+    """As `batch_probe_linear`, of plates, holding out whole perturbations always; chance is 1 / plates."""
+    return _probe_all(evaluation, _linear, "plate")
+
+
+def plate_probe_knn(evaluation: Evaluation) -> Measurement:
+    """As `plate_probe_linear`, read by the 15 nearest training wells; see `batch_probe_knn`."""
+    return _probe_all(evaluation, partial(_by_neighbours, arrays=evaluation.arrays), "plate")
 
 
 def batch_probe_spread(evaluation: Evaluation) -> Measurement:
@@ -69,27 +82,35 @@ def batch_probe_controls(evaluation: Evaluation) -> Measurement:
     return _probe(evaluation, evaluation.negative, "plate", _linear)
 
 
-def _probe_all(evaluation: Evaluation, predict: Predict) -> Measurement:
-    if (reason := unidentifiable(evaluation)) is not None:
+def _probe_all(evaluation: Evaluation, predict: Predict, factor: Factor = "batch") -> Measurement:
+    if (reason := unidentifiable(evaluation, factor)) is not None:
         return Measurement(None, reason=reason)
-    return _probe(evaluation, np.ones(len(evaluation.test), dtype=bool), evaluation.options.probe_groups, predict)
+    unit = evaluation.options.probe_groups if factor == "batch" else "perturbation"
+    return _probe(evaluation, np.ones(len(evaluation.test), dtype=bool), unit, predict, factor)
 
 
-def _probe(evaluation: Evaluation, rows: BoolArray, unit: str, predict: Predict) -> Measurement:
-    """Probe the batch on some of the test rows, holding out whole units (a column of the table of wells)."""
-    batch, groups = (np.unique(evaluation.code(column)[rows], return_inverse=True)[1] for column in ("batch", unit))
+def _probe(
+    evaluation: Evaluation, rows: BoolArray, unit: str, predict: Predict, factor: Factor = "batch"
+) -> Measurement:
+    """Probe the factor on some of the test rows, holding out whole units (a column of the table of wells)."""
+    batch, groups = (np.unique(evaluation.code(column)[rows], return_inverse=True)[1] for column in (factor, unit))
     folds = _folds(batch, groups, evaluation)
     if folds is None:
-        return Measurement(None, reason=f"not identifiable: holding out a {unit} leaves a batch without training wells")
+        return Measurement(
+            None, reason=f"not identifiable: holding out a {unit} leaves a {factor} without training wells"
+        )
     embeddings = evaluation.test[rows]
     predicted = np.empty_like(batch)
     for fold in np.unique(folds):
         out = folds == fold
         predicted[out] = predict(embeddings[~out], batch[~out], embeddings[out])
     raw, chance = balanced_accuracy(batch, predicted), 1.0 / (int(batch.max()) + 1)
-    below = below_chance(batch, predicted == batch, groups)
+    right = predicted == batch
+    below = below_chance(batch, right, groups)
+    accuracy = weighted_mean(right.astype(np.float64), evaluation.code("plate")[rows], evaluation.count("plate"), batch)
     return Measurement(
         1.0 - float(np.clip((raw - chance) / (1.0 - chance), 0.0, 1.0)),
+        weighted=rescaled(accuracy, lambda found: 1.0 - np.clip((found - chance) / (1.0 - chance), 0.0, 1.0)),
         raw=raw,
         chance=chance,
         reason=_BELOW.format(raw=raw, chance=chance) if below else None,
@@ -134,10 +155,10 @@ def _by_spread(rows: NDArray[Any], labels: IntArray, further: NDArray[Any]) -> I
     return _linear(next(both), labels, next(both))
 
 
-def _by_neighbours(rows: NDArray[Any], labels: IntArray, further: NDArray[Any]) -> IntArray:
+def _by_neighbours(rows: NDArray[Any], labels: IntArray, further: NDArray[Any], *, arrays: Arrays) -> IntArray:
     std = rows.std(axis=0, dtype=np.float64)
     std[std == 0] = 1.0
-    voters, _ = nearest(further / std, rows / std, min(_VOTERS, len(rows)))
+    voters, _ = nearest(further / std, rows / std, min(_VOTERS, len(rows)), arrays)
     count = np.bincount(labels)
     votes = (labels[voters][:, :, None] == np.arange(len(count))).sum(axis=1) / np.maximum(count, 1)
     winner: IntArray = votes.argmax(axis=1)
@@ -196,4 +217,22 @@ CONTROLS = Metric(
     title="Batch probe on negative controls",
     direction="1: a fresh linear classifier reads the batch of controls no better than chance; 0: it reads every batch",
     function=batch_probe_controls,
+)
+PLATE_LINEAR = Metric(
+    name="plate_probe_linear",
+    role="technical",
+    standing="secondary",
+    in_sweep=False,
+    title="Plate probe (linear)",
+    direction="1: a fresh linear classifier reads the plate no better than chance; 0: it reads every plate",
+    function=plate_probe_linear,
+)
+PLATE_KNN = Metric(
+    name="plate_probe_knn",
+    role="technical",
+    standing="secondary",
+    in_sweep=False,
+    title="Plate probe (nearest neighbours)",
+    direction="1: the nearest wells tell the plate no better than chance; 0: they tell every plate",
+    function=plate_probe_knn,
 )

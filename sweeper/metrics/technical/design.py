@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
 from sweeper.metrics.evaluation import Evaluation
 from trainers.base import IntArray
 
+Factor = Literal["batch", "plate"]
+"""What a technical metric looks for; plates lie in batches, so what a batch leaves is seen in its plates, too."""
 
-def unidentifiable(evaluation: Evaluation) -> str | None:
-    """Why a batch effect cannot be told from phenotype on the test rows, or None."""
-    batch = evaluation.code("batch")
+
+def unidentifiable(evaluation: Evaluation, factor: Factor = "batch") -> str | None:
+    """Why an effect of batch, or of plate, cannot be told from phenotype on the test rows, or None.
+
+    What plates show holds what their batches show: where batches cannot be told from phenotype, neither can plates.
+    """
+    if factor == "plate" and evaluation.count("batch") > 1 and (reason := unidentifiable(evaluation)) is not None:
+        return reason
+    batch = evaluation.code(factor)
     batches = int(batch.max()) + 1
     if batches < 2:
-        return "not identifiable: one batch among the test rows"
+        return f"not identifiable: one {factor} among the test rows"
     perturbation = evaluation.code("perturbation")
     pairs = len(np.unique(perturbation * batches + batch))
     if pairs == perturbation.max() + 1:
-        return "not identifiable: every perturbation is in one batch only, and no control is shared"
+        return f"not identifiable: every perturbation is in one {factor} only, and no control is shared"
     if pairs == batches and perturbation.max() > 0:  # one perturbation in every batch is a shared control
-        return "not identifiable: every batch holds one perturbation only"
+        return f"not identifiable: every {factor} holds one perturbation only"
     return None
 
 
@@ -48,4 +57,4 @@ def by_size(groups: IntArray) -> Iterator[IntArray]:
         yield order[start[size == m][:, None] + np.arange(m)]
 
 
-__all__ = ["by_size", "permuted_within", "unidentifiable"]
+__all__ = ["Factor", "by_size", "permuted_within", "unidentifiable"]

@@ -29,7 +29,7 @@ def kbet_controls(evaluation: Evaluation) -> Measurement:
     count = int(np.clip(len(rows) // (4 * (batch.max() + 1)), _FEWEST, _MOST))
     if len(rows) < 2 * count:
         return Measurement(None, reason=f"fewer than {2 * count} negative controls among the test rows")
-    index, _ = neighbours(evaluation.test[rows], count)
+    index, _ = neighbours(evaluation.test[rows], count, evaluation.arrays)
     shuffles = permuted_within(
         batch,
         evaluation.code("perturbation")[rows],

@@ -16,12 +16,13 @@ from scipy.sparse import csr_array
 
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
 from sweeper.metrics.neighbours import CHUNK, SHARED, nearest_wells, neighbours, pairwise
-from sweeper.metrics.technical.design import by_size, permuted_within, unidentifiable
+from sweeper.metrics.resampling import weighted_mean
+from sweeper.metrics.technical.design import Factor, by_size, permuted_within, unidentifiable
 from trainers.base import IntArray
 
 _NEIGHBOURS = SHARED + 1  # the well itself counted, with weight 0
 _MIN_WELLS = 10
-_HALVINGS = 60
+_STEPS, _EXACT = 60, 1e-9
 
 
 def ilisi(evaluation: Evaluation) -> Measurement:
@@ -54,13 +55,24 @@ def cilisi(evaluation: Evaluation) -> Measurement:
     Nat Commun 2024, doi:10.1038/s41467-024-45240-z, there with k = perplexity). Mixing of unlike phenotypes does not
     count. Ceiling and chance as in `ilisi`.
     """
-    perturbation, batch = evaluation.code("perturbation"), evaluation.code("batch")
+    return _inside(evaluation, "batch")
+
+
+def plate_cilisi(evaluation: Evaluation) -> Measurement:
+    """As `cilisi`, of plates instead of batches."""
+    if (reason := unidentifiable(evaluation, "plate")) is not None:
+        return Measurement(None, reason=reason)
+    return _inside(evaluation, "plate")
+
+
+def _inside(evaluation: Evaluation, factor: Factor) -> Measurement:
+    perturbation, batch = evaluation.code("perturbation"), evaluation.code(factor)
     labellings = [
         batch,
         *permuted_within(batch, perturbation, count=evaluation.options.permutations, seed=(evaluation.seed, 10)),
     ]
     labels = np.stack(labellings)
-    scaled = []
+    scaled, judged_rows = [], []
     for rows in by_size(perturbation):
         batches = np.array([len(np.unique(own)) for own in batch[rows]])
         judged, batches = rows[batches > 1], batches[batches > 1]
@@ -69,13 +81,18 @@ def cilisi(evaluation: Evaluation) -> Measurement:
             some = judged[at : at + step]
             found = grouped_lisi(evaluation.test[some], labels[:, some])
             scaled.append(((found - 1.0) / (batches[at : at + step, None] - 1)).reshape(len(labels), -1))
+            judged_rows.append(some.ravel())
     if not scaled:
+        places = "batches" if factor == "batch" else "plates"
         return Measurement(
-            None, reason=f"not identifiable: no perturbation has {_MIN_WELLS} wells and lies in 2 batches"
+            None, reason=f"not identifiable: no perturbation has {_MIN_WELLS} wells and lies in 2 {places}"
         )
-    raw, *permuted = np.concatenate(scaled, axis=1).mean(axis=1)
+    values = np.concatenate(scaled, axis=1)
+    raw, *permuted = values.mean(axis=1)
     ceiling = float(np.mean(permuted))
-    return Measurement(float(raw), ceiling=ceiling, raw=float(raw), chance=ceiling)
+    plates = evaluation.code("plate")[np.concatenate(judged_rows)]
+    weighted = weighted_mean(values[0], plates, evaluation.count("plate"))
+    return Measurement(float(raw), ceiling=ceiling, raw=float(raw), chance=ceiling, weighted=weighted)
 
 
 def lisi(
@@ -92,9 +109,9 @@ def lisi(
     )
     found = np.empty((len(labellings), len(rows)))
     for number, labels in enumerate(labellings):
-        member = np.equal.outer(labels, np.unique(labels)).astype(np.float64)
-        share = np.asarray(graph @ member)
-        found[number] = 1.0 / np.sum(share**2, axis=1)
+        names, code = np.unique(labels, return_inverse=True)
+        share = np.asarray(graph @ np.eye(len(names))[code])
+        found[number] = 1.0 / np.einsum("nb,nb->n", share, share)
     return found
 
 
@@ -116,22 +133,29 @@ def grouped_lisi(rows: NDArray[Any], labellings: IntArray) -> Float64Array:
 
 
 def affinities(distance: Float64Array, perplexity: float) -> Float64Array:
-    """(n, k) weights ∝ exp(-β d), rows of sum 1, β by bisection so that their entropy is log(perplexity)."""
+    """(n, k) weights ∝ exp(-β d), rows of sum 1, β by Newton's method so that their entropy is log(perplexity).
+
+    The entropy falls with β, at the rate β · variance of d under the weights. A step out of the interval known to hold
+    β is replaced by its middle.
+    """
     shifted = distance - distance.min(axis=1, keepdims=True)
     mean = shifted.mean(axis=1, keepdims=True)
     shifted /= np.where(mean > 0, mean, 1.0)
     low, high = np.zeros(len(shifted)), np.full(len(shifted), np.inf)
     beta = np.ones(len(shifted))
     target = math.log(perplexity)
-    for _ in range(_HALVINGS):
+    for _ in range(_STEPS):
         weights = np.exp(-beta[:, None] * shifted)
         total = weights.sum(axis=1)
-        entropy = np.log(total) + beta * np.einsum("nk,nk->n", weights, shifted) / total
-        if np.all(np.abs(entropy - target) < 1e-9):
+        first = np.einsum("nk,nk->n", weights, shifted) / total
+        excess = np.log(total) + beta * first - target
+        if np.all(np.abs(excess) < _EXACT):
             break
-        flat = entropy > target
-        low, high = np.where(flat, beta, low), np.where(flat, high, beta)
-        beta = np.where(np.isinf(high), 2.0 * beta, 0.5 * (low + np.where(np.isinf(high), 0.0, high)))
+        spread = np.einsum("nk,nk,nk->n", weights, shifted, shifted) / total - first**2
+        low, high = np.where(excess > 0, beta, low), np.where(excess > 0, high, beta)
+        middle = np.where(np.isinf(high), 2.0 * beta, 0.5 * (low + np.where(np.isinf(high), 0.0, high)))
+        step = beta + excess / np.maximum(beta * spread, 1e-12)
+        beta = np.where((step > low) & (step < np.minimum(high, 8.0 * beta)), step, middle)
     normal: Float64Array = weights / total[:, None]
     return normal
 
@@ -152,4 +176,13 @@ CILISI = Metric(
     title="Batches among neighbours of the same perturbation (CiLISI)",
     direction="ceiling: inside a perturbation neighbours come from batches as if drawn at random; 0: from one batch",
     function=cilisi,
+)
+PLATE_CILISI = Metric(
+    name="plate_cilisi",
+    role="technical",
+    standing="secondary",
+    in_sweep=False,
+    title="Plates among neighbours of the same perturbation (CiLISI)",
+    direction="ceiling: inside a perturbation neighbours come from plates as if drawn at random; 0: from one plate",
+    function=plate_cilisi,
 )

@@ -8,6 +8,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.resampling import weighted_mean
+from sweeper.metrics.technical.design import Factor, unidentifiable
 from trainers.base import IntArray
 
 
@@ -41,19 +43,35 @@ def batch_mixing_bras(evaluation: Evaluation) -> Measurement:
     The ceiling, and the chance level of raw, is the mean score with batches permuted inside each perturbation.
     Perturbations in one batch, or with one well in each, are left out.
     """
-    design = _design(evaluation.code("perturbation"), evaluation.code("batch"))
+    return _mixing(evaluation, "batch")
+
+
+def plate_mixing_bras(evaluation: Evaluation) -> Measurement:
+    """As `batch_mixing_bras`, of plates; where a perturbation has one well a plate, of the controls alone."""
+    if (reason := unidentifiable(evaluation, "plate")) is not None:
+        return Measurement(None, reason=reason)
+    return _mixing(evaluation, "plate")
+
+
+def _mixing(evaluation: Evaluation, factor: Factor) -> Measurement:
+    design = _design(evaluation.code("perturbation"), evaluation.code(factor))
     if design is None:
         return Measurement(
-            None, reason="not identifiable: no perturbation has two wells in one batch and wells in another"
+            None, reason=f"not identifiable: no perturbation has two wells in one {factor} and wells in another"
         )
     unit = evaluation.unit[design.order]
+    every = np.einsum("ne,ne->n", unit, (_members(design.label) @ unit)[design.label])
     rng = np.random.default_rng([evaluation.seed, 1])
-    # Permuting batches inside a perturbation keeps every size: it only deals its wells out anew.
+    # Permuting batches inside a perturbation keeps every size, and the sums over it: it only deals its wells out anew.
     shuffles = (np.lexsort((rng.random(len(unit)), design.label)) for _ in range(evaluation.options.permutations))
-    ceiling = float(np.mean([_bras(unit[shuffle], design) for shuffle in shuffles]))
-    raw = _bras(unit, design)
+    permuted = (_scores(unit[shuffle], every[shuffle], design) for shuffle in shuffles)
+    ceiling = float(np.mean([_mean_by_label(scores, design) for scores in permuted]))
+    scores = _scores(unit, every, design)
+    raw = _mean_by_label(scores, design)
     floor = _mean_by_label(np.asarray(design.cell_size == 1, dtype=np.float64), design)
-    return Measurement(raw, floor=floor, ceiling=ceiling, raw=raw, chance=ceiling)
+    plates = evaluation.code("plate")[design.order]
+    weighted = weighted_mean(scores, plates, evaluation.count("plate"), design.label)
+    return Measurement(raw, floor=floor, ceiling=ceiling, raw=raw, chance=ceiling, weighted=weighted)
 
 
 def _design(label: IntArray, batch: IntArray) -> _Design | None:
@@ -69,14 +87,12 @@ def _design(label: IntArray, batch: IntArray) -> _Design | None:
     return _Design(order, labels, cells, wells[label[order]], size[code[order]])
 
 
-def _bras(unit: Float64Array, design: _Design) -> float:
-    """BRAS of (n, e) unit rows in the design's order.
+def _scores(unit: Float64Array, with_every: Float64Array, design: _Design) -> Float64Array:
+    """(n,) 1 - |s| of (n, e) unit rows in the design's order, given each one's cosines summed over its perturbation.
 
     The mean cosine distance from x to a set is 1 - x · (mean of the set), so no pair is ever formed: O(n e).
     """
-    with_own, with_every = (
-        np.einsum("ne,ne->n", unit, (_members(code) @ unit)[code]) for code in (design.cell, design.label)
-    )
+    with_own = np.einsum("ne,ne->n", unit, (_members(design.cell) @ unit)[design.cell])
     self_similarity = np.einsum("ne,ne->n", unit, unit)
     a = 1.0 - (with_own - self_similarity) / np.maximum(design.cell_size - 1, 1)
     b = 1.0 - (with_every - with_own) / (design.label_size - design.cell_size)
@@ -84,7 +100,7 @@ def _bras(unit: Float64Array, design: _Design) -> float:
     # Distances of identical rows are round-off, not geometry.
     defined = (design.cell_size > 1) & (largest > 1e-12)
     s = np.where(defined, (b - a) / np.where(defined, largest, 1.0), 0.0)
-    return _mean_by_label(1.0 - np.abs(np.clip(s, -1.0, 1.0)), design)
+    return np.asarray(1.0 - np.abs(np.clip(s, -1.0, 1.0)))
 
 
 def _members(codes: IntArray) -> csr_array:
@@ -106,4 +122,13 @@ BRAS = Metric(
     title="Batch mixing (BRAS)",
     direction="ceiling: inside a perturbation batches are mixed as if drawn at random; 0: they are apart",
     function=batch_mixing_bras,
+)
+PLATE = Metric(
+    name="plate_mixing_bras",
+    role="technical",
+    standing="secondary",
+    in_sweep=False,
+    title="Plate mixing (BRAS)",
+    direction="ceiling: inside a perturbation plates are mixed as if drawn at random; 0: they are apart",
+    function=plate_mixing_bras,
 )

@@ -75,9 +75,8 @@ def _technical(evaluation: Evaluation, name: str) -> Measurement:
     found = evaluation.once(label_silhouettes).get(name)
     if found is None:
         return Measurement(None, reason=f"one {name} only, or one well in each")
-    raw, *permuted = found.mean(axis=1)
-    chance = float(np.mean(permuted))
-    return Measurement((1.0 - float(raw)) / 2.0, ceiling=(1.0 - chance) / 2.0, raw=float(raw), chance=chance)
+    value, ceiling = (1.0 - found.mean) / 2.0, (1.0 - found.chance) / 2.0
+    return Measurement(value, ceiling=ceiling, raw=found.mean, chance=found.chance)
 
 
 ASW = Metric(

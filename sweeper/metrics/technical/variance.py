@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
+from sweeper.metrics.evaluation import BoolArray, Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.resampling import Weighted, rescaled
 from sweeper.metrics.technical.design import unidentifiable
 from trainers.base import IntArray
 
@@ -76,7 +77,38 @@ def _adjusted(evaluation: Evaluation, column: str) -> Measurement:
     if found is None:
         return Measurement(None, reason=_CONSTANT)
     raw, chance = found
-    return Measurement(1.0 - float(np.clip((raw - chance) / (1.0 - chance), 0.0, 1.0)), raw=raw, chance=chance)
+
+    def value(shares: Float64Array) -> Float64Array:
+        return np.asarray(1.0 - np.clip((shares - chance) / (1.0 - chance), 0.0, 1.0))
+
+    shares = _weighted_share(evaluation.test, evaluation.code(column), evaluation.code("plate"))
+    return Measurement(float(value(np.array(raw))), raw=raw, chance=chance, weighted=rescaled(shares, value))
+
+
+def _weighted_share(rows: NDArray[Any], codes: IntArray, plates: IntArray) -> Weighted:
+    """The share of variance between groups when plates are weighted; from sums over plates alone."""
+    rows = rows - rows.mean(axis=0, dtype=np.float64)
+    cell, at = np.unique(np.stack([codes, plates]), axis=1, return_inverse=True)
+    sums = np.zeros((cell.shape[1], rows.shape[1]))
+    np.add.at(sums, at, rows)
+    squares = np.bincount(at, weights=np.einsum("ne,ne->n", rows, rows))
+    size, products = np.bincount(at).astype(np.float64), sums @ sums.T
+
+    def weighted(weights: Float64Array) -> Float64Array:
+        own = weights[:, cell[1]]
+
+        def length(some: Float64Array, inside: BoolArray) -> Float64Array:
+            """(r,) squared length of the weighted sum over some cells, over its weight."""
+            number = some[:, inside] @ size[inside]
+            found = np.einsum("rc,cd,rd->r", some[:, inside], products[np.ix_(inside, inside)], some[:, inside])
+            return np.asarray(np.where(number > 0, found / np.where(number > 0, number, 1.0), 0.0))
+
+        grand = length(own, np.ones(len(size), dtype=bool))
+        between = sum(length(own, cell[0] == code) for code in range(int(codes.max()) + 1)) - grand
+        total = own @ squares - grand
+        return np.asarray(np.where(total > 0, between / np.where(total > 0, total, 1.0), np.nan))
+
+    return weighted
 
 
 BATCH = Metric(

@@ -103,8 +103,8 @@ def test_the_lead_names_biology_not_batch_removal_alone(decision: dict[str, Any]
 def test_every_chart_has_a_place_a_text_alternative_and_data(document: Document):
     places = {attrs["id"]: attrs for tag, attrs in document.elements if tag == "div" and attrs.get("class") == "chart"}
     assert list(places) == list(document.charts)
-    # 2 views × (2 trade-offs + 6 measured metrics + frontier + 2 heat maps + 1 probe); label_nmi has no chart
-    assert len(places) == 2 * (2 + 6 + 1 + 2 + 1)
+    # 2 views × (2 trade-offs + 6 measured metrics + T and B + frontier + 2 heat maps + 1 probe); label_nmi has no chart
+    assert len(places) == 2 * (2 + 6 + 2 + 1 + 2 + 1)
     for attrs in places.values():
         assert attrs["role"] == "img"
         assert len(attrs["aria-label"] or "") > 20
@@ -207,7 +207,7 @@ def test_single_view_and_margin_needs_no_heat_map(decide: Any, tmp_path: Path):
     assert not [chart for chart in document.charts if "heat" in chart]
     assert "One margin only" in document.text
     assert "unnamed sweep" in document.text
-    assert len(document.charts) == 1 + 7 + 1
+    assert len(document.charts) == 1 + 7 + 2 + 1
 
 
 @pytest.mark.parametrize(
@@ -363,9 +363,11 @@ def test_charts_come_in_reading_order(document: Document):
         "tradeoff": 0,
         "technical": 1,
         "biological": 1,
-        "frontier": 2,
-        "heat-biological": 2,
-        "heat-technical": 2,
-        "probe": 3,
+        "composite-technical": 2,
+        "composite-biological": 2,
+        "frontier": 3,
+        "heat-biological": 3,
+        "heat-technical": 3,
+        "probe": 4,
     }
     assert [order[kind] for kind in kinds] == sorted(order[kind] for kind in kinds)

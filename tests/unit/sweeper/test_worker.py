@@ -222,3 +222,16 @@ def test_a_control_that_the_screen_does_not_allow_is_recorded_with_its_reason(tm
             assert all("no negative controls" in row["reason"] for row in record["metrics"])
         else:
             assert None not in values
+
+
+def test_metrics_are_computed_where_the_pack_trains_unless_the_configuration_says(tmp_path: Path) -> None:
+    plain, told = prepared(tmp_path / "plain"), prepared(tmp_path / "told", panel={"device": "cpu"})
+    assert plain.sweep_id == told.sweep_id, "where it is computed makes another sweep"
+    on = {
+        (name, device): PackRun(pack_file(sweep, [0.0])[1], device=device).panel.device
+        for name, sweep in (("plain", plain), ("told", told))
+        for device in ("cpu", "cuda")
+    }
+    assert on == {("plain", "cpu"): None, ("plain", "cuda"): "cuda", ("told", "cpu"): "cpu", ("told", "cuda"): "cpu"}
+    finish(PackRun(pack_file(told, [0.0])[1]))
+    assert {told.store.record(cell)["status"] for cell in told.store.finished()} == {"ok"}

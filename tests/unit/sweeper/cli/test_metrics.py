@@ -52,7 +52,12 @@ def test_printed_and_written(table: pd.DataFrame, path: Path, capsys: pytest.Cap
     assert lines["perturbation_accuracy"][3:8] == ["–"] * 5
     total = written["composites"]
     for line, key in (("T", "technical"), ("B", "biological"), ("√(T·B)", "geometric")):
-        assert lines[line][1:3] == ["=", f"{total[key]:.3f}"]
+        low, high = total["intervals"][key]
+        assert low <= total[key] <= high
+        assert lines[line][1:6] == ["=", f"{total[key]:.3f}", f"({low:.3f}", "to", f"{high:.3f})"]
+    assert {part for part in total["parts"] if part.startswith("plate: ")} == {
+        f"plate: {part}" for part in ("mixing", "local mixing", "probe", "variance")
+    }
 
 
 def test_formats_and_names_do_not_matter(table: pd.DataFrame, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,6 +135,27 @@ def test_bad_input(arguments: list[str], words: list[str], path: Path, capsys: p
         assert word in captured.err
 
 
+def test_a_device_changes_no_number_and_an_absent_one_is_refused(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = []
+    for device in ([], ["--device", "cpu"]):
+        out = path.with_name("panel.json")
+        assert main(["metrics", str(path), *device, "--json", str(out)]) == 0
+        found.append(json.loads(out.read_text()))
+        out.unlink()
+    assert [panel["options"]["device"] for panel in found] == [None, "cpu"]
+    for numpys, torchs in zip(*(panel["metrics"] for panel in found), strict=True):
+        assert torchs["value"] == pytest.approx(numpys["value"], abs=1e-5), numpys["metric"]
+    capsys.readouterr()
+    assert main(["metrics", str(path), "--device", "cuda:99", "--json", str(path.with_name("panel.json"))]) == 2
+    shown = capsys.readouterr()
+    assert not shown.out
+    assert len(shown.err.splitlines()) == 1
+    assert "device 'cuda:99': PyTorch cannot use it" in shown.err
+    assert not path.with_name("panel.json").exists()
+
+
 def test_no_such_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["metrics", str(tmp_path / "nothing.parquet")]) == 2
     assert "no such file" in capsys.readouterr().err
@@ -172,6 +198,28 @@ def test_a_reference_in_another_order_serves_retention(table: pd.DataFrame, path
     found = retention("--reference", str(path.with_name("raw.parquet")))
     assert found["raw"] is not None
     assert found == expected
+
+
+def test_a_reference_gives_differences_from_the_baselines(
+    table: pd.DataFrame, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    features = [name for name in table.columns if not name.startswith("Metadata_")]
+    rng = np.random.default_rng(0)
+    noise = table.assign(**{name: rng.normal(size=len(table)) for name in features})
+    noise.to_parquet(path.with_name("noise.parquet"))
+    out = path.with_name("panel.json")
+    arguments = ["metrics", str(path.with_name("noise.parquet")), "--reference", str(path), "--json", str(out)]
+    assert main(arguments) == 0
+    found = json.loads(out.read_text())["baselines"]
+    assert set(found) == {"raw", "plate_control_centred"}
+    for of in found.values():
+        assert of["biological"]["interval"][1] < 0, "noise keeps no biology"
+        assert of["biological"]["interval"][0] <= of["biological"]["value"] <= of["biological"]["interval"][1]
+    assert found["raw"]["technical"]["interval"][0] > 0, "and no batch"
+    shown = capsys.readouterr().out
+    value, (low, high) = found["raw"]["technical"]["value"], found["raw"]["technical"]["interval"]
+    assert f"against raw features: T {value:+.3f} ({low:+.3f} to {high:+.3f}), B -" in shown
+    assert "against features centred on their plate's controls: T" in shown
 
 
 def test_p_values_and_pseudo_batches_when_asked_for(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

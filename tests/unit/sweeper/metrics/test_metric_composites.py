@@ -39,10 +39,18 @@ def test_anchoring():
 
 def test_means_over_parts_then_factors():
     found = composites(
-        all_rows(batch_mixing_bras=1.0, cilisi=0.0, batch_variance=0.5, plate_variance=0.8, row_column_ridge=1.0)
+        all_rows(
+            batch_mixing_bras=1.0,
+            cilisi=0.0,
+            batch_variance=0.5,
+            plate_variance=0.8,
+            plate_cilisi=0.2,
+            plate_probe_knn=0.1,
+            row_column_ridge=1.0,
+        )
     )
-    assert found.factors == pytest.approx({"batch": 0.5, "plate": 0.8, "row and column": 1.0})
-    assert found.technical == pytest.approx((0.5 + 0.8 + 1.0) / 3)
+    assert found.factors == pytest.approx({"batch": 0.5, "plate": 0.4, "row and column": 1.0})
+    assert found.technical == pytest.approx((0.5 + 0.4 + 1.0) / 3)
     assert found.biological == pytest.approx(0.5)
     assert found.geometric == pytest.approx(math.sqrt(0.5 * found.technical))
     assert found.absent == {}

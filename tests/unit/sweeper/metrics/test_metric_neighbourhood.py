@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import chisquare
 from sklearn.metrics import silhouette_samples
 
+from sweeper.metrics.arrays import NumpyArrays
 from sweeper.metrics.evaluation import PanelOptions
 from sweeper.metrics.neighbours import nearest, neighbours
 from sweeper.metrics.silhouette import silhouettes
@@ -33,13 +34,13 @@ def irregular(make_wells, seed, keep=90):
 def test_neighbours_are_exact(monkeypatch):
     rng = np.random.default_rng(0)
     rows, queries = rng.normal(size=(70, 5)) + 100, rng.normal(size=(30, 5)) + 100
-    monkeypatch.setattr("sweeper.metrics.neighbours.CHUNK", 200)  # several chunks
+    monkeypatch.setattr(NumpyArrays, "block", 200)  # several blocks
     for (index, distance), all_ in (
         (nearest(queries, rows, 6), cdist(queries, rows)),
         (neighbours(rows, 6), cdist(rows, rows) + np.diag(np.full(70, np.inf))),
     ):
         np.testing.assert_array_equal(index, np.argsort(all_, axis=1)[:, :6])
-        np.testing.assert_allclose(distance, np.sort(all_, axis=1)[:, :6])
+        np.testing.assert_allclose(distance, np.sort(all_, axis=1)[:, :6], rtol=1e-5)  # float32
 
 
 @settings(max_examples=40, deadline=None)

@@ -9,6 +9,7 @@ import pytest
 from copairs.map.normalization import expected_ap
 
 from sweeper.metrics import ranking
+from sweeper.metrics.arrays import NumpyArrays
 from sweeper.metrics.biological.retrieval import activity_ranking, replicate_ranking
 from sweeper.metrics.evaluation import unit_rows
 
@@ -79,7 +80,7 @@ def test_chunks_do_not_change_the_result(make_wells, embed, evaluation, monkeypa
     wells = make_wells()
     rows = embed(wells, biology=0.5)
     whole = replicate_ranking(evaluation(rows, wells))
-    monkeypatch.setattr(ranking, "_CHUNK", 3 * len(wells))
+    monkeypatch.setattr(NumpyArrays, "block", 3 * len(wells))
     parts = replicate_ranking(evaluation(rows, wells))
     np.testing.assert_array_equal(whole.queries, parts.queries)
     np.testing.assert_allclose(whole.precision, parts.precision, rtol=1e-12)

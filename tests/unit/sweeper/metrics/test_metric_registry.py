@@ -36,6 +36,10 @@ DEFAULT = {
 FURTHER = {
     "batch_probe_spread": ("technical", "secondary"),
     "batch_probe_controls": ("technical", "secondary"),
+    "plate_mixing_bras": ("technical", "secondary"),
+    "plate_cilisi": ("technical", "secondary"),
+    "plate_probe_linear": ("technical", "secondary"),
+    "plate_probe_knn": ("technical", "secondary"),
     "row_column_ridge": ("technical", "secondary"),
     "ilisi": ("technical", "parity"),
     "asw_batch": ("technical", "parity"),

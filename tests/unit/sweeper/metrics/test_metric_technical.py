@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sweeper.metrics.classifier import balanced_accuracy, fit, shrunken_covariance
 from sweeper.metrics.evaluation import PanelOptions
+from sweeper.metrics.registry import REGISTRY
 from sweeper.metrics.technical.batch_probe import batch_probe_linear
 from sweeper.metrics.technical.mixing import batch_mixing_bras
 
@@ -198,3 +199,38 @@ def test_bras_names_what_is_not_identifiable(make_wells, embed, evaluation):
     assert found.reason.startswith("not identifiable: no perturbation has two wells in one batch")
     one = make_wells(batches=1)
     assert batch_mixing_bras(evaluation(embed(one), one)).value is None
+
+
+@pytest.mark.parametrize("name", ["mixing_bras", "cilisi", "probe_linear", "probe_knn", "variance"])
+def test_by_plate_sees_plates_that_batches_do_not_show(name, make_wells, embed, evaluation):
+    """Plate effects of mean 0 inside every batch: the factor plate falls, the factor batch hardly."""
+    wells = make_wells(batches=4, perturbations=12)
+    sign = np.where(wells["plate"].str.endswith("/0"), 1.0, -1.0)
+    shift = np.random.default_rng(9).normal(size=16)
+    clean = embed(wells, biology=0.4)
+    plates = clean + (1.2 * sign[:, None] * shift).astype(np.float32)
+    of_batch = "cilisi" if name == "cilisi" else f"batch_{name}"
+
+    def anchored(metric, rows):
+        found = REGISTRY[metric].function(evaluation(rows, wells))
+        return (found.value - found.floor) / (found.ceiling - found.floor)
+
+    lost = {metric: anchored(metric, clean) - anchored(metric, plates) for metric in (f"plate_{name}", of_batch)}
+    assert lost[f"plate_{name}"] > 0.05
+    assert lost[f"plate_{name}"] > 1.5 * lost[of_batch]
+
+
+def test_plates_that_are_the_batches_are_the_same_factor(make_wells, embed, evaluation):
+    wells = make_wells(batches=4, plates=1, perturbations=12, replicates=3)
+    whole = evaluation(embed(wells, biology=0.4, batch=0.3), wells)
+    for name in ("mixing_bras", "probe_linear", "probe_knn", "variance"):
+        assert REGISTRY[f"plate_{name}"].function(whole).value == REGISTRY[f"batch_{name}"].function(whole).value
+    assert REGISTRY["plate_cilisi"].function(whole).value == REGISTRY["cilisi"].function(whole).value
+
+
+def test_by_plate_is_absent_where_batches_cannot_be_told_from_phenotype(make_wells, embed, evaluation):
+    wells = make_wells(controls=0)
+    wells = wells.assign(perturbation=wells["perturbation"] + wells["batch"])
+    whole = evaluation(embed(wells), wells)
+    for name in ("plate_mixing_bras", "plate_cilisi", "plate_probe_linear", "plate_probe_knn"):
+        assert REGISTRY[name].function(whole).reason.startswith("not identifiable: every perturbation is in one batch")
