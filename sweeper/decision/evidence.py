@@ -23,6 +23,7 @@ from sweeper.decision.families import INTERCEPT_SD, Family, Indices, Shapes
 
 Array = NDArray[np.float64]
 CHUNK = 8192  # members at a time: what they need stays in the cache
+LEAST = 1e-290  # probability below which a draw would only be rounding, and gets no weight
 SHARE_FLOOR = 1e-6  # least proposed share of the positive orthant
 
 
@@ -153,8 +154,8 @@ class Members:
                 shares[start : start + CHUNK] *= ndtr(mean / np.sqrt(variance * scale))
         return np.asarray(np.log(np.maximum(shares, SHARE_FLOOR)))
 
-    def draw(self, picked: Indices, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-        """Intercepts (R,), amplitudes (R, k) and log weights (R,): one draw for each of the picked members.
+    def draw(self, picked: Indices, rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
+        """Intercepts (R,), amplitudes (R, k), scales s (R,) and log weights (R,): a draw for each picked member.
 
         Amplitudes are drawn inside the orthant one after the other, the last first (Geweke, Hajivassiliou & Keane).
         The weight is the probability of having been inside at every step, over the share proposed for the member.
@@ -170,13 +171,13 @@ class Members:
             for i in range(j + 1, k):
                 centre = centre + s * root[j, i] * z[:, i]
             scale = s * root[j, j]
-            inside = np.maximum(ndtr(centre / scale), 1e-300)
-            z[:, j] = -ndtri(np.maximum((1 - rng.random(count)) * inside, 1e-300))
+            inside = np.maximum(ndtr(centre / scale), LEAST)
+            z[:, j] = -ndtri(np.maximum((1 - rng.random(count)) * inside, LEAST))
             amplitudes[:, j] = np.maximum(centre + scale * z[:, j], 0.0)
-            weight += np.log(inside)
+            weight += np.where(inside > LEAST, np.log(inside), -np.inf)
         fitted = np.einsum("nk,nkl->nl", amplitudes, white.columns[self.rows[picked]])
         intercept = ((white.y - fitted) @ white.one) / white.precision
-        return intercept + s * rng.standard_normal(count) / np.sqrt(white.precision), amplitudes, weight
+        return intercept + s * rng.standard_normal(count) / np.sqrt(white.precision), amplitudes, s, weight
 
     def lack_of_fit(self, member: int) -> float:
         """Returns p of the F test of this member's posterior mean curve; 1 where no degrees of freedom are left.
