@@ -63,22 +63,23 @@ class Whitened:
         count, k = family.rows.shape
         used = [self.columns[rows] for rows in family.used]
         sd = [self.bank.prior_sd[rows] for rows in family.used]
-        gram = {(i, j): self._inner(used[i], used[j]) for j in range(k) for i in range(j)}
+        gram = {(i, j): self._inner(used[i], used[j]).ravel() for j in range(k) for i in range(j)}
         own = [(u**2).sum(axis=1) - (u @ self.one) ** 2 / self.precision + sd[j] ** -2.0 for j, u in enumerate(used)]
         against = [self._inner(used[j], self.y[None, :])[:, 0] for j in range(k)]
         total = float(self._inner(self.y[None, :], self.y[None, :])[0, 0])
         evidence, misfit = np.empty(count), np.empty(count)
         lower = {(i, j): np.empty(count) for j in range(k) for i in range(j)}
         pivots, reduced = ([np.empty(count) for _ in range(k)] for _ in range(2))
-        power = 0.5 * (self.degrees + len(self.y))
+        power, variance = 0.5 * (self.degrees + len(self.y)), [own_sd**2 for own_sd in sd]
         for start in range(0, count, CHUNK):
             cut = slice(start, start + CHUNK)
             at = [place[cut] for place in family.place]
+            pairs = {key: places[cut] for key, places in family.pairs.items()}
             rest, determinant = np.full(len(family.rows[cut]), total), 1.0
             for j in range(k):
-                pivot, along = own[j][at[j]], against[j][at[j]]
+                pivot, along = own[j].take(at[j]), against[j].take(at[j])
                 for i in range(j):
-                    value = gram[i, j][at[i], at[j]]
+                    value = gram[i, j].take(pairs[i, j])
                     for h in range(i):
                         value = value - lower[h, i][cut] * pivots[h][cut] * lower[h, j][cut]
                     lower[i, j][cut] = factor = value / pivots[i][cut]
@@ -86,7 +87,7 @@ class Whitened:
                     along = along - factor * reduced[i][cut]
                 pivots[j][cut], reduced[j][cut] = pivot, along
                 rest = rest - along**2 / pivot
-                determinant = determinant * pivot * (sd[j] ** 2)[at[j]]
+                determinant = determinant * pivot * variance[j].take(at[j])
             misfit[cut] = rest = np.maximum(rest, 0.0)
             evidence[cut] = k * np.log(2) - 0.5 * np.log(determinant) - power * np.log1p(rest / self.degrees)
         return Members(self, family.rows, evidence, misfit, lower, pivots, reduced)

@@ -34,7 +34,7 @@ PROPOSALS = 3  # proposed for each curve kept
 NOISE_COURSES = 48
 RETIMING = 0.8  # the least tried with which the worst of the tuning shapes and spectra was covered at the nominal 0.90
 ACCEPTED = 0.10  # posterior probability from which on a family must vouch for the safe bound by itself
-NEGLIGIBLE = 30.0  # log evidence below the best from which on a member is left out
+NEGLIGIBLE = 18.0  # log evidence below the best from which on a member is left out (in all some 1e-5 of the mass)
 ROUNDING = 1e-4  # least standard error of a level mean, in units of the peak: rounding is not evidence
 
 
