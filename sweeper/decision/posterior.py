@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from sweeper.decision.evidence import Whitened
-from sweeper.decision.families import shapes
+from sweeper.decision.evidence import SHARE_FLOOR, Members, Whitened
+from sweeper.decision.families import Indices, shapes
 from sweeper.decision.noise import Noise, noise_courses
 
 Array = NDArray[np.float64]
@@ -34,7 +34,7 @@ PROPOSALS = 3  # proposed for each curve kept
 NOISE_COURSES = 48
 RETIMING = 0.8  # the least tried with which the worst of the tuning shapes and spectra was covered at the nominal 0.90
 ACCEPTED = 0.10  # posterior probability from which on a family must vouch for the safe bound by itself
-NEGLIGIBLE = 18.0  # log evidence below the best from which on a member is left out (in all some 1e-5 of the mass)
+NEGLIGIBLE, SLACK = 20.0, 4.0  # log evidence below the best from which on a member is left out, and its tolerance
 ROUNDING = 1e-4  # least standard error of a level mean, in units of the peak: rounding is not evidence
 
 
@@ -122,11 +122,7 @@ def fit_posterior(
     names = [name for name in bank.families if families is None or name in families]
     members = [white.members(bank.families[name]) for name in names]
     score = [own.log_evidence - np.log(len(own.log_evidence)) for own in members]  # families weigh the same a priori
-    least = max(float(own.max()) for own in score) - NEGLIGIBLE
-    kept = [np.flatnonzero(own > least) for own in score]
-    log_proposal = np.concatenate(
-        [own[rows] + group.log_share(rows) for own, group, rows in zip(score, members, kept, strict=True)]
-    )
+    kept, log_proposal = _kept(members, score)
     family, member = np.repeat(np.arange(len(kept)), [len(rows) for rows in kept]), np.concatenate(kept)
     picked = _resample(rng, np.exp(log_proposal - log_proposal.max()), PROPOSALS * draws)
     intercepts, scales, log_weights = (np.empty(len(picked)) for _ in range(3))
@@ -160,6 +156,23 @@ def fit_posterior(
         retiming=RETIMING * rng.standard_normal(draws),
         family=family[picked][final],
     )
+
+
+def _kept(members: list[Members], score: list[Array]) -> tuple[list[Indices], Array]:
+    """Rows of every family that are proposed from, and the log proposal weight of all of them, family after family.
+
+    Those within `NEGLIGIBLE` of the best; where the best lie outside their orthant, of the best that lies inside.
+    """
+    least = max(float(own.max()) for own in score) - NEGLIGIBLE
+    while True:
+        kept = [np.flatnonzero(own >= least) for own in score]
+        shares = [group.log_share(rows) for group, rows in zip(members, kept, strict=True)]
+        log_proposal = np.concatenate([own[rows] + share for own, rows, share in zip(score, kept, shares, strict=True)])
+        inside = log_proposal[np.concatenate(shares) > np.log(2 * SHARE_FLOOR)]
+        needed = float(inside.max()) - NEGLIGIBLE if len(inside) else -np.inf
+        if least <= needed + SLACK:
+            return kept, log_proposal
+        least = needed
 
 
 def _over_courses(residuals: Array, covariance: Array, within: Array, courses: Array) -> Array:
