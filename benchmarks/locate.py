@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -50,7 +50,7 @@ class Experiment:
     number: int
     runs: dict[tuple[float, int], tuple[float, float]] = field(default_factory=dict)
 
-    def train(self, strengths: tuple[float, ...], seeds: range) -> None:
+    def train(self, strengths: tuple[float, ...], seeds: Sequence[int]) -> None:
         """Draw the (biological, technical) composites of every strength with every seed."""
         for strength in strengths:
             x = np.array([np.log10(strength) if strength else -np.inf])
@@ -131,10 +131,10 @@ def locates(make: Callable[[], Experiment]) -> Iterator[tuple[int, Decision]]:
         if not points.strengths and not points.seeds:
             break
         if points.seeds:
-            levels = tuple(sorted({strength for strength, _ in world.runs}))
-            world.train(levels, range(seeds, seeds + points.seeds))
+            everywhere = tuple(sorted({strength for strength, _ in world.runs}))
+            world.train(everywhere if points.seeds_at is None else points.seeds_at, range(seeds, seeds + points.seeds))
             seeds += points.seeds
-        world.train(points.strengths, range(seeds))
+        world.train(points.strengths, decision.seeds)
         decision = world.judge()
     yield len(world.runs), decision
 

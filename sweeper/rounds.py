@@ -31,6 +31,7 @@ from sweeper.sweep import (
     deciding_units,
     decision_provenance,
     known_cells,
+    priced_options,
     proposed_cells,
     results_table,
     sweep_description,
@@ -201,7 +202,7 @@ def _deciding_curve(
         results[results["view"] == view],
         settings=config.decision,
         provenance=decision_provenance(store.description(), kept),
-        next_options=config.locate.next_options,
+        next_options=priced_options(store, config),
         units=deciding_units(store, config.decision),
     )
     found = document["views"].get(view)

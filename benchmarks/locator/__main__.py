@@ -1,9 +1,10 @@
 """Does the located over-correction point hold its promises where the truth is known, and do other methods?
 
-    make benchmark-locator      (hours on one core; stop and start as you like; writes benchmarks/locator.json)
+    make benchmark-locator      (an hour or more of one core; stop and start as you like)
 
-Aims, data, estimands, methods and performance measures are those of the table in benchmarks/README.md, which
-`--tables` writes from the result file. Each block of repetitions is a file under `--work`, kept over a stop.
+It writes benchmarks/locator.json and from that, as `--tables` alone does, the tables of benchmarks/README.md, which
+state aims, data, estimands, methods and performance measures, and benchmarks/locator.svg. Each block of repetitions is
+a file under `--work`, kept over a stop.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.locator import confounding, wells
-from benchmarks.locator.study import blocks, run_block
+from benchmarks.locator.figure import write_figure
+from benchmarks.locator.study import GATES, blocks, run_block
 from benchmarks.locator.tables import summary, write_tables
 
 RESULT = Path(__file__).parents[1] / "locator.json"
+FIGURE = RESULT.with_suffix(".svg")
 
 
 def main() -> None:
@@ -38,6 +41,7 @@ def main() -> None:
         run(given.work, given.repetitions, given.processes, time.monotonic() + 60 * given.minutes)
         RESULT.write_text(json.dumps(document(given), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     write_tables(RESULT)
+    write_figure(json.loads(RESULT.read_text(encoding="utf-8"))["cells"], GATES.name, FIGURE)
 
 
 def document(given: argparse.Namespace) -> dict[str, Any]:

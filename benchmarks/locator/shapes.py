@@ -57,7 +57,10 @@ def _loss(x: Array, centre: float, width: float) -> Array:
 
 
 def stated(delta: float) -> dict[str, Curve]:
-    """Tier A1. The drops of a multiple of δ reach 0.987 of it at the end of the range, "δ" itself a hair under δ."""
+    """Tier A1. The drops of a multiple of δ reach 0.987 of it at the end of the range, "δ" itself a hair under δ.
+
+    "early": before the noise doubles, so that ψ is there what the setting's name says.
+    """
     return {
         "flat": lambda x: np.ones_like(x),
         "improving": lambda x: 0.7 + 0.3 * _gain(x),
@@ -65,6 +68,7 @@ def stated(delta: float) -> dict[str, Curve]:
         "drop 0.8 δ": lambda x: 1 - 0.8 * delta * _loss(x, 1.0, 0.45),
         "drop δ": lambda x: 1 - (delta - 1e-4) / _loss(np.float64(HIGHEST), 1.0, 0.45) * _loss(x, 1.0, 0.45),
         "drop 2 δ": lambda x: 1 - 2 * delta * _loss(x, 1.0, 0.45),
+        "drop 2 δ, early": lambda x: 1 - 2 * delta * _loss(x, -1.0, 0.45),
         "drop 3 δ": lambda x: 1 - 3 * delta * _loss(x, 1.0, 0.45),
         "plateau-drop": lambda x: 1 - 0.6 * _loss(x, 1.0, 0.45),
         "umbrella": lambda x: 0.75 + 0.25 * _gain(x) - 0.6 * _loss(x, 1.0, 0.45),
@@ -79,8 +83,14 @@ def stated(delta: float) -> dict[str, Curve]:
 
 
 def linear_gaussian() -> dict[str, Curve]:
-    """Tier A2: biology kept by the linear adversarial objective max Tr(P(A − λC)), from its spectrum."""
+    """Tier A2: biology kept by the linear adversarial objective max Tr(P(A − λC)), from its spectrum.
+
+    "formula": of infinitely many directions, B = 1 − π·Φ((x − μ)/τ); that of the first spectrum is "plateau-drop". The
+    others are one finite spectrum each, a staircase, and their truth is that staircase's own.
+    """
     return {
+        "A2 formula π 0.8, μ 0.5, τ 0.9": lambda x: 1 - 0.8 * _loss(x, 0.5, 0.9),
+        "A2 formula π 0.3, μ 0, τ 0.3": lambda x: 1 - 0.3 * _loss(x, 0.0, 0.3),
         "A2 π 0.6, μ 1, τ 0.45": _commuting(share=0.6, centre=1.0, width=0.45),
         "A2 π 0.8, μ 0.5, τ 0.9": _commuting(share=0.8, centre=0.5, width=0.9),
         "A2 π 0.3, μ 0, τ 0.3": _commuting(share=0.3, centre=0.0, width=0.3),

@@ -44,14 +44,13 @@ POWER = (
     "drop 0.8 δ",
     "drop δ",
     "drop 2 δ",
+    "drop 2 δ, early",
     "drop 3 δ",
     "plateau-drop",
     "slow",
     "two-step with gain",
 )
-LIMITS = {"unimodal": 200, "gp": 200}  # repetitions of the methods that are slow; the others get all
 FIRST = 200  # of every cell before more of any
-OTHER_DESIGNS = 300  # repetitions where strengths are adaptive or runs collapse
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def blocks(repetitions: int) -> Iterator[tuple[Cell, str, int]]:
     early = range(min(FIRST, repetitions) // BLOCK)
     for block in early:
         yield from _of_block(cells(), block, repetitions)
-    for setting in (GATES, THREE, SMALL):
+    for setting in (GATES, SMALL, THREE):
         for block in range(len(early), -(-repetitions // BLOCK)):
             yield from _of_block([cell for cell in cells() if cell.setting == setting], block, repetitions)
 
@@ -112,9 +111,7 @@ def blocks(repetitions: int) -> Iterator[tuple[Cell, str, int]]:
 def _of_block(some: list[Cell], block: int, repetitions: int) -> Iterator[tuple[Cell, str, int]]:
     for cell in some:
         for method in METHODS:
-            grid = cell.design == "grid"
-            limit = LIMITS.get(method, repetitions) if grid else OTHER_DESIGNS * (method == "locator")
-            if block * BLOCK < limit:
+            if (cell.design == "grid" or method == "locator") and block * BLOCK < repetitions:
                 yield cell, method, block
 
 

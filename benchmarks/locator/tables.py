@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.locator.methods import METHODS
-from benchmarks.locator.study import GATES, SMALL, THREE, cells, results
+from benchmarks.locator.study import GATES, SMALL, THREE, Setting, cells, results
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- locator: written by benchmarks/locator/tables.py -->", "<!-- end of locator -->"
@@ -21,9 +21,11 @@ FAST = ("plateau-drop", "umbrella", "big gain", "abrupt", "late", "heavy tail t3
 SLOW = ("slow", "linear")
 INSIDE = ("plateau-drop", "umbrella", "big gain", "slow", "abrupt", "late", "linear")
 SPECTRA = ("A2 π 0.6, μ 1, τ 0.45", "A2 π 0.8, μ 0.5, τ 0.9", "A2 π 0.3, μ 0, τ 0.3", "A2 rotated")
+FORMULAE = ("A2 formula π 0.8, μ 0.5, τ 0.9", "A2 formula π 0.3, μ 0, τ 0.3")
 OUTSIDE = ("heavy tail t3", "two-step with gain")
 NONE = ("flat", "improving")
 MUST_LOSE = (*FAST, *SLOW, "two-step with gain")
+LOSING = ("plateau-drop", "umbrella", "slow", "late", "two-step with gain")
 
 
 def summary(folder: Path) -> list[Figures]:
@@ -117,11 +119,18 @@ def _pick(rows: list[Figures], setting: str, shapes: Sequence[str], design: str 
 
 def _gates(rows: list[Figures]) -> list[str]:
     """The release gates; an entry is the worst of its cells, with that cell's Monte Carlo standard error."""
-    lines = ["| gate | target |" + "".join(f" {s.name}, ψ {s.psi:.1f} |" for s in (GATES, SMALL, THREE))]
-    lines.append("|---|---|---|---|---|")
+    titles = [f"{s.name}, ψ {s.psi:.1f}" for s in (GATES, SMALL, THREE)]
+    lines = [f"| gate | target | {titles[0]} | {titles[1]} | {titles[2]}: no gate |", "|---|---|---|---|---|"]
 
     def gate(
-        title: str, shapes: Sequence[str], key: str, target: float, *, least: bool = False, design: str = "grid"
+        title: str,
+        shapes: Sequence[str],
+        key: str,
+        target: float,
+        *,
+        least: bool = False,
+        design: str = "grid",
+        gated: Sequence[Setting] = (GATES, SMALL),
     ) -> None:
         entries = []
         for setting in (GATES, SMALL, THREE):
@@ -131,37 +140,76 @@ def _gates(rows: list[Figures]) -> list[str]:
                 continue
             size: Callable[[Figures], float] = lambda row: abs(row[key])  # noqa: E731
             worst = min(values, key=size) if least else max(values, key=size)
-            passed = size(worst) >= target if least else size(worst) <= target
-            se = worst.get(f"{key}_se", _se(min(size(worst), 1.0), worst["repetitions"]))
             where = f" ({worst['shape']})" if len(shapes) > 1 else ""
-            entries.append(f"{'' if passed else '**miss** '}{worst[key]:.3f} ± {se:.3f}{where}")
-        sign = "≥" if least else "≤"
-        lines.append(f"| {title} | {sign} {target:g} | " + " | ".join(entries) + " |")
+            verdict = _verdict(worst[key], _error(worst, key), target, least=least, gated=setting in gated)
+            entries.append(verdict + where)
+        _row(lines, title, target, entries, least=least)
+
+    def mean_coverage(title: str, shapes: Sequence[str], target: float) -> None:
+        entries = []
+        for setting in (GATES, SMALL, THREE):
+            values = [row for row in _pick(rows, setting.name, shapes) if "coverage" in row]
+            mean = float(np.mean([row["coverage"] for row in values])) if values else 0.0
+            error = float(np.sqrt(np.sum([row["coverage_se"] ** 2 for row in values]))) / max(len(values), 1)
+            verdict = _verdict(mean, error, target, least=True, gated=setting is not THREE)
+            entries.append(verdict if values else "–")
+        _row(lines, title, target, entries, least=True)
+
+    def lost_to_the_grid(title: str, shapes: Sequence[str], design: str, target: float) -> None:
+        pairs = [
+            (here, there)
+            for here in _pick(rows, GATES.name, shapes)
+            for there in _pick(rows, GATES.name, shapes, design)
+            if here["shape"] == there["shape"] and "coverage" in here and "coverage" in there
+        ]
+        entry = "–"
+        if pairs:
+            here, there = max(pairs, key=lambda pair: pair[0]["coverage"] - pair[1]["coverage"])
+            error = float(np.hypot(here["coverage_se"], there["coverage_se"]))
+            entry = _verdict(here["coverage"] - there["coverage"], error, target) + f" ({here['shape']})"
+        _row(lines, title, target, [entry, "–", "–"])
 
     gate("false report, no decline", NONE, "reported", 0.02)
     gate("false report, decline of 0.8 δ", ("drop 0.8 δ",), "reported", 0.05)
     gate("false report, decline of δ", ("drop δ",), "reported", 0.10)
     gate("coverage, each shape inside the families", INSIDE, "coverage", 0.85, least=True)
+    mean_coverage("coverage, mean of the shapes inside", INSIDE, 0.89)
     gate("coverage, each shape outside", OUTSIDE, "coverage", 0.85, least=True)
-    gate("coverage, each finite spectrum (A2)", SPECTRA, "coverage", 0.85, least=True)
-    gate("P(λ_L > true λ_OC)", MUST_LOSE, "unsafe", 0.08)
-    gate("P(λ_L > true λ_OC), finite spectra (A2)", SPECTRA, "unsafe", 0.08)
-    gate("P(trained strength called safe ≥ true λ_OC)", (*MUST_LOSE, *SPECTRA), "unsafe_decided", 0.08)
+    gate("coverage, A2 by its formula", FORMULAE, "coverage", 0.85, least=True)
+    gate("coverage, A2, each finite spectrum", SPECTRA, "coverage", 0.85, least=True)
+    gate("P(λ_L > true λ_OC)", (*MUST_LOSE, *FORMULAE), "unsafe", 0.08)
+    gate("P(λ_L > true λ_OC), A2, finite spectra", SPECTRA, "unsafe", 0.08)
+    gate("P(trained strength called safe ≥ true λ_OC)", (*MUST_LOSE, *FORMULAE, *SPECTRA), "unsafe_decided", 0.08)
     gate("RMSE, fast transition", FAST, "rmse", 0.15)
     gate("RMSE, slow or linear", SLOW, "rmse", 0.30)
     gate("bias, fast", FAST, "bias", 0.05)
     gate("bias, slow or linear", SLOW, "bias", 0.20)
-    gate("power, drop of 2 δ", ("drop 2 δ",), "reported", 0.80, least=True)
+    gate("power, drop of 2 δ where the noise has doubled", ("drop 2 δ",), "reported", 0.80, least=True)
+    gate("power, drop of 2 δ before it doubles", ("drop 2 δ, early",), "reported", 0.80, least=True)
     gate("power, drop of 3 δ", ("drop 3 δ",), "reported", 0.95, least=True)
-    gate("`NOT_REACHED` where nothing declines", NONE, "not_reached", 0.90, least=True)
+    gate("`NOT_REACHED` where nothing declines, δ 0.10", NONE, "not_reached", 0.90, least=True, gated=(GATES,))
     gate("median width, fast", FAST, "width", 0.5)
     gate("brackets valid", (*MUST_LOSE, *NONE), "bracket_valid", 0.95, least=True)
-    losing = ("plateau-drop", "umbrella", "slow", "late", "two-step with gain")
-    gate("adaptive points: coverage", losing, "coverage", 0.80, least=True, design="adaptive")
-    gate("8 % collapses: coverage", losing, "coverage", 0.85, least=True, design="8 % collapses")
+    lost_to_the_grid("adaptive points: coverage lost to the grid", LOSING, "adaptive", 0.08)
+    gate("8 % collapses: coverage", LOSING, "coverage", 0.85, least=True, design="8 % collapses")
     for design in ("adaptive", "8 % collapses"):
-        gate(f"{design}: P(λ_L > true λ_OC)", losing, "unsafe", 0.08, design=design)
+        gate(f"{design}: P(λ_L > true λ_OC)", LOSING, "unsafe", 0.08, design=design)
     return lines
+
+
+def _row(lines: list[str], title: str, target: float, entries: Sequence[str], *, least: bool = False) -> None:
+    lines.append(f"| {title} | {'≥' if least else '≤'} {target:g} | " + " | ".join(entries) + " |")
+
+
+def _verdict(value: float, error: float, target: float, *, least: bool = False, gated: bool = True) -> str:
+    """A figure with its Monte Carlo standard error and, where there is a gate, whether it meets its target."""
+    passed = abs(value) >= target if least else abs(value) <= target
+    return f"{value:.3f} ± {error:.3f}" + (f" {'met' if passed else '**missed**'}" if gated else "")
+
+
+def _error(row: Figures, key: str) -> float:
+    """Monte Carlo standard error of a cell's figure: as measured, else that of a share of its repetitions."""
+    return float(row[f"{key}_se"]) if f"{key}_se" in row else _se(min(abs(row[key]), 1.0), row["repetitions"])
 
 
 def _confounded(rows: list[Figures]) -> list[str]:
@@ -216,8 +264,8 @@ def _cells(rows: list[Figures]) -> list[str]:
             continue
         design = "" if row["design"] == "grid" else f", {row['design']}"
         keys = ("reported", "not_reached", "poor_fit", "coverage", "unsafe", "unsafe_decided")
-        numbers = [_share(row.get(key)) for key in keys]
-        numbers += [_plain(row.get(key)) for key in ("bias", "rmse", "width")] + [_share(row.get("bracket_valid"))]
+        numbers = [_with_error(row, key) for key in keys]
+        numbers += [_with_error(row, key, 2) for key in ("bias", "rmse", "width")] + [_with_error(row, "bracket_valid")]
         true = "–" if row["true"] is None else f"{row['true']:.2f}"
         lines.append(
             f"| {row['setting']}{design} | {row['shape']} | {true} | {row['repetitions']} | {' | '.join(numbers)} |"
@@ -252,6 +300,13 @@ def _methods(rows: list[Figures]) -> list[str]:
         shown = ", ".join(f"{m} {min(own)}–{max(own)}" for m, own in counts.items() if own)
         lines += ["", f"Repetitions a cell: {shown}.", ""]
     return lines
+
+
+def _with_error(row: Figures, key: str, digits: int = 3) -> str:
+    """A cell's figure ± its Monte Carlo standard error."""
+    if row.get(key) is None:
+        return "–"
+    return f"{row[key]:.{digits}f} ± {_error(row, key):.{digits}f}"
 
 
 def _share(value: float | None) -> str:

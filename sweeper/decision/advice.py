@@ -69,7 +69,9 @@ def next_text(proposal: Mapping[str, Any]) -> str:
     if strengths:
         parts.append(f"Train λ ∈ {{{', '.join(f'{strength:.3g}' for strength in strengths)}}} with the same seeds")
     if seeds:
-        parts.append(f"{'add' if parts else 'Add'} {counted(seeds, 'seed')} at every strength")
+        named = proposal.get("seeds_at")  # documents of earlier versions do not have it
+        where = "every strength" if named is None else f"λ ∈ {{{', '.join(f'{strength:.3g}' for strength in named)}}}"
+        parts.append(f"{'add' if parts else 'Add'} {counted(seeds, 'seed')} at {where}")
     if not parts:
         return ""
     seconds = proposal["seconds"]

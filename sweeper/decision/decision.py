@@ -125,6 +125,8 @@ def _judge(
         confidence=settings.confidence,
     )
     signal_lower = signal_lower_bound(biology.means, biology.noise, biology.draws, settings.confidence)
+    varies = np.ptp(curve.biological[cells][~gaps]) > NOTHING  # the same number in every run measures nothing
+    has_signal = bool(varies and signal_lower > NOTHING)
     names = [use.name for use in curve.metrics if use.role == "biological"]
     metrics = {
         name: fit(
@@ -138,7 +140,7 @@ def _judge(
     }
     points = Points.of(strengths, biology, metrics if len(names) > 1 else {}, settings)
     sensitivity = tuple(
-        _sensitivity(strengths, biology, removal, points, delta, technical, signal_lower, settings, known)
+        _sensitivity(strengths, biology, removal, points, delta, technical, has_signal, settings, known)
         for delta in settings.all_deltas
     )
     chosen = next(entry for entry in sensitivity if entry.delta == settings.delta)
@@ -216,7 +218,7 @@ def _sensitivity(
     points: Points,
     delta: float,
     technical: Technical,
-    signal_lower: float,
+    has_signal: bool,
     settings: DecisionSettings,
     known: Decision,
 ) -> Sensitivity:
@@ -233,7 +235,7 @@ def _sensitivity(
         safe_up_to=safe,
         unsafe_from=unsafe,
         lambda_unstable=known.lambda_unstable,
-        has_signal=signal_lower > NOTHING,
+        has_signal=has_signal,
         has_technical_effect=technical.has_effect,
         technical_saturated=technical.saturated,
         technical_falls=unsafe is not None

@@ -23,6 +23,7 @@ from sweeper.decision.families import INTERCEPT_SD, Family, Indices, Shapes
 
 Array = NDArray[np.float64]
 CHUNK = 8192  # members at a time: what they need stays in the cache
+LEAST = 1e-290  # probability below which a draw would only be rounding, and gets no weight
 SHARE_FLOOR = 1e-6  # least proposed share of the positive orthant
 
 
@@ -62,22 +63,23 @@ class Whitened:
         count, k = family.rows.shape
         used = [self.columns[rows] for rows in family.used]
         sd = [self.bank.prior_sd[rows] for rows in family.used]
-        gram = {(i, j): self._inner(used[i], used[j]) for j in range(k) for i in range(j)}
+        gram = {(i, j): self._inner(used[i], used[j]).ravel() for j in range(k) for i in range(j)}
         own = [(u**2).sum(axis=1) - (u @ self.one) ** 2 / self.precision + sd[j] ** -2.0 for j, u in enumerate(used)]
         against = [self._inner(used[j], self.y[None, :])[:, 0] for j in range(k)]
         total = float(self._inner(self.y[None, :], self.y[None, :])[0, 0])
         evidence, misfit = np.empty(count), np.empty(count)
         lower = {(i, j): np.empty(count) for j in range(k) for i in range(j)}
         pivots, reduced = ([np.empty(count) for _ in range(k)] for _ in range(2))
-        power = 0.5 * (self.degrees + len(self.y))
+        power, variance = 0.5 * (self.degrees + len(self.y)), [own_sd**2 for own_sd in sd]
         for start in range(0, count, CHUNK):
             cut = slice(start, start + CHUNK)
             at = [place[cut] for place in family.place]
+            pairs = {key: places[cut] for key, places in family.pairs.items()}
             rest, determinant = np.full(len(family.rows[cut]), total), 1.0
             for j in range(k):
-                pivot, along = own[j][at[j]], against[j][at[j]]
+                pivot, along = own[j].take(at[j]), against[j].take(at[j])
                 for i in range(j):
-                    value = gram[i, j][at[i], at[j]]
+                    value = gram[i, j].take(pairs[i, j])
                     for h in range(i):
                         value = value - lower[h, i][cut] * pivots[h][cut] * lower[h, j][cut]
                     lower[i, j][cut] = factor = value / pivots[i][cut]
@@ -85,7 +87,7 @@ class Whitened:
                     along = along - factor * reduced[i][cut]
                 pivots[j][cut], reduced[j][cut] = pivot, along
                 rest = rest - along**2 / pivot
-                determinant = determinant * pivot * (sd[j] ** 2)[at[j]]
+                determinant = determinant * pivot * variance[j].take(at[j])
             misfit[cut] = rest = np.maximum(rest, 0.0)
             evidence[cut] = k * np.log(2) - 0.5 * np.log(determinant) - power * np.log1p(rest / self.degrees)
         return Members(self, family.rows, evidence, misfit, lower, pivots, reduced)
@@ -153,8 +155,8 @@ class Members:
                 shares[start : start + CHUNK] *= ndtr(mean / np.sqrt(variance * scale))
         return np.asarray(np.log(np.maximum(shares, SHARE_FLOOR)))
 
-    def draw(self, picked: Indices, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-        """Intercepts (R,), amplitudes (R, k) and log weights (R,): one draw for each of the picked members.
+    def draw(self, picked: Indices, rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
+        """Intercepts (R,), amplitudes (R, k), scales s (R,) and log weights (R,): a draw for each picked member.
 
         Amplitudes are drawn inside the orthant one after the other, the last first (Geweke, Hajivassiliou & Keane).
         The weight is the probability of having been inside at every step, over the share proposed for the member.
@@ -170,13 +172,13 @@ class Members:
             for i in range(j + 1, k):
                 centre = centre + s * root[j, i] * z[:, i]
             scale = s * root[j, j]
-            inside = np.maximum(ndtr(centre / scale), 1e-300)
-            z[:, j] = -ndtri(np.maximum((1 - rng.random(count)) * inside, 1e-300))
+            inside = np.maximum(ndtr(centre / scale), LEAST)
+            z[:, j] = -ndtri(np.maximum((1 - rng.random(count)) * inside, LEAST))
             amplitudes[:, j] = np.maximum(centre + scale * z[:, j], 0.0)
-            weight += np.log(inside)
+            weight += np.where(inside > LEAST, np.log(inside), -np.inf)
         fitted = np.einsum("nk,nkl->nl", amplitudes, white.columns[self.rows[picked]])
         intercept = ((white.y - fitted) @ white.one) / white.precision
-        return intercept + s * rng.standard_normal(count) / np.sqrt(white.precision), amplitudes, weight
+        return intercept + s * rng.standard_normal(count) / np.sqrt(white.precision), amplitudes, s, weight
 
     def lack_of_fit(self, member: int) -> float:
         """Returns p of the F test of this member's posterior mean curve; 1 where no degrees of freedom are left.

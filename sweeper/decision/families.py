@@ -48,11 +48,13 @@ class Family:
         rows: (n, k) rows of the bank.
         used: for each of the k, the distinct rows that occur there.
         place: for each of the k, (n,) place in `used`; so inner products are taken once a pair of distinct rows.
+        pairs: (i, j) → (n,) place of a member's i-th and j-th row in the flattened table of those inner products.
     """
 
     rows: Indices
     used: tuple[Indices, ...]
     place: tuple[Indices, ...]
+    pairs: Mapping[tuple[int, int], Indices]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +127,9 @@ def shapes(strengths: tuple[float, ...]) -> Shapes:
 
 def _family(rows: Indices) -> Family:
     distinct = [np.unique(column, return_inverse=True) for column in rows.T]
-    return Family(rows, tuple(used for used, _ in distinct), tuple(place for _, place in distinct))
+    used, place = tuple(used for used, _ in distinct), tuple(place for _, place in distinct)
+    pairs = {(i, j): place[i] * len(used[j]) + place[j] for j in range(len(used)) for i in range(j)}
+    return Family(rows, used, place, MappingProxyType(pairs))
 
 
 def _steps(low: float, high: float, step: float) -> Array:

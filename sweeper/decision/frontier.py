@@ -108,23 +108,14 @@ def frontier(decisions: Sequence[Decision], settings: DecisionSettings) -> Front
 
 
 def _point(decision: Decision, settings: DecisionSettings) -> FrontierPoint:
-    """Bounds of one margin.
-
-    Between "located" and "not reached" the posterior's quantiles rest on the prior as much as on the data: the
-    bracket's bounds stand there, as in `decide`.
-    """
+    """Bounds of one margin: the estimate's interval, and whose it is."""
     estimate, margin = decision.estimate, decision.margin or 0.0
     if estimate is None or decision.state not in BOUNDED:
         return FrontierPoint(margin, decision.state, None, None, None, None, None)
-    found = estimate.location
-    if estimate.fallback is None and found is not None:
-        if found.p_detect >= settings.p_identify:
-            ends = found.lower, found.median, found.upper
-            return FrontierPoint(margin, decision.state, "posterior", *ends, found.p_detect)
-        if found.lower is None:
-            beyond = estimate.safe_up_to
-            return FrontierPoint(margin, decision.state, "posterior", beyond, None, None, found.p_detect)
-    return FrontierPoint(margin, decision.state, "bracket", estimate.safe_up_to, None, estimate.unsafe_from, None)
+    found, ends = estimate.location, (estimate.interval.lower, estimate.interval.median, estimate.interval.upper)
+    if estimate.fallback is not None or found is None or (found.p_detect < settings.p_identify and found.lower):
+        return FrontierPoint(margin, decision.state, "bracket", *ends, None)
+    return FrontierPoint(margin, decision.state, "posterior", *ends, found.p_detect)
 
 
 def _pair(first: FrontierPoint, second: FrontierPoint) -> Pair:

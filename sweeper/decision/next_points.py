@@ -2,9 +2,10 @@
 
 Two-stage placement (overcorrection.md §4.2, step 12): new strengths where the point is believed to lie, at quantiles of
 λ_OC or evenly (in decades) inside the bracket's gap; beyond an end of the range when the point is believed there; and
-more seeds once strengths lie densely enough that noise alone is left, or where noise hides whether there is a point. A
-seed counts at a strength only where it is
-complete at most other strengths too, so seeds are added at every strength.
+more seeds once strengths lie densely, or where noise hides whether there is a point. Strengths come first: one between
+two trained ones serves against noise as well as a further seed at either, since curves are fitted through both, and
+narrows the gap besides. Seeds are added where the point is believed to lie and at λ = 0, which ties them to the other
+seeds (`Screen.usable`); at every strength where no interval says where that is.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ REACH = 1.5
 """Decades by which a range is extended at a time."""
 APART = 0.03
 """Decades below which two strengths tell the same."""
+DENSE = 0.1
+"""Decades between trained strengths from which on further ones are not worth a fit of their own."""
 DIGITS = 4
 Why = Literal["settled", "terminal", "between", "above", "below", "seeds"]
 REASONS: dict[Why, str] = {
@@ -57,7 +60,8 @@ class NextPoints:
     Attributes:
         why: a key of `REASONS`; "settled" and "terminal" propose nothing.
         strengths: new λ, ascending, for every seed there is.
-        seeds: how many seeds to add at every strength there is.
+        seeds: how many seeds to add.
+        seeds_at: λ at which to add them, ascending: 0 and those where the point is believed to lie; None: at every one.
         cells: trainings that this is, over the view's splits.
         seconds: worker seconds that they take; None where no cell's cost is known.
         interval: where the point is believed to lie, λ; an end beyond the range is null.
@@ -66,6 +70,7 @@ class NextPoints:
     why: Why
     strengths: tuple[float, ...] = ()
     seeds: int = 0
+    seeds_at: tuple[float, ...] | None = None
     cells: int = 0
     seconds: float | None = None
     interval: tuple[float | None, float | None] | None = None
@@ -111,7 +116,7 @@ def next_points(decision: Decision, options: NextOptions, *, splits: int) -> Nex
         why, wanted = "seeds", []
     else:
         why, wanted = "between", _inside(estimate, levels, low, high, strengths)
-        if not wanted or _widest_gap(levels, low, high) <= width / 2:
+        if not wanted or _widest_gap(levels, low, high) <= min(width / 2, DENSE):
             why, wanted = "seeds", []
     new = _new(wanted, levels)
     if why == "between":
@@ -119,11 +124,14 @@ def next_points(decision: Decision, options: NextOptions, *, splits: int) -> Nex
         if not new:
             why = "seeds"
     extra = options.seeds if why == "seeds" else 0
-    cells = splits * (len(new) * len(decision.seeds) + extra * (len(levels) + 1))
+    seeds_at = _seeds_at(levels, low, high) if extra else None
+    where = len(levels) + 1 if seeds_at is None else len(seeds_at)
+    cells = splits * (len(new) * len(decision.seeds) + extra * where)
     return NextPoints(
         why,
         strengths=new,
         seeds=extra,
+        seeds_at=seeds_at,
         cells=cells,
         seconds=None if options.seconds_per_cell is None else cells * options.seconds_per_cell,
         interval=(low, high),
@@ -143,6 +151,18 @@ def _inside(
     z = ndtri(np.linspace(FIRST, LAST, count)) / ndtri(0.95)
     placed = x[1] + np.where(z < 0, (x[1] - x[0]) * z, (x[2] - x[1]) * z)
     return [float(10**place) for place in placed]
+
+
+def _seeds_at(levels: Sequence[float], low: float | None, high: float | None) -> tuple[float, ...] | None:
+    """λ = 0 and the trained λ within the interval and next to its ends; None (all) where an end is missing."""
+    if low is None or high is None:
+        return None
+    inside, below, above = (
+        [x for x in levels if low <= x <= high],
+        [x for x in levels if x < low],
+        [x for x in levels if x > high],
+    )
+    return (0.0, *below[-1:], *inside, *above[:1])
 
 
 def _spread(low: float, high: float, count: int, *, ends: tuple[bool, bool]) -> list[float]:

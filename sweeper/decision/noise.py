@@ -155,6 +155,18 @@ def draw(noise: Noise, draws: int, seed: tuple[int, ...]) -> Draws:
     )
 
 
+def noise_courses(noise: Noise, count: int, rng: np.random.Generator) -> Array:
+    """(L, count) courses of the run variance over the levels, as factors of `variance`, that the residuals allow.
+
+    Each is the fitted variance over one that its own χ² would have given (a fiducial draw); neighbours share the
+    levels they were smoothed from. Divided by their geometric mean: the common scale is the closed form's own s².
+    """
+    scaled = rng.chisquare(noise.level_degrees[:, None], (len(noise.variance), count)) / noise.level_degrees[:, None]
+    courses = noise.variance[:, None] / np.maximum(noise.kernel @ (scaled * noise.variance[:, None]), 1e-300)
+    courses[noise.variance == 0] = 1.0
+    return np.asarray(courses / np.exp(np.log(courses).mean(axis=0)))
+
+
 def contrast_parts(noise: Noise, share: float, others: NDArray[np.int64], level: int) -> Array:
     """(n, L) variance of share·(mean of each other level) − (mean of `level`) for a run variance of 1 at each level."""
     own, cross = noise.parts[:, level, level], noise.parts[:, others, level]

@@ -53,6 +53,8 @@ def _state_reasons(decision: Decision, estimate: Estimate) -> list[str]:
     level, loss = share_text(decision.confidence), share_text(decision.delta)
     technical = estimate.technical
     match decision.state:
+        case State.NO_BASELINE_SIGNAL if estimate.signal_lower > 0:
+            return ["Biology is the same number in every run: a constant metric measures nothing."]
         case State.NO_BASELINE_SIGNAL:
             bound = f"lower {level} bound of its best level {estimate.signal_lower:.3g}, anchored scale"
             return [f"Biology is not shown to lie above its floor at any strength ({bound})."]

@@ -46,12 +46,18 @@ class Screen:
         return self.lost / np.maximum(self.recorded, 1)
 
     def usable(self) -> NDArray[np.bool_]:
-        """(L, S) runs the curve rests on: ok, at a kept level, of a seed that is ok at more than half of those levels.
+        """(L, S) runs the curve rests on: ok, at a kept level, of a seed that can be compared with the others.
 
-        Any two such seeds meet at some level, so that level and seed effects can be told apart.
+        That is a *whole* seed, ok at more than half of the kept levels, any two of which meet at some level; or one
+        that was asked for at some levels only, is ok at more than half of those, and meets whole seeds at two or more.
+        Either way the seeds are connected through levels, so that level and seed effects can be told apart.
         """
         ok = (self.status == "ok") & self.kept[:, None]
-        return np.asarray(ok & (ok.sum(axis=0) > self.kept.sum() / 2))
+        asked = ((self.status != "absent") & self.kept[:, None]).sum(axis=0)
+        whole = ok.sum(axis=0) > self.kept.sum() / 2
+        meets = (ok & ok[:, whole].any(axis=1)[:, None]).sum(axis=0) >= 2
+        partial = (asked <= self.kept.sum() / 2) & (ok.sum(axis=0) > asked / 2) & meets
+        return np.asarray(ok & (whole | partial))
 
 
 def screen(curve: Curve, settings: DecisionSettings) -> Screen:

@@ -67,6 +67,10 @@ def _fitted(rule: Mapping[str, Any]) -> bool:
 
 
 def _no_signal(rule: Mapping[str, Any]) -> list[str]:
+    if rule["design"]["sigma"] == 0:
+        return [
+            f"No rule: if you train {_subject(rule)}, biology is the same number in every run and measures nothing."
+        ]
     return [
         f"No rule: if you train {_subject(rule)}, biology is not shown to lie above its floor at any strength "
         f"({_level(rule)}), so there is nothing measurable to lose.",
@@ -89,7 +93,7 @@ def _inconclusive(rule: Mapping[str, Any]) -> list[str]:
             "Not identified in the swept range.",
             f"If you train {_subject(rule)}, a loss of {_loss(rule)} of biology's peak is "
             f"{probability_text(rule['estimate']['p_detect'])}, but anywhere from {ends[0]:.3g} to {ends[1]:.3g}.",
-            "Add strengths between the two or, where they lie densely already, seeds at every strength.",
+            "Add strengths between the two or, where they lie densely already, seeds there.",
         ]
     chance = f", though one is {probability_text(rule['estimate']['p_detect'])}" if _fitted(rule) else ""
     excluded = f"even at {strength_text(low)}, none could be excluded"

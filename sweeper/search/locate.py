@@ -25,13 +25,14 @@ def propose(
     if options.max_cells is not None and spent + points["cells"] > options.max_cells:
         return None
     margin, seeds = float(curve["margin"]), tuple(curve["seeds"])
-    levels = [level["strength"] for level in curve["levels"] if level["kept"]]
+    kept = [level["strength"] for level in curve["levels"] if level["kept"]]
     blocks = []
     if points["strengths"]:
         blocks.append(Block(strengths=_at(points["strengths"], margin), seeds=seeds))
     if points["seeds"]:
         first = max(seeds) + 1
-        blocks.append(Block(strengths=_at(levels, margin), seeds=tuple(range(first, first + points["seeds"]))))
+        where = kept if points["seeds_at"] is None else points["seeds_at"]
+        blocks.append(Block(strengths=_at(where, margin), seeds=tuple(range(first, first + points["seeds"]))))
     return Proposal(
         kind="locate",
         trainer=trainer,

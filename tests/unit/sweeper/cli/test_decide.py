@@ -58,7 +58,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.create(sweep_id=prepared.sweep_id, description=description, screen=prepared.screen)
     rng = np.random.default_rng(2)
     for cell in prepared.known_cells():
-        record = cell_record(cell, status="ok", reason=None, metrics=measured(cell, rng), seconds={}, pack_cells=1)
+        seconds = {"train": 0.0 if cell.is_control else 2.0, "score": 0.5}
+        record = cell_record(cell, status="ok", reason=None, metrics=measured(cell, rng), seconds=seconds, pack_cells=1)
         store.write_cell(record, curve=[])
     tabulate_and_decide(store)
     return folder
@@ -85,6 +86,12 @@ def test_the_declared_decision_comes_out_again(
     bound = declared["rule"]["sensitivity"]["0.1"]["safe_up_to"]
     assert f"{bound:.3g}" in lines["10 %*"].split()
     assert main(["decide", str(folder), "--json", str(Store(folder).decision_path)]) == 0  # the same: nothing is lost
+
+
+def test_next_points_cost_what_the_recorded_cells_took(folder: Path) -> None:
+    found = json.loads(Store(folder).decision_path.read_text())["next_points"]
+    assert found["cells"] > 0
+    assert found["seconds"] == pytest.approx(2.5 * found["cells"])
 
 
 def test_other_settings_are_said_and_never_replace_the_declared_decision(

@@ -94,12 +94,46 @@ def test_a_narrow_interval_is_settled_at_the_width_asked_for(located: Decision) 
     assert next_points(narrow, replace(OPTIONS, width=0.3), splits=1).why == "between"
 
 
-def test_dense_strengths_leave_only_the_noise_and_ask_for_seeds_at_every_strength(located: Decision) -> None:
+def test_dense_strengths_leave_only_the_noise_and_ask_for_seeds_around_the_point(located: Decision) -> None:
     wide = with_location(located, State.IDENTIFIED_WIDE, 0.3, 2.0, 20.0)
     dense = tuple(replace(located.levels[1], strength=float(strength)) for strength in np.logspace(-3, 2, 60))
     found = next_points(replace(wide, levels=(located.levels[0], *dense)), replace(OPTIONS, seeds=3), splits=2)
     assert (found.why, found.strengths, found.seeds) == ("seeds", (), 3)
-    assert found.cells == 3 * 61 * 2
+    assert found.seeds_at is not None
+    trained = [level.strength for level in dense]
+    inside = [strength for strength in trained if 0.3 <= strength <= 20]
+    assert found.seeds_at[0] == 0.0, "the tie to the other seeds"
+    assert set(inside) < set(found.seeds_at)
+    assert len(found.seeds_at) == len(inside) + 3, "λ = 0, and one strength on either side"
+    assert found.cells == 3 * len(found.seeds_at) * 2
+    assert found.cells < 3 * 61 * 2
+
+
+def test_strengths_come_before_seeds_while_there_is_room_for_them(located: Decision) -> None:
+    wide = with_location(located, State.IDENTIFIED_WIDE, 0.3, 2.0, 20.0)
+    spaced = tuple(replace(located.levels[1], strength=float(strength)) for strength in np.logspace(-3, 2, 30))
+    found = next_points(replace(wide, levels=(located.levels[0], *spaced)), OPTIONS, splits=1)
+    assert (found.why, found.seeds, found.seeds_at) == ("between", 0, None)
+    assert len(found.strengths) == OPTIONS.strengths
+
+
+def test_seeds_added_around_the_point_alone_are_used_and_narrow_it(located: Decision) -> None:
+    rng = np.random.default_rng(3)
+    values = sample(SHAPES["slow"], rng, seeds=8, sigma=0.04)
+    removal = sample(technical_curve, rng, seeds=8, sigma=0.004)
+    table = tidy(values, removal)
+    few = table[table["seed"] < 3]
+    where = (0.0, *STRENGTHS[5:11])
+    more = table[(table["seed"] < 3) | table["adversarial_weight"].isin(where)]
+    before, after = judged(few), judged(more)
+    assert before.seeds == (0, 1, 2)
+    assert after.seeds == tuple(range(8))
+    assert all(run.used for run in after.runs)
+    assert before.estimate is not None
+    assert after.estimate is not None
+    assert before.estimate.location is not None
+    assert after.estimate.location is not None
+    assert after.estimate.location.width < before.estimate.location.width
 
 
 def test_a_bracket_is_halved_evenly_in_decades() -> None:

@@ -82,7 +82,7 @@ def test_weights_correct_the_proposed_share_to_that_of_the_orthant():
     degrees = white.degrees + len(white.y)
     for place in (5000, 12000, 20000):
         picked = np.full(20_000, place)
-        intercepts, amplitudes, log_weight = members.draw(picked, rng)
+        intercepts, amplitudes, _, log_weight = members.draw(picked, rng)
         assert (amplitudes >= 0).all()
         assert np.isfinite(intercepts).all()
         share = np.exp(log_weight + members.log_share(picked)).mean()

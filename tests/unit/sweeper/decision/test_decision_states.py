@@ -26,8 +26,9 @@ from sweeper.decision.bracket import Bracket
 from sweeper.decision.decision import _fallback
 from sweeper.decision.fitted import Point
 from sweeper.decision.posterior import Location, Posterior
-from sweeper.decision.rule import plain
+from sweeper.decision.rule import plain, rule
 from sweeper.decision.states import State
+from sweeper.decision.text import sentence
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", method="posterior", draws=1000)
 
@@ -288,8 +289,11 @@ def test_one_metric_may_lose_while_the_composite_is_safe():
 
 
 @pytest.mark.usefixtures("either")
-def test_a_constant_metric_is_judged_without_noise():
+def test_a_constant_metric_measures_nothing():
     flat = np.full((13, 5), 0.5)
-    assert judged(tidy(flat, exact_curve("flat")[1])).state == State.NOT_REACHED
+    constant = judged(tidy(flat, exact_curve("flat")[1]))
+    assert constant.state == State.NO_BASELINE_SIGNAL
+    assert constant.reasons == ("Biology is the same number in every run: a constant metric measures nothing.",)
+    assert "biology is the same number in every run" in sentence(plain(rule(constant, {})))
     assert judged(tidy(0 * flat, exact_curve("flat")[1])).state == State.NO_BASELINE_SIGNAL
-    assert judged(tidy(flat, flat)).state == State.NO_TECHNICAL_EFFECT
+    assert judged(tidy(exact_curve("flat")[0], flat)).state == State.NO_TECHNICAL_EFFECT
