@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from sweeper.cli.common import add_config, duration, read_config
-from sweeper.cli.rounds import upcoming_rounds
+from sweeper.cli.rounds import proposed_next, upcoming_rounds
 
 EXAMPLE = """examples:
   sweeper plan configs/jump_source3.yaml
@@ -44,6 +44,8 @@ def run(options: argparse.Namespace) -> int:
     rounds = upcoming_rounds(prepared)
     for item in rounds:
         print(item.line)
+    if following := proposed_next(prepared.store):
+        print(f"next:      {following}")
     further = sum(item.cells for item in rounds)
     if missing and not options.no_estimate:
         workers = local_workers(config.executor)
