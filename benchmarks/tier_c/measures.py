@@ -1,11 +1,11 @@
 """From judged sub-sweeps to performance measures, with the Monte Carlo error that their overlap leaves.
 
-Sub-sweeps share runs: two of the same grid have 5/8 of a seed in common on average, and each is in the reference. So
+Sub-sweeps share runs: two of the same grid have 5/6 of a seed in common on average, and each is in the reference. So
 
 - the error of a share is a jackknife over the reference's seeds (all sub-sweeps with a seed are left out), which also
   counts the noise of how few sub-sweeps were drawn; the binomial error of all sub-sweeps would be too small;
 - an interval is compared with two truths: of the whole reference, which holds the sub-sweep's own seeds (errors too
-  small by √(1 − 5/40) = 0.94), and of the seeds that are not in the sub-sweep (too large by √(1 + 5/35) = 1.07).
+  small by √(1 − 5/30) = 0.91), and of the seeds that are not in the sub-sweep (too large by √(1 + 5/25) = 1.10).
 """
 
 from __future__ import annotations

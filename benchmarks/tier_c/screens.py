@@ -16,7 +16,7 @@ from sweeper.sweep import load_screen
 from trainers.screens.table import Screen
 
 VIEW = "held_out_plates"
-LEVELS, SEEDS = 48, 40
+LEVELS, SEEDS = 48, 30
 LOW, HIGH = 0.3, 300.0
 STRIDE = 4
 """A sub-sweep has every fourth strength: 12, log-spaced, from one of four starts."""

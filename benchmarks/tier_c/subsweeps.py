@@ -28,7 +28,7 @@ from sweeper.decision.table import CONTROL_PREFIX, SHAM_PREFIX, prepare
 Rows = list[dict[str, Any]]
 SUB_SEEDS, BLOCK = 5, 20
 OTHERS = tuple(name for name in METHODS if name != "locator")
-OTHERS_UP_TO = 100
+OTHERS_UP_TO = 60
 """Repetitions of the five other methods; some of them are slow."""
 
 
