@@ -36,6 +36,7 @@ SHARED = (
     "views=[{view: held_out_plates, fraction: 0.33}, {view: held_out_batches, folds: 3}]",
     "strengths.adversarial_weight=[0.3,1,3,10,30,100]",
     "strengths.margin=[0.3]",
+    "abra.items=8",  # as measured; benchmarks/critic.py has since shown what more do
     "metrics=[batch_probe_linear,batch_mixing_bras,retrieval_map,perturbation_accuracy]",
     "tracking.enabled=false",
     "sham.enabled=false",

@@ -59,7 +59,11 @@ class AdversarialSettings(BaseModel):
     )
     batch_weight: float = Field(default=1.0, ge=0.0, description="a_batch, the weight of L_batch inside λ·[…].")
     ridge_penalty: float = Field(
-        default=1.0, gt=0.0, description="Ridge penalty of the ridge critic, in units of the embedding's mean variance."
+        default=1.0,
+        gt=0.0,
+        description="Ridge penalty of the ridge critic, in units of the embedding's mean variance. Large ones read "
+        "less of the mini-batch's noise and leave more of the batch; from about 100 on the R² is the share of variance "
+        "between bio-batches, and λ only scales with the penalty.",
     )
     ridge_adjusted: bool = Field(
         default=True,
@@ -107,6 +111,13 @@ class AdversarialSettings(BaseModel):
 
 class AbraSettings(AdversarialSettings):
     """Settings of one training on feature vectors, the same for every cell of a pack."""
+
+    items: int = Field(
+        default=32,
+        ge=2,
+        description="n, items per bio-batch in a mini-batch. With few, much of the adversary's gradient is noise, "
+        "which costs biology whatever the batch labels are.",
+    )
 
     hidden_widths: tuple[int, ...] = Field(
         default=(128,), description="Width of each hidden layer (ReLU) of the encoder; () is a linear encoder."
