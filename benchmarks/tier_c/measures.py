@@ -36,13 +36,16 @@ def summary(rows: Rows, curve: Curve, deltas: Sequence[float]) -> dict[str, Any]
         key, true = f"{delta:g}", truth(curve.biological, delta)
         own = [_other_seeds(curve, row["seeds"], delta) for row in rows]
         told = {name: vars(true)[name] for name in ("se", "reached", "largest", "largest_se")}
+        of_metric = {name: point(values, delta) for name, values in curve.by_metric.items()}
+        of_posterior = partial(_posterior, key=key, true=true.point, of_metric=of_metric)
         by_method = {
-            "posterior": _with_errors(rows, partial(_posterior, key=key, true=true.point), seeds),
+            "posterior": _with_errors(rows, of_posterior, seeds),
             "bracket": _with_errors(rows, partial(_bracket, key=key, true=true.point), seeds),
         }
         by_method["posterior"] |= _against_other_seeds(rows, key, own)
         found[key] = {
             "truth": {"log10_lambda_oc": _finite(true.point), "unsmoothed": _finite(true.unsmoothed), **told},
+            "truth_of_metrics": {name: _finite(value) for name, value in of_metric.items()},
             **by_method,
             "others": _others(rows, key, true.point),
         }
@@ -66,9 +69,25 @@ def neighbour_correlation(rest: Array, apart: int) -> float:
     return float((first * second).sum() / np.sqrt((first**2).sum() * (second**2).sum()))
 
 
-def _posterior(rows: Rows, key: str, true: float) -> dict[str, Any]:
+def _posterior(rows: Rows, key: str, true: float, of_metric: Mapping[str, float]) -> dict[str, Any]:
+    """Where metrics conflict the interval is of the earliest one's point: those are compared with that metric's truth.
+
+    Bounds (`unsafe`, `unsafe_decided`) are compared with the composite's truth in either case.
+    """
     own = [_present(row["posterior"][key]) for row in rows]
-    return measure(own, true) | _claims(own)
+    agreed = [row for row in own if "earliest" not in row]
+    found = measure(own, true) | _claims(own) | {"conflicting": 1 - len(agreed) / len(own)}
+    of_agreed = measure(agreed, true) if agreed else {}
+    for name in ("coverage", "bias", "rmse", "width"):
+        found.pop(name, None)
+        if of_agreed.get(name) is not None:
+            found[name] = of_agreed[name]
+    inside = [_holds(row, of_metric[row["earliest"]]) for row in own if "earliest" in row and row["reported"]]
+    return found | ({"coverage_conflicting": float(np.mean(inside))} if inside else {})
+
+
+def _holds(row: Mapping[str, Any], true: float) -> bool:
+    return bool(row.get("lower", np.inf) <= true + EDGE and row.get("upper", np.inf) >= true - EDGE)
 
 
 def _bracket(rows: Rows, key: str, true: float) -> dict[str, Any]:
@@ -116,10 +135,9 @@ def _against_other_seeds(rows: Rows, key: str, truths: Sequence[float]) -> dict[
     inside, above, decided = [], [], []
     for row, true in zip(rows, truths, strict=True):
         own = _present(row["posterior"][key])
-        low, high = own.get("lower", np.inf), own.get("upper", np.inf)
-        if own.get("reported"):
-            inside.append(low <= true + EDGE and (high >= true - EDGE))
-        above.append(low > true + EDGE)
+        if own.get("reported") and "earliest" not in own:
+            inside.append(_holds(own, true))
+        above.append(own.get("lower", np.inf) > true + EDGE)
         decided.append(np.isfinite(true) and own.get("bound", -np.inf) >= true - EDGE)
     if not np.isfinite(truths).any():
         return {}

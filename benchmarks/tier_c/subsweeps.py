@@ -85,6 +85,7 @@ def _told(plain: Decision, final: Decision, settings: DecisionSettings, delta: f
         "reported": bool(located and at.fallback is None),
         "not_reached": at.state is State.NOT_REACHED,
         "trusted": at.fallback is None,
+        "earliest": at.earliest,
         "lof_p": None if plain.estimate is None else plain.estimate.lof_p,
         "lower": _log(location.lower if location else None),
         "middle": _log(location.median if location else None),

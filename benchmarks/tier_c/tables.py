@@ -70,22 +70,28 @@ def _decisions(document: Figures) -> list[str]:
         "± jackknife over the reference's seeds, since sub-sweeps share",
         "runs). Claimed: a loss is called over-correction, without · with the sham arm. Coverage, and unsafe λ_L "
         "(above the truth): against the whole",
-        "reference · against the seeds outside the sub-sweep. Unsafe strength: a trained one at or above the truth is "
-        "called safe.",
+        "reference · against the seeds outside the sub-sweep. Conflicting: the metrics' points lie far apart and the "
+        "earliest is followed;",
+        "coverage, bias, RMSE and width are of the others (in brackets: coverage of the earliest metric's own point). "
+        "Unsafe strength: a trained one",
+        "at or above the truth is called safe.",
         "",
-        "| case | δ | ψ | method | claimed · with sham | not reached | coverage | unsafe λ_L | unsafe strength | bias |"
-        " RMSE | width | states, with the sham arm |",
-        "|" + "---|" * 13,
+        "| case | δ | ψ | method | claimed · with sham | not reached | conflicting | coverage | unsafe λ_L |"
+        " unsafe strength | bias | RMSE | width | states, with the sham arm |",
+        "|" + "---|" * 14,
     ]
     for case in document["cases"].values():
         for key, at in case["deltas"].items():
             for method in ("posterior", "bracket"):
                 found = at[method]
                 claims = f"{_share(found['claimed'])} · {_error(found, 'claimed_with_sham')}"
+                conflicting = _share(found.get("conflicting"))
+                if "coverage_conflicting" in found:
+                    conflicting += f" ({_share(found['coverage_conflicting'])})"
                 states = ", ".join(f"{name} {count}" for name, count in list(found["states"].items())[:3])
                 lines.append(
                     f"| {case['title']} | {key} | {found['psi']:.1f} | {method} | {claims} | "
-                    f"{_share(found['not_reached'])} | {_pair(found, 'coverage')} | {_pair(found, 'unsafe')} | "
+                    f"{_share(found['not_reached'])} | {conflicting} | {_pair(found, 'coverage')} | {_pair(found, 'unsafe')} | "
                     f"{_error(found, 'unsafe_decided')} | {_plain(found.get('bias'))} | {_plain(found.get('rmse'))} | "
                     f"{_plain(found.get('width'))} | {states} |"
                 )
