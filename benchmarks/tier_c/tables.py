@@ -91,7 +91,8 @@ def _decisions(document: Figures) -> list[str]:
                 states = ", ".join(f"{name} {count}" for name, count in list(found["states"].items())[:3])
                 lines.append(
                     f"| {case['title']} | {key} | {found['psi']:.1f} | {method} | {claims} | "
-                    f"{_share(found['not_reached'])} | {conflicting} | {_pair(found, 'coverage')} | {_pair(found, 'unsafe')} | "
+                    f"{_share(found['not_reached'])} | {conflicting} | {_pair(found, 'coverage')} | "
+                    f"{_pair(found, 'unsafe')} | "
                     f"{_error(found, 'unsafe_decided')} | {_plain(found.get('bias'))} | {_plain(found.get('rmse'))} | "
                     f"{_plain(found.get('width'))} | {states} |"
                 )
