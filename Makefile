@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: install demo test lint lock jump benchmark-adversaries benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate benchmark-images-training benchmark-images-input benchmark-images-demo clean
+.PHONY: install demo test lint lock jump benchmark-adversaries benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate benchmark-tier-c benchmark-images-training benchmark-images-input benchmark-images-demo clean
 
 install: $(VENV)/.installed
 
@@ -58,6 +58,9 @@ benchmark-locator: install
 
 benchmark-locate: install
 	$(BIN)/python benchmarks/locate.py
+
+benchmark-tier-c: install
+	$(BIN)/python -m benchmarks.tier_c
 
 benchmark-images-input: install
 	$(BIN)/python benchmarks/images_input.py

@@ -13,6 +13,7 @@ from sweeper.images import open_images
 from sweeper.ladder import cell_config
 from sweeper.plan import Cell, cell_split, make_packs
 from sweeper.sections import ExecutorOptions
+from sweeper.store import Store
 from sweeper.sweep import Prepared
 from sweeper.worker import build_pack, training_cell
 from trainers.screens.table import Screen
@@ -33,14 +34,21 @@ def local_workers(options: ExecutorOptions) -> int:
     return max(1, int((os.cpu_count() or 1) / options.cpus_per_pack))
 
 
-def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> tuple[float, float]:
-    """Worker seconds of a trained cell, and of scoring alone."""
-    store = prepared.store
+def finished_seconds(store: Store) -> tuple[float, float] | None:
+    """Worker seconds of a trained cell, and of scoring alone, on average; None where no trained cell is finished."""
     finished: list[dict[str, float]] = [store.record(cell_id)["seconds"] for cell_id in store.finished()]
     trained = [seconds for seconds in finished if seconds.get("train")]
-    if trained:
-        score = sum(seconds["score"] for seconds in trained) / len(trained)
-        return sum(seconds["train"] for seconds in trained) / len(trained) + score, score
+    if not trained:
+        return None
+    score = sum(seconds["score"] for seconds in trained) / len(trained)
+    return sum(seconds["train"] for seconds in trained) / len(trained) + score, score
+
+
+def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> tuple[float, float]:
+    """Worker seconds of a trained cell, and of scoring alone."""
+    known = finished_seconds(prepared.store)
+    if known is not None:
+        return known
     wells = prepared.screen.wells
     images = prepared.images
     if images is not None:  # one after another: a single cell tells, and one with the adversary is the slow kind

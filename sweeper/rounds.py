@@ -31,7 +31,6 @@ from sweeper.sweep import (
     deciding_units,
     decision_provenance,
     known_cells,
-    priced_options,
     proposed_cells,
     results_table,
     sweep_description,
@@ -202,7 +201,7 @@ def _deciding_curve(
         results[results["view"] == view],
         settings=config.decision,
         provenance=decision_provenance(store.description(), kept),
-        next_options=priced_options(store, config),
+        next_options=config.locate.next_options,
         units=deciding_units(store, config.decision),
     )
     found = document["views"].get(view)

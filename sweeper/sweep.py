@@ -11,9 +11,8 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any, TypedDict
 
 import numpy as np
@@ -23,7 +22,6 @@ from sweeper.boundary import crossed_boundary
 from sweeper.config import SweepConfig, build_config
 from sweeper.content import content_hash
 from sweeper.decision import DecisionSettings, decide_sweep
-from sweeper.decision.next_points import NextOptions
 from sweeper.decision.table import CONTROL_PREFIX, LADDER_PREFIX
 from sweeper.design_index import DesignIndex, confounding_warning, design_index
 from sweeper.errors import ConfigError, InputError, SweepFailedError
@@ -310,20 +308,13 @@ def tabulate_and_decide(store: Store) -> tuple[pd.DataFrame, Mapping[str, Any]]:
         results,
         settings=config.decision,
         provenance=decision_provenance(description, store.proposals()),
-        next_options=priced_options(store, config),
+        next_options=config.locate.next_options,
         units=deciding_units(store, config.decision),
     )
     write_atomically(store.results_path, to_parquet_bytes(results))
     _write_units(store)
     write_atomically(store.decision_path, dump_json(decision))
     return results, decision
-
-
-def priced_options(store: Store, config: SweepConfig) -> NextOptions:
-    """What next points may ask for, with the median worker seconds of the trained cells there are."""
-    kept = [record["seconds"] for record in all_records(store) if record["trainer"] == config.trainer]
-    each = [sum(seconds.values()) for seconds in kept if seconds.get("train")]
-    return replace(config.locate.next_options, seconds_per_cell=round(median(each), 3) if each else None)
 
 
 def deciding_units(store: Store, settings: DecisionSettings) -> pd.DataFrame | None:

@@ -85,7 +85,7 @@ def _of_store(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     from sweeper.decision.settings import decision_settings
     from sweeper.errors import InputError
     from sweeper.store import Store
-    from sweeper.sweep import deciding_units, decision_provenance, priced_options, results_table, stored_config
+    from sweeper.sweep import deciding_units, decision_provenance, results_table, stored_config
 
     store = Store(folder.absolute())
     description, config = store.description(), stored_config(store)
@@ -102,7 +102,7 @@ def _of_store(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         settings=settings,
         provenance=decision_provenance(description, store.proposals()),
         declared=config.decision,
-        next_options=priced_options(store, config),
+        next_options=config.locate.next_options,
         units=deciding_units(store, settings),
     )
 

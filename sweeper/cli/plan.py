@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from sweeper.cli.common import add_config, duration, read_config
-from sweeper.cli.rounds import upcoming_rounds
+from sweeper.cli.rounds import proposed_next, upcoming_rounds
 
 if TYPE_CHECKING:
     from sweeper.sweep import Prepared
@@ -58,6 +58,8 @@ def print_plan(prepared: Prepared, *, timed: bool = True) -> None:
     rounds = upcoming_rounds(prepared)
     for item in rounds:
         print(item.line)
+    if following := proposed_next(prepared.store):
+        print(f"next:      {following}")
     further = sum(item.cells for item in rounds)
     if missing and timed:
         workers = local_workers(config.executor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sweeper.search.proposal import Proposal
+    from sweeper.store import Store
     from sweeper.sweep import Prepared
 
 
@@ -64,3 +66,19 @@ def kept_rounds(proposals: Sequence[Proposal], done: Sequence[tuple[int, int]]) 
         what = f"λ = {weights}" if weights else "nothing new"
         lines.append(f"round {number}:  {TITLES[proposal.kind]}: {what}; {finished} of {planned} cells done{why}")
     return lines
+
+
+def proposed_next(store: Store) -> str:
+    """What the decision would have trained next, and what that costs by the cells finished so far; "" for nothing.
+
+    decision.json has no seconds: it must come out equal however often the sweep was interrupted.
+    """
+    from sweeper.decision.advice import next_text
+    from sweeper.estimate import finished_seconds
+
+    if not store.decision_path.exists():
+        return ""
+    points = json.loads(store.decision_path.read_text(encoding="utf-8"))["next_points"]
+    known = finished_seconds(store)
+    seconds = None if known is None else points["cells"] * known[0]
+    return next_text({**points, "seconds": seconds})

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from sweeper.cli.rounds import kept_rounds
+from sweeper.cli.rounds import kept_rounds, proposed_next
 
 EXAMPLE = """example:
   sweeper status runs/demo"""
@@ -44,6 +44,8 @@ def run(options: argparse.Namespace) -> int:
         decision = json.loads(store.decision_path.read_text(encoding="utf-8"))
         note = " (made before the missing cells)" if missing else ""
         print(f"decision: {decision['rule']['state']}{note}\n          {decision['sentence']}")
+        if following := proposed_next(store):
+            print(f"next:     {following}")
     else:
         print("decision: not made yet")
     return 0

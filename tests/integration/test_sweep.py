@@ -126,17 +126,31 @@ def test_kill_in_mid_sweep_then_the_same_command(config_file: Path, sweeper: Any
     assert all(cost is None or cost > 0 for cost in costs)
 
 
-def test_rounds_towards_the_point_and_a_sham_arm_are_part_of_the_sweep(
+def test_rounds_towards_the_point_a_sham_arm_and_fresh_seeds_are_part_of_the_sweep(
     config_file: Path, sweeper: Any, tmp_path: Path
 ) -> None:
+    """Strong phenotypes, a batch to remove and a short range: a bound is safe, and the first round looks above it."""
     folder = tmp_path / "runs/small"
-    options = ("views=[{view: held_out_plates}]", "sham.enabled=true", "search=locate", "locate.rounds=1")
+    options = (
+        *("simulate.phenotype=3", "simulate.overlap=0.9", "simulate.inactive=0", "simulate.batch_shift=1.2"),
+        *("strengths.adversarial_weight=[0.3,1,3,10,30,60]", "decision.delta=0.2"),
+        *(
+            "views=[{view: held_out_plates}]",
+            "sham.enabled=true",
+            "search=locate",
+            "locate.rounds=1",
+            "confirm.seeds=2",
+        ),
+    )
     arguments = ("run", config_file, *(word for option in options for word in ("--set", option)))
     first = sweeper(*arguments)
     assert first.returncode == 0, first.stderr
     rounds = [json.loads(path.read_text()) for path in sorted((folder / "proposals").glob("*.json"))]
-    assert [made["kind"] for made in rounds] == ["locate", "sham"]
+    assert [made["kind"] for made in rounds] == ["locate", "sham", "confirm"]
     results = pd.read_parquet(folder / "results.parquet")
+    (confirming,) = rounds[2]["blocks"]
+    is_fresh = results["seed"].isin(confirming["seeds"])
+    fresh, results = results[is_fresh], results[~is_fresh]
     real, sham = (results[results["trainer"] == trainer] for trainer in ("abra", "sham:abra"))
     assert real["cell_id"].nunique() > STRENGTHS * SEEDS, "the round added nothing"
     assert set(sham["view"]) == {"held_out_plates"}
@@ -163,6 +177,19 @@ def test_rounds_towards_the_point_and_a_sham_arm_are_part_of_the_sweep(
         set(sham["adversarial_weight"]) - {0.0}
     )
     assert "risk_of_bias:no_sham_arm" not in decision["rule"]["downgrades"]
+    assert set(fresh["status"]) == {"ok"}
+    assert set(fresh["trainer"]) == {"abra"}
+    confirmed = sorted({strength for strength, _ in confirming["strengths"]})
+    assert sorted(set(fresh["adversarial_weight"])) == confirmed
+    assert {0.0, curve["estimate"]["safe_up_to"], curve["levels"][-1]["strength"]} <= set(confirmed)
+    assert decision["provenance"]["confirm_seeds"] == confirming["seeds"] == sorted(set(fresh["seed"]))
+    assert curve["seeds"] == [0, 1, 2], "what confirms takes no part in what is confirmed"
+    assert {level["recorded"] for level in curve["levels"]} == {3}
+    points = curve["confirmation"]["points"]
+    assert [point["role"] for point in points] == ["safe", "loss"][: len(points)]
+    assert all(point["seeds"] == 2 and point["strength"] in confirmed for point in points)
+    not_confirmed = "risk_of_bias:adaptive_points" in decision["rule"]["downgrades"]
+    assert not_confirmed is (curve["confirmation"]["agrees"] is not True)
     assert decision["provenance"]["adaptive"] is True
     assert decision["provenance"]["design_djs"] is not None
 
@@ -175,3 +202,4 @@ def test_rounds_towards_the_point_and_a_sham_arm_are_part_of_the_sweep(
     told = sweeper("status", folder)
     assert "round 1:" in told.stdout
     assert "sham arm" in told.stdout
+    assert f"confirmation: λ = {', '.join(f'{strength:g}' for strength in confirmed)}" in told.stdout
