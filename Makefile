@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: install demo test lint lock jump benchmark-adversaries benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate benchmark-tier-c benchmark-images-training benchmark-images-input benchmark-images-demo clean
+.PHONY: install demo test lint lock jump benchmark-adversaries benchmark-critic benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate benchmark-tier-c benchmark-images-training benchmark-images-input benchmark-images-demo clean
 
 install: $(VENV)/.installed
 
@@ -43,6 +43,9 @@ jump: install
 
 benchmark-adversaries: install
 	$(BIN)/python benchmarks/adversaries.py
+
+benchmark-critic: install
+	$(BIN)/python benchmarks/critic.py
 
 benchmark-packs: install
 	$(BIN)/python benchmarks/packs.py
