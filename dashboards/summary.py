@@ -48,13 +48,15 @@ def ladder_summary(ladder: LadderTable) -> str:
     """The ladder as aligned lines: plain accuracy where rungs are selected, on the test and in distribution."""
     columns = (("validation", VALIDATION), ("test", TEST), ("in distr.", INSIDE), ("gap", GAP))
     lines = [f"ladder, plain accuracy per {ladder.unit} (mean ± s.d. over seeds), {name(ladder.view)}:"]
-    lines.append(f"  {'':<28}" + "".join(f"{head:>16}" for head, _ in columns))
-    for rung in ladder.rungs:
+    labels = [f"{rung.rung}, λ = {number(rung.adversarial_weight)}, m = {number(rung.margin)}" for rung in ladder.rungs]
+    width = max(len(label) for label in labels)
+    lines.append(f"  {'':<{width}}" + "".join(f"{head:>16}" for head, _ in columns))
+    for rung, label in zip(ladder.rungs, labels, strict=True):
         mark = "*" if rung.selected and rung.rung == ladder.best else " "
-        label = f"{rung.rung}, λ = {number(rung.adversarial_weight)}, m = {number(rung.margin)}"
         cells = "".join(f"{_with_sd(rung.scores.get(part)):>16}" for _, part in columns)
         lost = "" if rung.done == rung.planned else f"   {rung.done} of {rung.planned} seeds"
-        lines.append(f"{mark} {label:<28}{cells}{lost}")
+        lines.append(f"{mark} {label:<{width}}{cells}{lost}")
+    lines.append("  * best on the batches that select")
     return "\n".join(lines)
 
 

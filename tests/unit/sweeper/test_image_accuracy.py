@@ -242,3 +242,36 @@ def test_a_ladder_of_images_from_the_store_alone(trained: Trained, tmp_path: Pat
     assert "The in-distribution reference is optimistic" in html
     assert "Out-of-distribution boundary tested: experiment (4 of 4 test units new to training)" in html
     assert "Not crossed: cell type (0 of 2 test units new to training)" in html
+
+
+def test_frozen_features_are_scored_per_image_too(trained: Trained, tmp_path: Path) -> None:
+    """By the encoder on top of the frozen backbone; here its nearest class vector, found without the pack's help."""
+    data = {
+        "name": "frozen",
+        "folder": str(tmp_path / "run"),
+        "images": {"packed": str(trained.packed)},
+        "views": [{"view": "official"}],
+        "seeds": 1,
+        "frozen": {"backbone": "test_resnet", "weights": None},
+        "abra": {"steps": 40, "hidden_widths": [32], "embedding_dim": 16, "groups": 2},
+    }
+    sweep = prepare(build_config(data, "test"))
+    assert sweep.identity["metrics"][-2:] == list(PLAIN)
+    sweep.store.create(sweep_id=sweep.sweep_id, description=sweep_description(sweep, []), screen=sweep.screen)
+    cells = make_cells(sweep.sweep_id, "abra", [(0.0, 0.1)], [0], sweep.folds)
+    plan = PackPlan(pack_id="frozen", cells=cells)
+    run = PackRun(sweep.store.write_pack("frozen", pack_content(plan, sweep.config, replace=frozenset())))
+    while run.advance():
+        pass
+    list(run.finish())
+    rows, embeddings = sweep.store.embeddings(cells[0].cell_id)
+    names = sorted(sweep.screen.wells["perturbation"].unique())
+    state: Any = run._training.state_dict()["parameters"]  # type: ignore[union-attr]
+    vectors = state["values"][0, -16 * len(names) :].numpy().reshape(len(names), 16)  # the class vectors come last
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    predicted = np.array(names)[(embeddings @ vectors.T).argmax(axis=1)]
+    by_hand = np.mean(predicted == sweep.screen.wells["perturbation"].to_numpy()[rows])
+    record = {row["metric"]: row for row in sweep.store.record(cells[0].cell_id)["metrics"]}
+    # stored embeddings have half precision: an image between two classes may fall to the other
+    assert record["plain_accuracy"]["value"] == pytest.approx(by_hand, abs=2.5 / len(rows))
+    assert by_hand > 1.3 / len(names)
