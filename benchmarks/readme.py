@@ -131,6 +131,32 @@ def _packs() -> list[str]:
     return [*lines, ""]
 
 
+def _images_demo() -> list[str]:
+    result = _load("images_demo")
+    first = result["runs"]["confounded"]
+    lines = [
+        "**The image demo** (`sweeper demo --images`; `make benchmark-images-demo`). Each entry: biology B / raw",
+        f"accuracy of a fresh batch probe (chance {_number(first['chance_of_the_probe'])}), margin 0, in the view that",
+        "decides. Loss: share of the best B. Time: processor seconds of the whole run where it was not interrupted.",
+        "",
+        "| simulated design, encoder | λ = 0 | λ = 3 | λ = 300 | loss at λ = 3 · 300 | state | cells | time |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, run in result["runs"].items():
+        at = {row["adversarial_weight"]: row for row in run["strengths"]}
+        shown = [at[0.0], at[3.0], at[300.0]]
+        entries = [f"{_number(row['biology'])} / {_number(row['batch_probe_linear']['mean'])}" for row in shown]
+        design, _, road = name.partition(", ")
+        cells = ", ".join(f"{count} {status}" for status, count in run["cells"].items())
+        used = run.get("processor_seconds")
+        time = "–" if used is None else f"{used:.0f} s"
+        lines.append(
+            f"| {design}, {road or 'frozen'} | {' | '.join(entries)} | "
+            f"{shown[1]['loss']:.0%} · {shown[2]['loss']:.0%} | `{run['state']}` | {cells} | {time} |"
+        )
+    return [*lines, ""]
+
+
 ROADS = {"grid": "plain grid", "random": "random", "tpe": "TPE (Optuna)", "locate": "locate"}
 
 
@@ -311,7 +337,7 @@ def _images_training() -> list[str]:
 
 
 PAGES = {
-    HERE.parent / "README.md": (_jump, _packs),
+    HERE.parent / "README.md": (_jump, _packs, _images_demo),
     HERE / "README.md": (_adversaries, _critic, _locate, _panel_speed, _images_input, _images_training),
 }
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from sweeper.cli import main
 from trainers.screens.images.manifest import IMAGES, open_packed
@@ -99,6 +103,50 @@ def test_bad_files_stop_packing_or_are_left_out(tmp_path: Path, capsys: pytest.C
     streams = capsys.readouterr()
     assert "warning: 2 sites left out: images/HUVEC-01/Plate1/A01_s1.png: missing" in streams.err
     assert "190 images" in streams.out
+
+
+def grey(path: Path) -> None:
+    Image.open(path).convert("L").save(path)
+
+
+def larger(path: Path) -> None:
+    Image.open(path).resize((24, 24)).save(path)
+
+
+def corrupt(path: Path) -> None:
+    """The header stays readable; the pixels do not."""
+    data = bytearray(path.read_bytes())
+    data[60:120] = bytes(60)
+    path.write_bytes(data)
+
+
+def without_image(path: Path) -> None:
+    """A further row of the table, of a well that was never imaged."""
+    table = path.parents[3] / "metadata.csv"
+    rows = pd.read_csv(table, dtype=str, keep_default_na=False)
+    pd.concat([rows, rows.iloc[[0]].assign(site="2")]).to_csv(table, index=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (grey, r"1 channel.*3 channel|3 channel.*1 channel"),
+        (larger, r"24×24.*16×16|16×16.*24×24"),
+        (corrupt, r"1 of 192 images cannot be used \(1 corrupt .*\): images/HUVEC-01/Plate1/A01_s1\.png: corrupt"),
+        (without_image, r"1 of 193 images cannot be used \(1 missing\): images/HUVEC-01/Plate1/A01_s2\.png: missing"),
+    ],
+)
+def test_images_that_do_not_fit_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Callable[[Path], None], message: str
+) -> None:
+    write_images(draw_simulation(SPEC), tmp_path, "wilds")
+    change(tmp_path / "rxrx1_v1.0/images/HUVEC-01/Plate1/A01_s1.png")
+    assert main(plates(tmp_path, "--out", str(tmp_path / "packed"))) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("sweeper: ")
+    assert told.strip().count("\n") == 0
+    assert re.search(message, told), told
+    assert not (tmp_path / "packed" / "manifest.json").exists()
 
 
 @pytest.mark.parametrize(
