@@ -11,6 +11,7 @@ from trainers.errors import InputError
 
 CONTROL = "control:"
 SHAM = "sham:"  # trained with batch labels permuted: its own arm, part of no curve
+PSEUDO = "pseudo:"  # trained on one batch split into two at random: likewise
 _NUMBERS = ("adversarial_weight", "margin", "value", "floor", "ceiling", "raw", "chance")
 _ORDER = ["view", "trainer", "margin", "adversarial_weight", "seed", "split", "role", "metric", "cell_id"]
 _SEED_KEYS = ["view", "trainer", "margin", "adversarial_weight", "metric", "role", "primary", "seed"]
@@ -36,8 +37,8 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def trained(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of trained cells, those of the sham arm left out."""
-    return frame[~frame["trainer"].str.startswith((CONTROL, SHAM))]
+    """Rows of trained cells, those of the sham and the pseudo-batch arm left out."""
+    return frame[~frame["trainer"].str.startswith((CONTROL, SHAM, PSEUDO))]
 
 
 def controls(frame: pd.DataFrame) -> pd.DataFrame:

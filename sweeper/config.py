@@ -19,6 +19,7 @@ from sweeper.sections import (
     FrozenBackbone,
     LocateSearch,
     OptunaSearch,
+    PseudoArm,
     Section,
     ShamArm,
     Strengths,
@@ -89,6 +90,9 @@ class SweepConfig(Section):
         default_factory=LocateSearch, description="Strengths and seeds placed where the point is believed to lie."
     )
     sham: ShamArm = Field(default_factory=ShamArm, description="The sham arm: over-correction or training damage?")
+    pseudo: PseudoArm = Field(
+        default_factory=PseudoArm, description="The pseudo-batch arm: what a correction for nothing costs."
+    )
     confirm: ConfirmArm = Field(default_factory=ConfirmArm, description="The bounds again on fresh seeds.")
     metrics: tuple[str, ...] | None = Field(
         default=None, description="Metrics of the panel; none: those that decide and the cheap ones beside them."
@@ -126,7 +130,8 @@ class SweepConfig(Section):
             raise ValueError(
                 f"decision.deciding_view: '{self.decision.deciding_view}' is not among the views ({', '.join(names)})"
             )
-        for key, seeds in (("seeds", self.seeds), ("sham.seeds", self.sham.seeds or ())):
+        arms = (("sham.seeds", self.sham.seeds), ("pseudo.seeds", self.pseudo.seeds))
+        for key, seeds in (("seeds", self.seeds), *((name, of or ()) for name, of in arms)):
             if len(set(seeds)) != len(seeds):
                 raise ValueError(f"{key}: a seed is repeated")
         return self

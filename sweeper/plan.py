@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from sweeper.config import SweepConfig
-from sweeper.decision.table import CONTROL_PREFIX, SHAM_PREFIX
+from sweeper.decision.table import CONTROL_PREFIX, PSEUDO_PREFIX, SHAM_PREFIX
 from sweeper.metrics.controls import CONTROLS
 from sweeper.metrics.registry import REGISTRY
 from trainers.screens.splits import Split, make_split
@@ -62,6 +62,11 @@ class Cell:
     def is_sham(self) -> bool:
         """True for a training with batch labels permuted within perturbation."""
         return self.trainer.startswith(SHAM_PREFIX)
+
+    @property
+    def is_pseudo(self) -> bool:
+        """True for a training on one batch that was split into two at random."""
+        return self.trainer.startswith(PSEUDO_PREFIX)
 
     @property
     def label(self) -> str:
@@ -175,15 +180,15 @@ def make_packs(
 ) -> tuple[PackPlan, ...]:
     """Group cells that can train together into packs, balanced over `workers`.
 
-    Cells of a family share kind (trained or control), view, fold and, since it sets the shape of a mini-batch, the
-    number of training batches (`training_batches`, by `Cell.split_key`; the same for all without it). Without
-    `pack_size` a family is cut into as few packs as keep every worker busy and none above `MAX_PACK` cells. Which pack
-    a cell is in does not change its result, so the cut is free. Trained packs come first: they take longest.
+    Cells of a family share kind (trained, on pseudo-batches, or control), view, fold and, since it sets the shape of a
+    mini-batch, the number of training batches (`training_batches`, by `Cell.split_key`; the same for all without it).
+    Without `pack_size` a family is cut into as few packs as keep every worker busy and none above `MAX_PACK` cells.
+    Which pack a cell is in does not change its result, so the cut is free. Trained packs come first: they take longest.
     """
-    families: dict[tuple[bool, str, int, int], list[Cell]] = {}
+    families: dict[tuple[bool, bool, str, int, int], list[Cell]] = {}
     for cell in cells:
         batches = 0 if training_batches is None else training_batches[cell.split_key]
-        families.setdefault((cell.is_control, cell.view, cell.fold, batches), []).append(cell)
+        families.setdefault((cell.is_control, cell.is_pseudo, cell.view, cell.fold, batches), []).append(cell)
     trained = sum(1 for is_control, *_ in families if not is_control)
     packs = []
     for (is_control, *_), members in sorted(families.items()):

@@ -21,9 +21,11 @@ from sweeper.metrics.controls import UnavailableControlError, control_embedding
 from sweeper.metrics.evaluation import Evaluation, PanelOptions, Source
 from sweeper.plan import Cell, PackPlan, SplitKey, cell_split, panel_names
 from sweeper.scoring import Embed, Scored, cell_record, score, unmeasured
+from sweeper.search.pseudo import NONE, pseudo_batches
 from sweeper.search.sham import sham_batches
 from sweeper.store import Store
-from trainers.base import FloatArray, Pack, TrainingCell
+from trainers.base import FloatArray, IntArray, Pack, TrainingCell
+from trainers.errors import InputError
 from trainers.screens.images.screen import ImageScreen
 from trainers.screens.normalise import normalise
 from trainers.screens.splits import Split
@@ -40,7 +42,7 @@ class PackRun:
     pack_file: Path
     device: str = "cpu"
     threads: int = 1
-    _references: dict[SplitKey, Evaluation] = field(default_factory=dict, init=False)
+    _references: dict[tuple[SplitKey, bool], Evaluation] = field(default_factory=dict, init=False)
     _training: Pack | None = field(default=None, init=False)
     _seconds: float = field(default=0.0, init=False)
 
@@ -85,8 +87,9 @@ class PackRun:
             return None
         return open_images(self.config, expected=self.store.description()["identity"]["data"])
 
-    def _split(self, cell: Cell) -> Split:
-        return cell_split(self.config, self._screen.wells, cell)
+    def _rows(self, cell: Cell) -> tuple[Split, pd.DataFrame]:
+        """The cell's split and the wells it is scored by."""
+        return cell_rows(cell, cell_split(self.config, self._screen.wells, cell), self._screen.wells)[:2]
 
     @cached_property
     def _checkpoint(self) -> Path:
@@ -96,7 +99,8 @@ class PackRun:
         trained = [cell for cell in self.cells if not cell.is_control]
         if not trained:
             return None
-        cells = [training_cell(cell, self._split(cell), self._screen.wells) for cell in trained]
+        wells = self._screen.wells
+        cells = [training_cell(cell, cell_split(self.config, wells, cell), wells) for cell in trained]
         pack = build_pack(
             self.config, self._screen, cells, images=self._images(), device=self.device, threads=self.threads
         )
@@ -152,8 +156,10 @@ class PackRun:
             began = time.perf_counter()
             index = -1 if cell.is_control else trained.index(cell)
             reason = None if cell.is_control or pack is None else pack.diverged(index)
-            split = self._split(cell)
-            scored = self._score(cell, index, split) if reason is None else Scored(status="failed", reason=reason)
+            split, wells = self._rows(cell)
+            scored = (
+                self._score(cell, index, split, wells) if reason is None else Scored(status="failed", reason=reason)
+            )
             record = cell_record(
                 cell,
                 status=scored.status,
@@ -173,7 +179,7 @@ class PackRun:
             yield cell
         self._checkpoint.unlink(missing_ok=True)
 
-    def _score(self, cell: Cell, index: int, split: Split) -> Scored:
+    def _score(self, cell: Cell, index: int, split: Split, wells: pd.DataFrame) -> Scored:
         names = panel_names(self.config)
         try:
             embed = self._embed(cell, index, split)
@@ -182,26 +188,27 @@ class PackRun:
         return score(
             embed,
             split,
-            self._screen.wells,
+            wells,
             cell=cell,
             names=names,
             options=self.panel,
-            reference=self._reference(cell, split),
+            reference=self._reference(cell, split, wells),
             source=self._source(cell, index, split),
         )
 
-    def _reference(self, cell: Cell, split: Split) -> Evaluation:
+    def _reference(self, cell: Cell, split: Split, wells: pd.DataFrame) -> Evaluation:
         """The uncorrected test rows of the cell's split; the same object for all cells that share it."""
-        if cell.split_key not in self._references:
-            self._references[cell.split_key] = uncorrected(
+        key = cell.split_key, cell.is_pseudo
+        if key not in self._references:
+            self._references[key] = uncorrected(
                 np.asarray(self._screen.features)[split.test],
-                self._screen.wells.iloc[split.test].reset_index(drop=True),
+                wells.iloc[split.test].reset_index(drop=True),
                 held_out_perturbations=split.held_out_perturbations,
                 view=split.view,
                 seed=cell.seed,
                 options=self.panel,
             )
-        return self._references[cell.split_key]
+        return self._references[key]
 
     def _source(self, cell: Cell, index: int, split: Split) -> Source | None:
         """What the encoder is given of the test rows; None for controls, and for packs that read no features."""
@@ -232,7 +239,11 @@ class PackRun:
 
 
 def training_cell(cell: Cell, split: Split, wells: pd.DataFrame) -> TrainingCell:
-    """A planned cell as its trainer sees it; one of the sham arm with batch labels permuted within perturbation."""
+    """A planned cell as its trainer sees it.
+
+    One of the sham arm has batch labels permuted within perturbation, one of the pseudo-batch arm those of its halves.
+    """
+    split, _, batches = cell_rows(cell, split, wells)
     assert cell.adversarial_weight is not None  # noqa: S101 - controls are never trained
     assert cell.margin is not None  # noqa: S101
     return TrainingCell(
@@ -242,10 +253,25 @@ def training_cell(cell: Cell, split: Split, wells: pd.DataFrame) -> TrainingCell
         seed=cell.seed,
         train=split.train,
         validation=split.validation,
-        batches=sham_batches(codes(wells["batch"]), wells["perturbation"], split.train, seed=cell.seed)
-        if cell.is_sham
-        else None,
+        batches=batches,
     )
+
+
+def cell_rows(cell: Cell, split: Split, wells: pd.DataFrame) -> tuple[Split, pd.DataFrame, IntArray | None]:
+    """Split, wells that it is scored by, and batch labels in place of the screen's, of a cell of any arm.
+
+    Raises:
+        InputError: a cell of the pseudo-batch arm whose split has no batch to split.
+    """
+    if cell.is_sham:
+        own = sham_batches(codes(wells["batch"]), wells["perturbation"], split.train, seed=cell.seed)
+        return split, wells, own
+    if cell.is_pseudo:
+        found = pseudo_batches(wells, split, seed=cell.seed)
+        if found is None:
+            raise InputError(f"{cell.label}: {NONE}")
+        return found.split, found.wells, found.codes
+    return split, wells, None
 
 
 def trainer_features(config: SweepConfig, screen: Screen) -> FloatArray:
