@@ -444,8 +444,9 @@ def _write(file: Path, runs: list[dict[str, Any]]) -> None:
         "limit_seconds": LIMIT,
         "limit_gb": MEMORY,
         "shared": SHARED,
+        "steps_of_the_panel": len(steps_of("panel")),
         "summary": summary(runs),
-        "not_run_to_the_end": [_key(found) for found in runs if missing(found)],
+        "not_run_to_the_end": [list(_key(found)) for found in runs if missing(found)],
         "runs": runs,
     }
     temporary = file.with_suffix(".tmp")
