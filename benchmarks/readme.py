@@ -168,6 +168,11 @@ def _panel_speed() -> list[str]:
         told = ", ".join(f"{exponent:.2f} from {span} wells" for span, exponent in growth.get(part, {}).items())
         notes += [f"Growth exponent of {title}: {told}."] if told else []
     for run in result["runs"]:
+        if run["who"] == "peers" and run["wells"] == AIM_OVER_PEERS_WELLS:
+            notes.append(
+                f"Every metric of the peers at {run['wells']:,} wells had {run['limit_seconds']:.0f} processor "
+                f"seconds and {run['limit_gb']:.0f} GB."
+            )
         key, steps = [run["who"], run["wells"], run["dimensions"]], run["steps"]
         if run["who"] != "peers" and key in result["not_run_to_the_end"]:
             spent = sum(step["processor_seconds"] for step in steps.values())
