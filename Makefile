@@ -54,7 +54,7 @@ benchmark-panel: install
 	$(BIN)/python benchmarks/panel.py
 
 benchmark-panel-speed: install $(VENV)/.reference
-	$(BIN)/python benchmarks/panel_speed.py
+	$(BIN)/python benchmarks/panel_speed.py --again
 
 benchmark-locator: install
 	$(BIN)/python -m benchmarks.locator

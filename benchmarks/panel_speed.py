@@ -424,7 +424,8 @@ def main() -> None:
             continue
         key = (f"{who} on {options.device}" if options.device else who, wells, dimensions)
         if options.again or key not in done:
-            done[key] = {"who": key[0], "wells": wells, "dimensions": dimensions, "steps": {}}
+            limits = {"limit_seconds": LIMIT, "limit_gb": MEMORY} if who == "peers" else {}
+            done[key] = {"who": key[0], "wells": wells, "dimensions": dimensions, **limits, "steps": {}}
         print(*key, flush=True)
         run(key, done[key]["steps"], write, until)
     write()
@@ -441,11 +442,10 @@ def _write(file: Path, runs: list[dict[str, Any]]) -> None:
         "command": "make benchmark-panel-speed",
         "machine": {"cpus": os.cpu_count(), "machine": platform.machine(), "versions": versions()},
         "threads": os.environ.get("OMP_NUM_THREADS"),
-        "limit_seconds": LIMIT,
-        "limit_gb": MEMORY,
         "shared": SHARED,
+        "steps_of_the_panel": len(steps_of("panel")),
         "summary": summary(runs),
-        "not_run_to_the_end": [_key(found) for found in runs if missing(found)],
+        "not_run_to_the_end": [list(_key(found)) for found in runs if missing(found)],
         "runs": runs,
     }
     temporary = file.with_suffix(".tmp")

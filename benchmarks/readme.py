@@ -192,24 +192,21 @@ def _panel_speed() -> list[str]:
     lines = [
         f"**The panel's speed** (simulated screens, {result['machine']['cpus']} cores, OMP_NUM_THREADS="
         f"{result['threads']}; `make benchmark-panel-speed`). Processor",
-        "seconds, which other work on the machine hardly changes. The panel measures floors and ceilings as well, the",
-        "peers (scib-metrics and copairs) the raw numbers alone, compilation by JAX and numba included, which",
-        "every run pays and which weighs most at the smallest size.",
+        "seconds, which other work on the machine changes less than the clock. The panel measures floors and ceilings",
+        "as well, the peers (scib-metrics and copairs) the raw numbers alone, compilation by JAX and numba included,",
+        "which every run pays and which weighs most at the smallest size.",
         "",
         "| wells × dimensions | whole panel | peak memory | what the peers measure, too | peers | ratio |",
         "|---|---|---|---|---|---|",
     ]
     notes = []
-    for run in result["runs"]:
-        if run["who"] != "panel":
-            continue
-        wells, steps = run["wells"], run["steps"]
-        whole, shared = steps["whole"], steps.get("shared")
-        ratio = result["summary"]["ratio"].get(str(wells))
+    for whole in result["summary"]["panel"]:
+        wells, dimensions = whole["wells"], whole["dimensions"]
+        ratio = result["summary"]["ratio"].get(str(wells)) if (whole["who"], dimensions) == ("panel", 256) else None
         least = "≥ " if ratio and ratio["unfinished"] else ""
-        cells = [f"{wells:,} × {run['dimensions']}"]
-        cells += [f"{whole['processor_seconds']:.0f} s", f"{whole['peak_gb']:.1f} GB"]
-        cells.append(f"{shared['processor_seconds']:.1f} s" if shared else "–")
+        cells = [f"{wells:,} × {dimensions}{whole['who'].removeprefix('panel')}"]
+        cells += [f"{whole['processor_seconds']:.1f} s", f"{whole['peak_gb']:.1f} GB"]
+        cells.append(f"{whole['shared_processor_seconds']:.1f} s")
         cells.append(f"{least}{ratio['peers_processor_seconds']:.0f} s" if ratio else "not run")
         cells.append(f"{least}{ratio['over_same_metrics']:.1f}" if ratio else "–")
         lines.append(f"| {' | '.join(cells)} |")
@@ -228,11 +225,20 @@ def _panel_speed() -> list[str]:
     for part, title in (("shared", "what the peers measure, too"), ("whole", "the whole panel")):
         told = ", ".join(f"{exponent:.2f} from {span} wells" for span, exponent in growth.get(part, {}).items())
         notes += [f"Growth exponent of {title}: {told}."] if told else []
-    notes += [
-        f"The panel at {wells:,} wells × {dimensions} was not run to the end."
-        for who, wells, dimensions in result["not_run_to_the_end"]
-        if who == "panel"
-    ]
+    for run in result["runs"]:
+        if run["who"] == "peers" and run["wells"] == AIM_OVER_PEERS_WELLS:
+            notes.append(
+                f"Every metric of the peers at {run['wells']:,} wells had {run['limit_seconds']:.0f} processor "
+                f"seconds and {run['limit_gb']:.0f} GB."
+            )
+        key, steps = [run["who"], run["wells"], run["dimensions"]], run["steps"]
+        if run["who"] != "peers" and key in result["not_run_to_the_end"]:
+            spent = sum(step["processor_seconds"] for step in steps.values())
+            peak = f", {max(step['peak_gb'] for step in steps.values()):.1f} GB" if steps else ""
+            notes.append(
+                f"The panel at {run['wells']:,} wells × {run['dimensions']} was not run to the end: {len(steps)} of "
+                f"its {result['steps_of_the_panel']} steps, {spent:.0f} s{peak}."
+            )
     return [*lines, "", *notes, ""]
 
 

@@ -12,6 +12,7 @@ from trainers.errors import InputError
 CONTROL = "control:"
 SHAM = "sham:"  # trained with batch labels permuted: its own arm, part of no curve
 LADDER = "ladder:"  # a rung, trained with other settings: its own table, part of no curve
+PSEUDO = "pseudo:"  # trained on one batch split into two at random: likewise
 _NUMBERS = ("adversarial_weight", "margin", "value", "floor", "ceiling", "raw", "chance")
 _ORDER = ["view", "trainer", "margin", "adversarial_weight", "seed", "split", "role", "metric", "cell_id"]
 _SEED_KEYS = ["view", "trainer", "margin", "adversarial_weight", "metric", "role", "primary", "seed"]
@@ -37,8 +38,8 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def trained(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of trained cells, those of the sham arm and of the ladder left out."""
-    return frame[~frame["trainer"].str.startswith((CONTROL, SHAM, LADDER))]
+    """Rows of trained cells, those of the sham and pseudo-batch arms and of the ladder left out."""
+    return frame[~frame["trainer"].str.startswith((CONTROL, SHAM, PSEUDO, LADDER))]
 
 
 def without_ladder(frame: pd.DataFrame) -> pd.DataFrame:

@@ -28,6 +28,7 @@ from dashboards.figures.metric import MetricCurve, describe_metric, draw_metric,
 from dashboards.figures.probe import ProbeComparison, describe_probe, draw_probe, probe_comparison
 from dashboards.figures.tradeoff import ROLES, describe_trade_off, draw_trade_off, trade_off
 from dashboards.gains import GainView, gain_view
+from dashboards.pseudo import PseudoRow, pseudo_rows
 from dashboards.records import checked, metric_names, trained, without_ladder
 from dashboards.rule import CurveRule, Rule, ViewRule, read_rule
 from dashboards.stages import Stage, stages
@@ -81,6 +82,7 @@ class ViewSection:
     main: Chart | None
     others: tuple[tuple[CurveRule, Chart], ...]
     metrics: tuple[tuple[str, tuple[MetricFigure, ...]], ...]
+    pseudo: tuple[PseudoRow, ...]
     composites: CompositeView | None
     composite: tuple[Chart, ...]
     margins: tuple[float, ...]
@@ -256,6 +258,7 @@ def _section(
             for curve in (whole.curves if whole else ())
             if curve.measured
         ),
+        pseudo=pseudo_rows(frame, view=view),
         margins=margins,
         heat=tuple(_chart(f"{prefix}-heat-{grid.role}", draw_grid(grid), describe_grid(grid)) for grid in grids),
         probes=probes,

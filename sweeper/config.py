@@ -20,6 +20,7 @@ from sweeper.sections import (
     FrozenBackbone,
     LocateSearch,
     OptunaSearch,
+    PseudoArm,
     Section,
     ShamArm,
     Strengths,
@@ -90,6 +91,9 @@ class SweepConfig(Section):
         default_factory=LocateSearch, description="Strengths and seeds placed where the point is believed to lie."
     )
     sham: ShamArm = Field(default_factory=ShamArm, description="The sham arm: over-correction or training damage?")
+    pseudo: PseudoArm = Field(
+        default_factory=PseudoArm, description="The pseudo-batch arm: what a correction for nothing costs."
+    )
     confirm: ConfirmArm = Field(default_factory=ConfirmArm, description="The bounds again on fresh seeds.")
     ladder: Ladder | None = Field(
         default=None, description="The trainer built up rung by rung on the same splits and seeds, beside the sweep."
@@ -132,7 +136,8 @@ class SweepConfig(Section):
             )
         if self.ladder is not None:
             self._check_ladder(self.ladder, names)
-        for key, seeds in (("seeds", self.seeds), ("sham.seeds", self.sham.seeds or ())):
+        arms = (("sham.seeds", self.sham.seeds), ("pseudo.seeds", self.pseudo.seeds))
+        for key, seeds in (("seeds", self.seeds), *((name, of or ()) for name, of in arms)):
             if len(set(seeds)) != len(seeds):
                 raise ValueError(f"{key}: a seed is repeated")
         return self

@@ -10,7 +10,7 @@ import pandas as pd
 
 from sweeper.config import SweepConfig
 from sweeper.content import content_hash
-from sweeper.decision.table import CONTROL_PREFIX, LADDER_PREFIX, SHAM_PREFIX
+from sweeper.decision.table import CONTROL_PREFIX, LADDER_PREFIX, PSEUDO_PREFIX, SHAM_PREFIX
 from sweeper.metrics.biological.plain_accuracy import PLAIN_ACCURACIES
 from sweeper.metrics.controls import CONTROLS
 from sweeper.metrics.registry import REGISTRY
@@ -61,6 +61,11 @@ class Cell:
     def is_rung(self) -> bool:
         """True for a training of the ladder: the trainer with other settings."""
         return self.trainer.startswith(LADDER_PREFIX)
+
+    @property
+    def is_pseudo(self) -> bool:
+        """True for a training on one batch that was split into two at random."""
+        return self.trainer.startswith(PSEUDO_PREFIX)
 
     @property
     def label(self) -> str:
@@ -186,17 +191,17 @@ def make_packs(
 ) -> tuple[PackPlan, ...]:
     """Group cells that can train together into packs, balanced over `workers`.
 
-    Cells of a family share kind (trained, control, or which rung of the ladder), view, fold and, since it sets the
-    shape of a mini-batch, the number of training batches (`training_batches`, by `Cell.split_key`; the same for all
-    without it). Without `pack_size` a family is cut into as few packs as keep every worker busy and none above
-    `MAX_PACK` cells. Which pack a cell is in does not change its result, so the cut is free. Trained packs come first:
-    they take longest.
+    Cells of a family share kind (trained, on pseudo-batches, control, or which rung of the ladder), view, fold and,
+    since it sets the shape of a mini-batch, the number of training batches (`training_batches`, by `Cell.split_key`;
+    the same for all without it). Without `pack_size` a family is cut into as few packs as keep every worker busy and
+    none above `MAX_PACK` cells. Which pack a cell is in does not change its result, so the cut is free. Trained packs
+    come first: they take longest.
     """
     families: dict[tuple[bool, str, str, int, int], list[Cell]] = {}
     for cell in cells:
         batches = 0 if training_batches is None else training_batches[cell.split_key]
-        rung = cell.trainer if cell.is_rung else ""
-        families.setdefault((cell.is_control, rung, cell.view, cell.fold, batches), []).append(cell)
+        kind = cell.trainer if cell.is_rung or cell.is_pseudo else ""
+        families.setdefault((cell.is_control, kind, cell.view, cell.fold, batches), []).append(cell)
     trained = sum(1 for is_control, *_ in families if not is_control)
     packs = []
     for (is_control, *_), members in sorted(families.items()):

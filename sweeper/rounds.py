@@ -1,6 +1,6 @@
 """Running a sweep: the grid, then rounds. Each round is proposed from what is finished, kept, and trained.
 
-    grid and controls → optuna or locate, round by round → the sham arm → the bounds on fresh seeds
+    grid and controls → optuna or locate, round by round → the arms (sham, pseudo-batch) → the bounds on fresh seeds
 
 A round is kept before it is trained, and what is kept is trained before anything further is proposed: a sweep that was
 killed goes on along the same road, and one that is done finds nothing to do.
@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sweeper.content import content_hash
 from sweeper.decision import decide_sweep
 from sweeper.decision.states import State
-from sweeper.decision.table import SHAM_PREFIX
+from sweeper.decision.table import PSEUDO_PREFIX, SHAM_PREFIX
 from sweeper.plan import Cell, PackPlan, make_packs
 from sweeper.scoring import cell_record
 from sweeper.search import locate
@@ -24,6 +24,7 @@ from sweeper.search.confirm import FIRST_SEED, confirm_strengths
 from sweeper.search.optuna_rounds import SAMPLER, propose
 from sweeper.search.proposal import Block, Kind, Proposal
 from sweeper.search.sham import sham_strengths
+from sweeper.sections import PseudoArm, ShamArm
 from sweeper.store import Store
 from sweeper.sweep import (
     Prepared,
@@ -73,6 +74,7 @@ TITLES: Mapping[Kind, str] = {
     "optuna": "Optuna proposes",
     "locate": "towards the point",
     "sham": "sham arm",
+    "pseudo": "pseudo-batch arm",
     "confirm": "confirmation",
 }
 
@@ -83,6 +85,8 @@ def next_round(prepared: Prepared, store: Store) -> Proposal | None:
     found = _search_round(prepared, store, kept)
     if found is None and config.sham.enabled:
         found = _sham_round(prepared, store, kept)
+    if found is None and config.pseudo.enabled:
+        found = _pseudo_round(prepared, store, kept)
     if found is None and config.confirm.seeds:
         found = _confirm_round(prepared, store, kept)
     return found
@@ -125,29 +129,51 @@ def _optuna_round(prepared: Prepared, store: Store, kept: Sequence[Proposal], nu
 
 
 def _sham_round(prepared: Prepared, store: Store, kept: Sequence[Proposal]) -> Proposal | None:
-    """Proposed once for what the real arm holds; again, for strengths the arm lacks, when that has grown."""
-    config = prepared.config
-    design = prepared.designs[config.decision.deciding_view]
+    design = prepared.designs[prepared.config.decision.deciding_view]
     if design.movable == 0:
         return None
-    made = [proposal for proposal in kept if proposal.kind == "sham"]
+    why, how = "batch labels permuted within perturbation", {"movable": round(design.movable, 4)}
+    return _arm_round(prepared, store, kept, kind="sham", arm=prepared.config.sham, why=why, how=how)
+
+
+def _pseudo_round(prepared: Prepared, store: Store, kept: Sequence[Proposal]) -> Proposal | None:
+    batch = prepared.pseudo_batch
+    if batch is None:
+        return None
+    why = f"batch {batch} split into two at random"
+    return _arm_round(prepared, store, kept, kind="pseudo", arm=prepared.config.pseudo, why=why, how={"batch": batch})
+
+
+def _arm_round(
+    prepared: Prepared,
+    store: Store,
+    kept: Sequence[Proposal],
+    *,
+    kind: Literal["sham", "pseudo"],
+    arm: ShamArm | PseudoArm,
+    why: str,
+    how: Mapping[str, Any],
+) -> Proposal | None:
+    """Proposed once for what the real arm holds; again, for strengths the arm lacks, when that has grown."""
+    config = prepared.config
+    made = [proposal for proposal in kept if proposal.kind == kind]
     basis = _basis(prepared, kept)
     curve, _ = _deciding_curve(prepared, store, kept)
     if curve is None or curve["state"] in NOTHING_TO_EXPLAIN or _made_for(made, basis, curve):
         return None
     have = {strength for proposal in made for strength in proposal.strengths}
     margin = float(curve["margin"])
-    wanted = [(weight, margin) for weight in (0.0, *sham_strengths(curve, config.sham.strengths))]
+    wanted = [(weight, margin) for weight in (0.0, *sham_strengths(curve, arm.strengths))]
     new = tuple(strength for strength in wanted if strength not in have)
     if not new or len(wanted) == 1:
         return None
     return Proposal(
-        kind="sham",
-        trainer=f"{SHAM_PREFIX}{config.trainer}",
-        blocks=(Block(strengths=new, seeds=config.sham.seeds),),
+        kind=kind,
+        trainer=f"{SHAM_PREFIX if kind == 'sham' else PSEUDO_PREFIX}{config.trainer}",
+        blocks=(Block(strengths=new, seeds=arm.seeds),),
         views=(config.decision.deciding_view,),
-        why="batch labels permuted within perturbation",
-        how={"basis": basis, "options": config.sham.model_dump(mode="json"), "movable": round(design.movable, 4)},
+        why=why,
+        how={"basis": basis, "options": arm.model_dump(mode="json"), **how},
     )
 
 
@@ -185,7 +211,7 @@ def _made_for(made: Sequence[Proposal], basis: str, curve: Mapping[str, Any]) ->
 def _basis(prepared: Prepared, kept: Sequence[Proposal]) -> str:
     """Hash of the real arm's cells: what a choice that rests on the decision was made from."""
     config = prepared.config
-    own = [proposal for proposal in kept if proposal.kind not in ("sham", "confirm")]
+    own = [proposal for proposal in kept if proposal.kind not in ("sham", "pseudo", "confirm")]
     cells = known_cells(config, own, sweep_id=prepared.sweep_id, folds=prepared.folds)
     return content_hash(sorted(cell.cell_id for cell in cells if not cell.is_rung))
 

@@ -130,6 +130,25 @@ class ShamArm(Section):
         return counted_seeds(value)
 
 
+class PseudoArm(Section):
+    """Trainings that are to correct one batch, split into two at random, for the split: any loss is over-correction."""
+
+    enabled: bool = Field(
+        default=False,
+        description="After the sham arm, train the deciding curve's key strengths on one real batch whose wells are "
+        "dealt at random to two pseudo-batches.",
+    )
+    strengths: int = Field(default=3, ge=1, description="Strengths λ > 0, chosen as the sham arm's; λ = 0 is added.")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        default=None, min_length=1, description="Seeds of the arm; none: those of the sweep. A number n: 0..n-1."
+    )
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_of_seeds(cls, value: Any) -> Any:
+        return counted_seeds(value)
+
+
 class ConfirmArm(Section):
     """The bounds again, at fixed strengths and with seeds that had no part in finding them."""
 

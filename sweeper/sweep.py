@@ -12,6 +12,7 @@ import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -42,6 +43,7 @@ from sweeper.plan import (
 )
 from sweeper.results import read_units, tidy, to_parquet_bytes, units, write_units
 from sweeper.search.proposal import Proposal
+from sweeper.search.pseudo import pseudo_batches
 from sweeper.store import Store, dump_json, write_atomically
 from trainers.base import TrainingCell
 from trainers.screens.images.screen import ImageScreen
@@ -95,6 +97,16 @@ class Prepared:
             key: batch.iloc[cell_split(self.config, self.screen.wells, cell).train].nunique()
             for key, cell in splits.items()
         }
+
+    @cached_property
+    def pseudo_batch(self) -> str | None:
+        """The real batch that the pseudo-batch arm splits (at the first seed and fold); None where there is none."""
+        config, wells = self.config, self.screen.wells
+        spec = next(view for view in config.views if view.view == config.decision.deciding_view)
+        seed = (config.pseudo.seeds or config.seeds)[0]
+        split = make_split(wells, spec, fold=0, seed=seed, held_out_perturbations=config.held_out_perturbations)
+        found = pseudo_batches(wells, split, seed=seed)
+        return None if found is None else found.batch
 
     def known_cells(self) -> tuple[Cell, ...]:
         """Grid, controls and every round proposed so far."""

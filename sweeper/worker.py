@@ -23,10 +23,11 @@ from sweeper.metrics.controls import UnavailableControlError, control_embedding
 from sweeper.metrics.evaluation import Evaluation, PanelOptions, Predict, Source
 from sweeper.plan import Cell, PackPlan, SplitKey, cell_metrics, cell_split
 from sweeper.scoring import Embed, Scored, cell_record, score, unmeasured
+from sweeper.search.pseudo import NONE, pseudo_batches
 from sweeper.search.sham import sham_batches
 from sweeper.store import Store
-from trainers.base import FloatArray, Pack, TrainingCell
-from trainers.errors import OutOfMemoryError
+from trainers.base import FloatArray, IntArray, Pack, TrainingCell
+from trainers.errors import InputError, OutOfMemoryError
 from trainers.screens.images.screen import ImageScreen
 from trainers.screens.normalise import normalise
 from trainers.screens.splits import Split
@@ -50,7 +51,7 @@ class PackRun:
     pack_file: Path
     device: str = "cpu"
     threads: int = 1
-    _references: dict[SplitKey, Evaluation] = field(default_factory=dict, init=False)
+    _references: dict[tuple[SplitKey, bool], Evaluation] = field(default_factory=dict, init=False)
     _group: int = field(default=0, init=False)
     _training: Pack | None = field(default=None, init=False)
     _reader: RowReader | None = field(default=None, init=False)
@@ -99,8 +100,9 @@ class PackRun:
             return None
         return open_images(self.config, expected=self.store.description()["identity"]["data"])
 
-    def _split(self, cell: Cell) -> Split:
-        return cell_split(self.config, self._screen.wells, cell)
+    def _rows(self, cell: Cell) -> tuple[Split, pd.DataFrame]:
+        """The cell's split and the wells it is scored by."""
+        return cell_rows(cell, cell_split(self.config, self._screen.wells, cell), self._screen.wells)[:2]
 
     @cached_property
     def _groups(self) -> tuple[tuple[Cell, ...], ...]:
@@ -116,7 +118,8 @@ class PackRun:
         return self.store.checkpoint_path(ids[0] if len(ids) == 1 else content_hash(ids))
 
     def _start(self, group: tuple[Cell, ...]) -> Pack:
-        cells = [training_cell(cell, self._split(cell), self._screen.wells) for cell in group]
+        wells = self._screen.wells
+        cells = [training_cell(cell, cell_split(self.config, wells, cell), wells) for cell in group]
         pack = build_pack(
             cell_config(self.config, group[0]),  # cells of a group are of one rung, or of none
             self._screen,
@@ -214,8 +217,8 @@ class PackRun:
     def _write(self, cell: Cell, index: int, *, companions: int) -> None:
         """Score a cell and write it; `index` in its group of `companions` cells."""
         began = time.perf_counter()
-        split = self._split(cell)
-        scored = self._score_or_reason(cell, index, split)
+        split, wells = self._rows(cell)
+        scored = self._score_or_reason(cell, index, split, wells)
         pack = None if cell.is_control else self._training
         record = cell_record(
             cell,
@@ -237,10 +240,10 @@ class PackRun:
             replace=cell.cell_id in self._content["replace"],
         )
 
-    def _score_or_reason(self, cell: Cell, index: int, split: Split) -> Scored:
+    def _score_or_reason(self, cell: Cell, index: int, split: Split, wells: pd.DataFrame) -> Scored:
         """The score of a cell, or why it has none."""
         if cell.is_control:
-            return self._score(cell, index, split)
+            return self._score(cell, index, split, wells)
         if self._out_of_memory is not None:
             return Scored(status="oom", reason=self._out_of_memory)
         assert self._training is not None  # noqa: S101 - trained, or out of memory
@@ -248,11 +251,11 @@ class PackRun:
         if reason is not None:
             return Scored(status="failed", reason=reason)
         try:
-            return self._score(cell, index, split)
+            return self._score(cell, index, split, wells)
         except OutOfMemoryError as error:
             return Scored(status="oom", reason=str(error))
 
-    def _score(self, cell: Cell, index: int, split: Split) -> Scored:
+    def _score(self, cell: Cell, index: int, split: Split, wells: pd.DataFrame) -> Scored:
         names = cell_metrics(self.config, cell)
         try:
             embed = self._embed(cell, index, split)
@@ -261,27 +264,28 @@ class PackRun:
         return score(
             embed,
             split,
-            self._screen.wells,
+            wells,
             cell=cell,
             names=names,
             options=self.panel,
-            reference=self._reference(cell, split),
+            reference=self._reference(cell, split, wells),
             source=self._source(cell, index, split),
             predict=self._predict(cell, index, split),
         )
 
-    def _reference(self, cell: Cell, split: Split) -> Evaluation:
+    def _reference(self, cell: Cell, split: Split, wells: pd.DataFrame) -> Evaluation:
         """The uncorrected test rows of the cell's split; the same object for all cells that share it."""
-        if cell.split_key not in self._references:
-            self._references[cell.split_key] = uncorrected(
+        key = cell.split_key, cell.is_pseudo
+        if key not in self._references:
+            self._references[key] = uncorrected(
                 np.asarray(self._screen.features)[split.test],
-                self._screen.wells.iloc[split.test].reset_index(drop=True),
+                wells.iloc[split.test].reset_index(drop=True),
                 held_out_perturbations=split.held_out_perturbations,
                 view=split.view,
                 seed=cell.seed,
                 options=self.panel,
             )
-        return self._references[cell.split_key]
+        return self._references[key]
 
     def _source(self, cell: Cell, index: int, split: Split) -> Source | None:
         """What the encoder is given of the test rows; None for controls, and for packs that read no features."""
@@ -320,7 +324,11 @@ class PackRun:
 
 
 def training_cell(cell: Cell, split: Split, wells: pd.DataFrame) -> TrainingCell:
-    """A planned cell as its trainer sees it; one of the sham arm with batch labels permuted within perturbation."""
+    """A planned cell as its trainer sees it.
+
+    One of the sham arm has batch labels permuted within perturbation, one of the pseudo-batch arm those of its halves.
+    """
+    split, _, batches = cell_rows(cell, split, wells)
     assert cell.adversarial_weight is not None  # noqa: S101 - controls are never trained
     assert cell.margin is not None  # noqa: S101
     return TrainingCell(
@@ -330,10 +338,25 @@ def training_cell(cell: Cell, split: Split, wells: pd.DataFrame) -> TrainingCell
         seed=cell.seed,
         train=split.train,
         validation=split.validation,
-        batches=sham_batches(codes(wells["batch"]), wells["perturbation"], split.train, seed=cell.seed)
-        if cell.is_sham
-        else None,
+        batches=batches,
     )
+
+
+def cell_rows(cell: Cell, split: Split, wells: pd.DataFrame) -> tuple[Split, pd.DataFrame, IntArray | None]:
+    """Split, wells that it is scored by, and batch labels in place of the screen's, of a cell of any arm.
+
+    Raises:
+        InputError: a cell of the pseudo-batch arm whose split has no batch to split.
+    """
+    if cell.is_sham:
+        own = sham_batches(codes(wells["batch"]), wells["perturbation"], split.train, seed=cell.seed)
+        return split, wells, own
+    if cell.is_pseudo:
+        found = pseudo_batches(wells, split, seed=cell.seed)
+        if found is None:
+            raise InputError(f"{cell.label}: {NONE}")
+        return found.split, found.wells, found.codes
+    return split, wells, None
 
 
 def trainer_features(config: SweepConfig, screen: Screen) -> FloatArray:

@@ -35,7 +35,8 @@ def check_cell(cell: TrainingCell, labels: IntArray, batches: IntArray, *, adver
         raise InputError(f"{where}: rows {np.intersect1d(cell.train, cell.validation)[:3]} are in train and validation")
     if len(np.unique(labels[cell.train])) < 2:
         raise InputError(f"{where}: its {len(cell.train)} training rows hold fewer than 2 classes")
-    if adversary and cell.adversarial_weight > 0.0 and len(np.unique(batches[cell.train])) < 2:
+    own = batches if cell.batches is None else cell.batches
+    if adversary and cell.adversarial_weight > 0.0 and len(np.unique(own[cell.train])) < 2:
         raise InputError(f"{where}: one training bio-batch leaves nothing to remove; only λ = 0 can train on it")
 
 

@@ -24,6 +24,8 @@ class Upcoming:
 
 def upcoming_rounds(prepared: Prepared) -> list[Upcoming]:
     """What may follow the grid, one entry a kind; cells of rounds that have been proposed already are not counted."""
+    from sweeper.search.pseudo import NONE
+
     config, deciding = prepared.config, prepared.folds[prepared.config.decision.deciding_view]
     made = Counter(proposal.kind for proposal in prepared.store.proposals())
     seeds, found = len(config.seeds), []
@@ -48,6 +50,13 @@ def upcoming_rounds(prepared: Prepared) -> list[Upcoming]:
             share = "" if movable == 1 else f"; {movable:.0%} of the training wells can take another label"
             line = f"sham arm:  {cells} cells with batch labels permuted within perturbation{share}"
             found.append(Upcoming(line, 0 if made["sham"] else cells))
+    if config.pseudo.enabled:
+        if prepared.pseudo_batch is None:
+            found.append(Upcoming(f"pseudo:    none: {NONE}", 0))
+        else:
+            cells = (config.pseudo.strengths + 1) * len(config.pseudo.seeds or config.seeds) * deciding
+            line = f"pseudo:    {cells} cells on batch {prepared.pseudo_batch}, split into two at random"
+            found.append(Upcoming(line, 0 if made["pseudo"] else cells))
     if config.confirm.seeds:
         cells = 5 * config.confirm.seeds * deciding
         line = f"confirm:   up to {cells} cells with fresh seeds at λ = 0, the bounds and the largest"

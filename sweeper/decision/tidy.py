@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sweeper.decision.settings import decision_settings
 from sweeper.decision.states import State
 from sweeper.decision.sweep import decide_sweep
-from sweeper.decision.table import CONTROL_PREFIX, KEY, LOST, NO_CURVE, NUMBERS, ROLES, TEXTS, prepare
+from sweeper.decision.table import ASIDE, CONTROL_PREFIX, KEY, LOST, NUMBERS, ROLES, TEXTS, prepare
 from trainers.errors import InputError
 
 REQUIRED = ("adversarial_weight", "margin", "seed", "metric", "role", "value")
@@ -55,7 +55,7 @@ def decide_table(
             is absent, since neither technical nor biological metrics decide alone.
     """
     rows = completed(table, source)
-    trained = rows[~rows["trainer"].str.startswith(NO_CURVE)]
+    trained = rows[~rows["trainer"].str.startswith(ASIDE)]
     if trained.empty:
         raise InputError(f"{source}: there is no trained run, only controls")
     chosen_trainer = _only(trained["trainer"], trainer, "trainer", source)

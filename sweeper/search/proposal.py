@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 Strength = tuple[float, float]
 """(adversarial_weight, margin)."""
-Kind = Literal["optuna", "locate", "sham", "confirm"]
+Kind = Literal["optuna", "locate", "sham", "pseudo", "confirm"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,7 +70,7 @@ def pseudo_batch_loss(
     before = by_perturbation(_evaluation(features[inside], own, seed))
     if not before.size:
         raise InputError(f"pseudo-batch: fewer than 3 perturbations of batch {name!r} have replicates on two plates")
-    corrected = correct(features[inside], own.assign(batch=_split(own, seed)))
+    corrected = correct(features[inside], own.assign(batch=halves(own, seed)))
     if len(corrected) != len(own):
         raise InputError(f"pseudo-batch: the correction gave {len(corrected)} rows for {len(own)}")
     after = by_perturbation(_evaluation(corrected, own, seed))
@@ -102,7 +102,7 @@ def residualise(features: FloatArray, wells: pd.DataFrame) -> FloatArray:
     return residual
 
 
-def _split(wells: pd.DataFrame, seed: int) -> NDArray[np.str_]:
+def halves(wells: pd.DataFrame, seed: int) -> NDArray[np.str_]:
     """(n,) "a" or "b": half of every plate each, at random."""
     rng = np.random.default_rng([seed, 16])
     label = np.full(len(wells), "a")
@@ -128,4 +128,4 @@ def _evaluation(embeddings: FloatArray, wells: pd.DataFrame, seed: int) -> Evalu
     )
 
 
-__all__ = ["Correct", "PseudoBatchLoss", "pseudo_batch_loss", "residualise", "standardise"]
+__all__ = ["Correct", "PseudoBatchLoss", "halves", "pseudo_batch_loss", "residualise", "standardise"]

@@ -51,6 +51,13 @@ def test_retrieval(jump, centred, evaluation):
         assert found.nearest.mean() == pytest.approx(neighbour, abs=0.012)
 
 
+def test_retrieval_of_features_centred_on_their_plate(jump, evaluation):
+    rows, wells = jump[0].copy(), jump[1]
+    for inside in wells.groupby("plate").indices.values():
+        rows[inside] -= rows[inside].mean(axis=0)
+    assert replicate_ranking(evaluation(rows, wells)).precision.mean() == pytest.approx(0.232, abs=0.001)
+
+
 def test_compound_accuracy(jump, centred):
     wells = jump[1]
     labels = np.unique(wells["perturbation"], return_inverse=True)[1]
