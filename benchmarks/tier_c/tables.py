@@ -25,8 +25,16 @@ def write_tables(result: Path) -> None:
 
 def tables(document: Figures) -> list[str]:
     """The references, the decision's two methods, the gates, the other methods."""
-    parts = [_references(document), _decisions(document), _gates(document), _others(document)]
+    parts = [_missing(document), _references(document), _decisions(document), _gates(document), _others(document)]
     return ["", *(line for part in parts for line in (*part, ""))]
+
+
+def _missing(document: Figures) -> list[str]:
+    """What the study still lacks."""
+    size, lacking = document["reference"], list(document["not_run"])
+    if size["seeds"] < size["planned_seeds"]:
+        lacking.insert(0, f"seeds {size['seeds'] + 1} to {size['planned_seeds']} of the references")
+    return [f"**Unfinished**: not run yet are {'; '.join(lacking)}."] if lacking else []
 
 
 def _references(document: Figures) -> list[str]:
@@ -39,7 +47,7 @@ def _references(document: Figures) -> list[str]:
         "which the decision takes as 0; ± bootstrap over seeds).",
         "",
         "| case | B at 0 · best · largest λ | T at 0 · largest λ | s.d. · correlation | largest loss |"
-        " true log10 λ_OC, δ 0.05 | δ 0.10 | runs lost | design d_JS | CPU |",
+        " true log10 λ_OC, δ 0.05 | δ 0.10 | runs lost | design d_JS | worker time |",
         "|" + "---|" * 10,
     ]
     for case in document["cases"].values():
@@ -129,7 +137,8 @@ def _gates(document: Figures) -> list[str]:
             if (found := case["deltas"]["0.1"][method]).get(name) is not None
             and (found[name] < target if least else found[name] > target)
         ]
-        lines.append(f"- {title}: " + (f"**missed** in {'; '.join(worst)}." if worst else "met."))
+        verdict = f"**missed** in {'; '.join(worst)}." if worst else "met." if some else "no case yet."
+        lines.append(f"- {title}: {verdict}")
     return [*lines, f"- {_order(document)}"]
 
 
