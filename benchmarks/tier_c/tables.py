@@ -109,7 +109,12 @@ def _decisions(document: Figures) -> list[str]:
 
 def _gates(document: Figures) -> list[str]:
     """What was promised, and where it is missed."""
-    lines = ["**Promises at δ 0.10**, and where real training misses them:", ""]
+    disjoint = document["reference"]["seeds"] // document["subsweeps"]["seeds"]
+    lines = [
+        "**Promises at δ 0.10.** Open: within two standard errors of the target, or nothing was seen to err; no more",
+        f"than {disjoint} sub-sweeps have no seed in common, so a share of none says little of small ones.",
+        "",
+    ]
     cases = document["cases"].values()
     lost = [case for case in cases if case["deltas"]["0.1"]["truth"]["log10_lambda_oc"] is not None]
     real = [case for case in lost if case["overcorrects"]]
@@ -131,15 +136,20 @@ def _gates(document: Figures) -> list[str]:
         title = f"over-correction claimed where there is none, sham arm included, {method}, ≤ {FALSE}"
         checks.append((title, never, method, "claimed_with_sham", FALSE, False))
     for title, some, method, name, target, least in checks:
-        worst = [
-            f"{case['title']} {_error(found, name)}"
+        entries = [
+            f"{case['title']} {_error(found, name)} {_verdict(found, name, target, least=least)}"
             for case in some
             if (found := case["deltas"]["0.1"][method]).get(name) is not None
-            and (found[name] < target if least else found[name] > target)
         ]
-        verdict = f"**missed** in {'; '.join(worst)}." if worst else "met." if some else "no case yet."
-        lines.append(f"- {title}: {verdict}")
+        lines.append(f"- {title}: {'; '.join(entries) or 'no case yet'}.")
     return [*lines, f"- {_order(document)}"]
+
+
+def _verdict(found: Figures, name: str, target: float, *, least: bool) -> str:
+    value, error = found[name], found.get(f"{name}_se", 0.0)
+    if error == 0.0 or abs(value - target) < 2 * error:
+        return "open"
+    return "met" if (value > target) == least else "**missed**"
 
 
 def _order(document: Figures) -> str:
@@ -192,7 +202,7 @@ def _error(found: Figures, key: str) -> str:
     if value is None:
         return "–"
     error = found.get(f"{key}_se")
-    return _share(value) + ("" if error is None else f" ± {error:.3f}".replace("0.", "."))
+    return _share(value) + (f" ± {error:.3f}".replace("0.", ".") if error else "")
 
 
 def _share(value: float | None) -> str:
