@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: install demo test lint lock jump benchmark-adversaries benchmark-critic benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate benchmark-tier-c benchmark-images-training benchmark-images-input benchmark-images-demo clean
+.PHONY: install demo test lint lock jump jump-followed benchmark-adversaries benchmark-critic benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate benchmark-tier-c benchmark-images-training benchmark-images-input benchmark-images-demo clean
 
 install: $(VENV)/.installed
 
@@ -40,6 +40,9 @@ lint: install
 jump: install
 	$(BIN)/sweeper run configs/jump_source3.yaml
 	$(BIN)/python benchmarks/jump.py
+
+jump-followed: install
+	$(BIN)/python benchmarks/jump_followed.py
 
 benchmark-adversaries: install
 	$(BIN)/python benchmarks/adversaries.py

@@ -69,7 +69,7 @@ def run_sweep(
 
 
 NOTHING_TO_EXPLAIN = (State.NO_BASELINE_SIGNAL, State.NO_TECHNICAL_EFFECT)
-"""States without anything that over-correction or training damage could have taken."""
+"""States without anything that over-correction or training damage could have taken, and without a rule to confirm."""
 TITLES: Mapping[Kind, str] = {
     "optuna": "Optuna proposes",
     "locate": "towards the point",
@@ -183,8 +183,10 @@ def _confirm_round(prepared: Prepared, store: Store, kept: Sequence[Proposal]) -
     made = [proposal for proposal in kept if proposal.kind == "confirm"]
     basis = _basis(prepared, kept)
     curve, _ = _deciding_curve(prepared, store, kept)
-    weights = () if curve is None else confirm_strengths(curve)
-    if curve is None or not weights or _made_for(made, basis, curve):
+    if curve is None or curve["state"] in NOTHING_TO_EXPLAIN:
+        return None
+    weights = confirm_strengths(curve)
+    if not weights or _made_for(made, basis, curve):
         return None
     first = max([FIRST_SEED, *(seed + 1 for seed in confirm_seeds(kept))])
     return Proposal(

@@ -27,7 +27,7 @@ RESULT = Path(__file__).parents[1] / "tier_c.json"
 
 
 def main() -> None:
-    """Train and judge what is missing; write the result when nothing is."""
+    """Train and judge what is missing; write the cases that are finished."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="of the dense reference")
     parser.add_argument("--repetitions", type=int, default=120, help="sub-sweeps of each case")
@@ -35,19 +35,19 @@ def main() -> None:
     parser.add_argument(
         "--cases", nargs="+", choices=list(CASES), default=list(CASES), help="several at once: a process each"
     )
+    parser.add_argument("--keep", action="store_true", help="write no result (for the processes that run at once)")
     parser.add_argument("--work", type=Path, default=Path("runs/tier_c"))
     parser.add_argument("--tables", action="store_true", help="run nothing, write the tables again")
     given = parser.parse_args()
     if not given.tables:
         until = time.monotonic() + 60 * given.minutes
         found = {name: _case(study(name), given, until) for name in given.cases}
-        if any(case is None for case in found.values()):
+        finished = {name: case for name, case in found.items() if case is not None}
+        if len(finished) < len(found):
             print("not finished: the same command goes on")
+        if not finished or given.keep:
             return
-        if len(found) < len(CASES):
-            print("kept; without --cases the same command writes the result")
-            return
-        RESULT.write_text(json.dumps(_document(found, given), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        RESULT.write_text(json.dumps(_document(finished, given), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     write_tables(RESULT)
 
 
@@ -90,9 +90,15 @@ def _means(values: np.ndarray, shown: slice) -> list[float]:
 def _document(found: dict[str, Any], given: argparse.Namespace) -> dict[str, Any]:
     return {
         "command": "python -m benchmarks.tier_c",
-        "reference": {"strengths": LEVELS + 1, "seeds": given.seeds, "range": [LOW, HIGH]},
+        "reference": {
+            "strengths": LEVELS + 1,
+            "seeds": given.seeds,
+            "planned_seeds": SEEDS,
+            "range": [LOW, HIGH],
+        },
         "subsweeps": {"strengths": LEVELS // STRIDE + 1, "seeds": SUB_SEEDS, "repetitions": given.repetitions},
         "cases": found,
+        "not_run": [case.title for name, case in CASES.items() if name not in found],
     }
 
 

@@ -25,8 +25,16 @@ def write_tables(result: Path) -> None:
 
 def tables(document: Figures) -> list[str]:
     """The references, the decision's two methods, the gates, the other methods."""
-    parts = [_references(document), _decisions(document), _gates(document), _others(document)]
+    parts = [_missing(document), _references(document), _decisions(document), _gates(document), _others(document)]
     return ["", *(line for part in parts for line in (*part, ""))]
+
+
+def _missing(document: Figures) -> list[str]:
+    """What the study still lacks."""
+    size, lacking = document["reference"], list(document["not_run"])
+    if size["seeds"] < size["planned_seeds"]:
+        lacking.insert(0, f"seeds {size['seeds'] + 1} to {size['planned_seeds']} of the references")
+    return [f"**Unfinished**: not run yet are {'; '.join(lacking)}."] if lacking else []
 
 
 def _references(document: Figures) -> list[str]:
@@ -39,7 +47,7 @@ def _references(document: Figures) -> list[str]:
         "which the decision takes as 0; ± bootstrap over seeds).",
         "",
         "| case | B at 0 · best · largest λ | T at 0 · largest λ | s.d. · correlation | largest loss |"
-        " true log10 λ_OC, δ 0.05 | δ 0.10 | runs lost | design d_JS | CPU |",
+        " true log10 λ_OC, δ 0.05 | δ 0.10 | runs lost | design d_JS | worker time |",
         "|" + "---|" * 10,
     ]
     for case in document["cases"].values():
@@ -101,7 +109,12 @@ def _decisions(document: Figures) -> list[str]:
 
 def _gates(document: Figures) -> list[str]:
     """What was promised, and where it is missed."""
-    lines = ["**Promises at δ 0.10**, and where real training misses them:", ""]
+    disjoint = document["reference"]["seeds"] // document["subsweeps"]["seeds"]
+    lines = [
+        "**Promises at δ 0.10.** Open: within two standard errors of the target, or nothing was seen to err; no more",
+        f"than {disjoint} sub-sweeps have no seed in common, so a share of none says little of small ones.",
+        "",
+    ]
     cases = document["cases"].values()
     lost = [case for case in cases if case["deltas"]["0.1"]["truth"]["log10_lambda_oc"] is not None]
     real = [case for case in lost if case["overcorrects"]]
@@ -123,14 +136,20 @@ def _gates(document: Figures) -> list[str]:
         title = f"over-correction claimed where there is none, sham arm included, {method}, ≤ {FALSE}"
         checks.append((title, never, method, "claimed_with_sham", FALSE, False))
     for title, some, method, name, target, least in checks:
-        worst = [
-            f"{case['title']} {_error(found, name)}"
+        entries = [
+            f"{case['title']} {_error(found, name)} {_verdict(found, name, target, least=least)}"
             for case in some
             if (found := case["deltas"]["0.1"][method]).get(name) is not None
-            and (found[name] < target if least else found[name] > target)
         ]
-        lines.append(f"- {title}: " + (f"**missed** in {'; '.join(worst)}." if worst else "met."))
+        lines.append(f"- {title}: {'; '.join(entries) or 'no case yet'}.")
     return [*lines, f"- {_order(document)}"]
+
+
+def _verdict(found: Figures, name: str, target: float, *, least: bool) -> str:
+    value, error = found[name], found.get(f"{name}_se", 0.0)
+    if error == 0.0 or abs(value - target) < 2 * error:
+        return "open"
+    return "met" if (value > target) == least else "**missed**"
 
 
 def _order(document: Figures) -> str:
@@ -183,7 +202,7 @@ def _error(found: Figures, key: str) -> str:
     if value is None:
         return "–"
     error = found.get(f"{key}_se")
-    return _share(value) + ("" if error is None else f" ± {error:.3f}".replace("0.", "."))
+    return _share(value) + (f" ± {error:.3f}".replace("0.", ".") if error else "")
 
 
 def _share(value: float | None) -> str:

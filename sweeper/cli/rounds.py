@@ -78,9 +78,9 @@ def kept_rounds(proposals: Sequence[Proposal], done: Sequence[tuple[int, int]]) 
 
 
 def proposed_next(store: Store) -> str:
-    """What the decision would have trained next, and what that costs by the cells finished so far; "" for nothing.
+    """What the decision would have trained next, and its cost: as decided, or by the cells finished so far.
 
-    decision.json has no seconds: it must come out equal however often the sweep was interrupted.
+    Returns "" where nothing is proposed, or nothing is decided yet.
     """
     from sweeper.decision.advice import next_text
     from sweeper.estimate import finished_seconds
@@ -88,6 +88,5 @@ def proposed_next(store: Store) -> str:
     if not store.decision_path.exists():
         return ""
     points = json.loads(store.decision_path.read_text(encoding="utf-8"))["next_points"]
-    known = finished_seconds(store)
-    seconds = None if known is None else points["cells"] * known[0]
-    return next_text({**points, "seconds": seconds})
+    known = finished_seconds(store) if points["seconds"] is None else None
+    return next_text(points if known is None else {**points, "seconds": points["cells"] * known[0]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from benchmarks.tier_c.measures import neighbour_correlation, residuals, summary
 from benchmarks.tier_c.reference import cells, table, train
 from benchmarks.tier_c.screens import CASES, LEVELS, SHAM_PLACES, STRENGTHS, study
 from benchmarks.tier_c.subsweeps import SUB_SEEDS, drawn, judged, part_of
+from benchmarks.tier_c.tables import BEGIN, END, README, tables
 from benchmarks.tier_c.truth import X, drawdown, reference_curve, smoothed, truth
 from sweeper.sweep import load_screen
 
@@ -109,3 +111,11 @@ def test_real_training_from_the_reference_to_the_decision(tmp_path):
     assert figures["truth"]["largest"] >= 0.0
     assert set(figures["others"]) == {"score", "kneedle", "broken stick", "unimodal", "gp"}
     assert isinstance(pd.Series(figures["bracket"]["states"]).sum(), np.integer)
+
+
+def test_the_page_quotes_the_committed_result():
+    page = README.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+    result = json.loads((README.parent / "tier_c.json").read_text(encoding="utf-8"))
+    assert page.strip().splitlines() == "\n".join(tables(result)).strip().splitlines(), (
+        "run: python -m benchmarks.tier_c --tables"
+    )

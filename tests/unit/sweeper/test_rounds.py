@@ -48,7 +48,13 @@ def prepared(folder: Path, **changes: object) -> Prepared:
 
 
 def write(
-    sweep: Prepared, cells: tuple[Cell, ...], *, loss_from: float = 60.0, noise: float = 0.004, perturbations: int = 0
+    sweep: Prepared,
+    cells: tuple[Cell, ...],
+    *,
+    loss_from: float = 60.0,
+    noise: float = 0.004,
+    perturbations: int = 0,
+    removal: float = 0.8,
 ) -> None:
     """Records as a worker would write them: technical rises with λ, biology falls by half at `loss_from`."""
     done = sweep.store.finished()
@@ -59,7 +65,7 @@ def write(
         rng = np.random.default_rng([cell.seed, int(1000 * weight), cell.is_sham])
         lost = 0.5 * (weight >= loss_from) * (not cell.is_sham)
         values = {
-            "batch_probe_linear": ("technical", 0.1 + 0.8 * weight / (weight + 2)),
+            "batch_probe_linear": ("technical", 0.1 + removal * weight / (weight + 2)),
             "perturbation_accuracy": ("biological", 0.05 if cell.is_control else 0.8 * (1 - lost)),
         }
         metrics = [
@@ -197,6 +203,10 @@ def test_the_bounds_are_confirmed_last_on_seeds_that_nothing_else_uses(tmp_path:
         (1_000_000, 1_000_001),
         (1_000_002, 1_000_003),
     ]
+
+
+def test_nothing_is_confirmed_where_no_strength_removes_the_batch(tmp_path: Path) -> None:
+    assert follow(prepared(tmp_path / "s", confirm={"seeds": 2}), removal=0.0) == []
 
 
 def test_rounds_are_told_with_their_cells(tmp_path: Path) -> None:

@@ -58,8 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.create(sweep_id=prepared.sweep_id, description=description, screen=prepared.screen)
     rng = np.random.default_rng(2)
     for cell in prepared.known_cells():
-        seconds = {"train": 0.0 if cell.is_control else 1.5, "score": 0.5}
-        record = cell_record(cell, status="ok", reason=None, metrics=measured(cell, rng), seconds=seconds, pack_cells=1)
+        record = cell_record(cell, status="ok", reason=None, metrics=measured(cell, rng), seconds={}, pack_cells=1)
         store.write_cell(record, curve=[])
     tabulate_and_decide(store)
     return folder
@@ -86,22 +85,6 @@ def test_the_declared_decision_comes_out_again(
     bound = declared["rule"]["sensitivity"]["0.1"]["safe_up_to"]
     assert f"{bound:.3g}" in lines["10 %*"].split()
     assert main(["decide", str(folder), "--json", str(Store(folder).decision_path)]) == 0  # the same: nothing is lost
-
-
-def test_status_and_plan_tell_the_next_points_and_their_cost(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    points = json.loads(Store(folder).decision_path.read_text())["next_points"]
-    assert points["strengths"]
-    assert points["cells"] == 3 * len(points["strengths"])
-    assert points["seconds"] is None  # a measured time would make two equal sweeps differ
-    config = tmp_path / "small.yaml"
-    config.write_text(CONFIG.format(folder=folder))
-    for verb, named in (("status", folder), ("plan", config)):
-        assert main([verb, str(named)]) == 0
-        line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("next:"))
-        assert all(f"{strength:.3g}" in line for strength in points["strengths"])
-        assert f"{points['cells']} cells, about {2 * points['cells']} s of one worker." in line
 
 
 def test_other_settings_are_said_and_never_replace_the_declared_decision(
