@@ -1,6 +1,6 @@
 """How many trainings until the over-correction point is known as well: grid, random, Optuna's TPE, or locate?
 
-    make benchmark-locate       (writes benchmarks/locate.json; --repetitions sets the precision)
+    make benchmark-locate       (writes benchmarks/locate.json; resumable; --repetitions sets the precision)
 
 Curves with a stated loss (as in locator.py, tier A1), a seed effect and noise that doubles near λ = 10; nothing is
 trained: a training is a draw of the two composites at a strength. Every road begins where it has to: λ = 0 and six
@@ -36,9 +36,10 @@ from sweeper.sections import OptunaSearch, round_strength
 Array = NDArray[np.float64]
 LOW, HIGH, SEEDS, SIGMA, DELTA, MARGIN = 1e-3, 1e2, 3, 0.03, 0.10, 0.3
 SHAPES = ("plateau-drop", "slow")
-GRIDS = (6, 12, 24, 40)
+GRIDS = (6, 12, 24, 40, 60)
 RANDOM = TPE = (14, 26)
-ROUNDS, PER_ROUND, WIDTH = 3, 4, 0.3
+BOOTSTRAPS = 500
+ROUNDS, PER_ROUND, WIDTH = 4, 4, 0.3  # the product's own rounds and strengths; a stricter width than its 0.5
 SETTINGS = DecisionSettings(deciding_view="v", method="posterior", delta=DELTA, deltas=(DELTA,), draws=500, curves=1000)
 
 
@@ -152,18 +153,20 @@ def outcome(decision: Decision) -> tuple[float, float, bool]:
     return float(ends[0]), float(ends[1]), estimate.fallback is None
 
 
-def summarise(found: list[tuple[int, tuple[float, float, bool]]], true: float) -> dict[str, float]:
-    """Mean trainings, median width, coverage and unsafe share with their Monte Carlo errors."""
-    low, high = (np.array([ends[i] for _, ends in found]) for i in (0, 1))
-    covered, unsafe = (low <= true + 1e-9) & (true <= high + 1e-9), low > true + 1e-9
-    count = len(found)
+def summarise(found: list[tuple[int, tuple[float, float, bool]]]) -> dict[str, float]:
+    """Mean trainings and median width of one size of a road."""
+    widths = [high - low for _, (low, high, _) in found]
+    return {"trainings": float(np.mean([trainings for trainings, _ in found])), "width": float(np.median(widths))}
+
+
+def held(ends: list[tuple[float, float, bool]], true: float) -> dict[str, float]:
+    """Coverage with its Monte Carlo error, unsafe share, and how often the posterior decided."""
+    covered = float(np.mean([low <= true + 1e-9 and true <= high + 1e-9 for low, high, _ in ends]))
     return {
-        "trainings": float(np.mean([trainings for trainings, _ in found])),
-        "width": float(np.median(high - low)),
-        "coverage": float(covered.mean()),
-        "coverage_se": float(np.sqrt(covered.mean() * (1 - covered.mean()) / count)),
-        "unsafe": float(unsafe.mean()),
-        "decided": float(np.mean([ends[2] for _, ends in found])),
+        "coverage": covered,
+        "coverage_se": float(np.sqrt(covered * (1 - covered) / len(ends))),
+        "unsafe": float(np.mean([low > true + 1e-9 for low, _, _ in ends])),
+        "decided": float(np.mean([decided for _, _, decided in ends])),
     }
 
 
@@ -176,46 +179,73 @@ def trainings_for(width: float, sizes: list[dict[str, float]]) -> float | None:
     return sizes[0]["trainings"] if sizes[0]["width"] <= width else None
 
 
+def repetition(shape: str, number: int) -> dict[str, list[tuple[int, tuple[float, float, bool]]]]:
+    """One world: what every road found at each of its sizes."""
+    curve = stated(DELTA)[shape]
+    seed = 10_000 * (SHAPES.index(shape) + 1) + number
+    found = {}
+    for road, run in ROADS.items():
+        sizes = run(lambda: Experiment(curve, seed))
+        found[road] = [(trainings, outcome(decision)) for trainings, decision in sizes]
+    return found
+
+
+def compared(shape: str, worlds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Every road's sizes over the worlds, and what each needs for the width at which locate ended."""
+    roads = {
+        road: [summarise(list(found)) for found in zip(*(world[road] for world in worlds), strict=True)]
+        for road in ROADS
+    }
+    true = truth(stated(DELTA)[shape], DELTA)
+    for road, sizes in roads.items():
+        for place, size in enumerate(sizes):
+            size |= held([world[road][place][1] for world in worlds], true)
+    end = roads["locate"][-1]
+    need = {road: trainings_for(end["width"], sizes) for road, sizes in roads.items() if road != "locate"}
+    return {
+        "repetitions": len(worlds),
+        "log10_truth": true,
+        "roads": roads,
+        "trainings_for_locates_width": need,
+        "share_of_the_grid": None if need["grid"] is None else end["trainings"] / need["grid"],
+        "share_of_the_grid_95": share_interval(worlds),
+    }
+
+
+def share_interval(worlds: list[dict[str, Any]]) -> list[float | None]:
+    """95 % bootstrap interval, over worlds, of locate's trainings as a share of the grid's; null: beyond the grids."""
+    rng = np.random.default_rng(0)
+    shares = []
+    for _ in range(BOOTSTRAPS):
+        drawn = [worlds[place] for place in rng.integers(len(worlds), size=len(worlds))]
+        end = summarise([world["locate"][-1] for world in drawn])
+        need = trainings_for(end["width"], [summarise(list(s)) for s in zip(*(w["grid"] for w in drawn), strict=True)])
+        shares.append(0.0 if need is None else end["trainings"] / need)  # wider grids than tried: a share below all
+    ends = np.quantile(shares, (0.025, 0.975))
+    return [float(end) if end > 0 else None for end in ends]
+
+
 def main() -> None:
-    """Every shape and road; the table is written after each repetition block, so that a stop loses little."""
+    """Run the worlds that are missing, each kept in a file, so that a stop loses nothing; then write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=200)
-    parser.add_argument("--only", nargs="*", default=SHAPES, help="shapes, by name")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no further world after this long")
+    parser.add_argument("--work", type=Path, default=Path("runs/locate"))
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     given = parser.parse_args()
-    began = time.process_time()
-    shapes: dict[str, Any] = {}
-    for place, name in enumerate(given.only):
-        curve = stated(DELTA)[name]
-        true = truth(curve, DELTA)
-        found: dict[str, dict[int, list[tuple[int, tuple[float, float, bool]]]]] = {road: {} for road in ROADS}
-        for repetition in range(given.repetitions):
-            for road, run in ROADS.items():
-                number = 10_000 * (place + 1) + repetition
-
-                def world(curve: Callable[[Array], Array] = curve, number: int = number) -> Experiment:
-                    return Experiment(curve, number)
-
-                for size, (trainings, decision) in enumerate(run(world)):
-                    found[road].setdefault(size, []).append((trainings, outcome(decision)))
-        roads = {road: [summarise(items, true) for _, items in sorted(sizes.items())] for road, sizes in found.items()}
-        end = roads["locate"][-1]
-        need = {road: trainings_for(end["width"], sizes) for road, sizes in roads.items() if road != "locate"}
-        shapes[name] = {"log10_truth": true, "roads": roads, "trainings_for_locates_width": need}
-        for road, sizes in roads.items():
-            for size in sizes:
-                print(f"{name}  {road}: {', '.join(f'{key} {value:.3g}' for key, value in size.items())}", flush=True)
-        print(f"{name}  trainings for the same width: {need}; locate {end['trainings']:.3g}", flush=True)
-        document = {
-            "repetitions": given.repetitions,
-            "seeds": SEEDS,
-            "sigma": SIGMA,
-            "delta": DELTA,
-            "range": [LOW, HIGH],
-            "cpu_seconds": round(time.process_time() - began, 1),
-            "shapes": shapes,
-        }
-        given.out.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    until = time.monotonic() + 60 * given.minutes
+    given.work.mkdir(parents=True, exist_ok=True)
+    for number in range(given.repetitions):
+        for shape in SHAPES:
+            path = given.work / f"{shape}-{number:04d}.json"
+            if not path.exists() and time.monotonic() < until:
+                path.write_text(json.dumps(repetition(shape, number)), encoding="utf-8")
+    shapes = {}
+    for shape in SHAPES:
+        paths = sorted(given.work.glob(f"{shape}-*.json"))
+        shapes[shape] = compared(shape, [json.loads(path.read_text(encoding="utf-8")) for path in paths])
+    document = {"seeds": SEEDS, "sigma": SIGMA, "delta": DELTA, "range": [LOW, HIGH], "shapes": shapes}
+    given.out.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

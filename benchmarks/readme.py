@@ -220,8 +220,9 @@ ROADS = {"grid": "plain grid", "random": "random", "tpe": "TPE (Optuna)", "locat
 def _locate() -> list[str]:
     result = _load("locate")
     low, high = result["range"]
+    repetitions = " and ".join(dict.fromkeys(str(found["repetitions"]) for found in result["shapes"].values()))
     lines = [
-        f"**Trainings until the point is known as well** ({result['repetitions']} repetitions a curve, "
+        f"**Trainings until the point is known as well** ({repetitions} repetitions a curve, "
         f"{result['seeds']} seeds, σ {result['sigma']:g}, δ {result['delta']:g}, λ from {low:g} to {high:g};",
         "`make benchmark-locate`). Width: median of the 90 % interval of λ_OC, in decades; unsafe: bound above the",
         "truth. Last column: trainings at which a road reaches the median width at which locate ended.",
@@ -238,7 +239,24 @@ def _locate() -> list[str]:
                     f"| {shape} | {ROADS[road]} | {size['trainings']:.0f} | {size['width']:.2f} | "
                     f"{size['coverage']:.2f} (± {size['coverage_se']:.2f}) | {size['unsafe']:.3f} | {last} |"
                 )
-    return [*lines, ""]
+    return [*lines, "", *_of_the_grid(result["shapes"]), ""]
+
+
+AIM_OF_THE_GRID = 0.5
+
+
+def _of_the_grid(shapes: dict[str, Any]) -> list[str]:
+    """How locate stands against its aim."""
+    said = []
+    for shape, found in shapes.items():
+        share = found["share_of_the_grid"]
+        low, high = ("less" if end is None else f"{end:.2f}" for end in found["share_of_the_grid_95"])
+        if share is None:
+            said.append(f"{shape}: no grid tried reaches its width")
+        else:
+            verdict = "met" if share <= AIM_OF_THE_GRID else "missed"
+            said.append(f"{shape} {share:.2f} (95 % of bootstraps over repetitions: {low} to {high}), {verdict}")
+    return [f"Locate's trainings as a share of the grid's, aim at most {AIM_OF_THE_GRID:g}: {'; '.join(said)}."]
 
 
 AIM_OVER_PEERS, AIM_OVER_PEERS_WELLS = 20, 10_000

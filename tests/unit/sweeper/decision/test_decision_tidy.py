@@ -104,6 +104,11 @@ def _few(t):
             "2 seeds are ok at more than half of the strengths and 3 are needed",
         ),
         (lambda t: t.assign(value=t["value"].where(t["role"] == "technical", 0.0)), "NO_BASELINE_SIGNAL", "No rule"),
+        (
+            lambda t: t.assign(value=t["value"].where(t["role"] == "technical", 0.5)),
+            "NO_BASELINE_SIGNAL",
+            "the same number in every run",
+        ),
         (lambda t: t.assign(value=t["value"].where(t["role"] == "biological", 0.5)), "NO_TECHNICAL_EFFECT", "No rule"),
     ],
 )
