@@ -86,10 +86,11 @@ def main() -> None:
 
 def _run(name: str, overrides: list[str], *, again: bool) -> dict[str, Any]:
     folder = Path("runs") / f"benchmark_images_{name.replace(', ', '_')}"
+    both = (folder, folder.with_name(f"{folder.name}-screen"))
     if again:
-        for path in (folder, folder.with_name(f"{folder.name}-screen")):
+        for path in both:
             shutil.rmtree(path, ignore_errors=True)
-    fresh = not folder.exists()
+    fresh = not any(path.exists() for path in both)
     words = ["demo", "--images", *(word for key in [f"folder={folder}", *overrides] for word in ("--set", key))]
     load, began = os.getloadavg()[0], time.monotonic()
     mark = f"SWEEPER_BENCHMARK_{os.getpid()}_{folder.name}"
