@@ -4,7 +4,7 @@
 
 It writes benchmarks/locator.json and from that, as `--tables` alone does, the tables of benchmarks/README.md, which
 state aims, data, estimands, methods and performance measures, and benchmarks/locator.svg. Each block of repetitions is
-a file under `--work`, kept over a stop.
+a file under `--work`, kept over a stop: `--minutes 7 --part`, as often as needed, then once without either.
 """
 
 from __future__ import annotations
@@ -35,22 +35,26 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/locator"))
     parser.add_argument("--confounded", type=int, default=200, help="sweeps of each confounded design")
     parser.add_argument("--data-sets", type=int, default=200, help="simulated screens scored by the panel")
+    parser.add_argument("--part", action="store_true", help="write no result yet")
     parser.add_argument("--tables", action="store_true", help="run nothing")
     given = parser.parse_args()
     if not given.tables:
-        run(given.work, given.repetitions, given.processes, time.monotonic() + 60 * given.minutes)
+        until = time.monotonic() + 60 * given.minutes
+        run(given.work, given.repetitions, given.processes, until)
+        if given.part:
+            wells.measure_all(given.work / "wells", given.data_sets, until)
+            return
         RESULT.write_text(json.dumps(document(given), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     write_tables(RESULT)
     write_figure(json.loads(RESULT.read_text(encoding="utf-8"))["cells"], GATES.name, FIGURE)
 
 
 def document(given: argparse.Namespace) -> dict[str, Any]:
-    """All tiers, from what was measured so far."""
-    until = time.monotonic() + 60 * given.minutes
+    """All tiers, from what was measured so far; the screens of tier B are completed."""
     return {
         "cells": summary(given.work),
         "confounded": confounding.summary(given.confounded),
-        "wells": wells.summary(given.work / "wells", given.data_sets, until),
+        "wells": wells.summary(given.work / "wells", given.data_sets, float("inf")),
     }
 
 
