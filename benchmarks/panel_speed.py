@@ -277,12 +277,16 @@ def steps_of(who: str) -> list[str]:
     return [START, *REGISTRY]
 
 
-def run(key: Key, steps: dict[str, Any], keep: Callable[[], None], until: float) -> None:
-    """Measure what `steps` lacks; `keep` is called after each step, and none is begun after `until`."""
-    who, wells, dimensions = key
+def run(found: dict[str, Any], keep: Callable[[], None], until: float) -> None:
+    """Measure the steps that a run lacks; `keep` is called after each, and none is begun after `until`.
+
+    `parts` counts the processes; what metrics of two of them share was then measured twice.
+    """
+    (who, wells, dimensions), steps = _key(found), found["steps"]
     kind, _, device = who.partition(" on ")
     limit = LIMIT if kind == "peers" else math.inf
     while (waiting := [name for name in steps_of(kind) if name not in steps]) and time.monotonic() < until:
+        found["parts"] = found.get("parts", 0) + 1
         command = [sys.executable, __file__, "--child", kind, str(wells), str(dimensions), device, *waiting]
         environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -427,7 +431,7 @@ def main() -> None:
             limits = {"limit_seconds": LIMIT, "limit_gb": MEMORY} if who == "peers" else {}
             done[key] = {"who": key[0], "wells": wells, "dimensions": dimensions, **limits, "steps": {}}
         print(*key, flush=True)
-        run(key, done[key]["steps"], write, until)
+        run(done[key], write, until)
     write()
 
 

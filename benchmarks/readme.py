@@ -306,6 +306,11 @@ def _panel_speed() -> list[str]:
                 f"Every metric of the peers at {run['wells']:,} wells had {run['limit_seconds']:.0f} processor "
                 f"seconds and {run['limit_gb']:.0f} GB."
             )
+        if run["who"] != "peers" and run.get("parts", 1) > 1:
+            notes.append(
+                f"The panel at {run['wells']:,} wells × {run['dimensions']} ran in {run['parts']} parts, and "
+                "counts twice what metrics of two of them share."
+            )
         key, steps = [run["who"], run["wells"], run["dimensions"]], run["steps"]
         if run["who"] != "peers" and key in result["not_run_to_the_end"]:
             spent = sum(step["processor_seconds"] for step in steps.values())
