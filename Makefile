@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: install demo test lint lock jump jump-followed benchmark-adversaries benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate benchmark-tier-c benchmark-images-training benchmark-images-input clean
+.PHONY: install demo test lint lock jump jump-followed benchmark-adversaries benchmark-critic benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate benchmark-tier-c benchmark-images-training benchmark-images-input clean
 
 install: $(VENV)/.installed
 
@@ -46,6 +46,9 @@ jump-followed: install
 
 benchmark-adversaries: install
 	$(BIN)/python benchmarks/adversaries.py
+
+benchmark-critic: install
+	$(BIN)/python benchmarks/critic.py
 
 benchmark-packs: install
 	$(BIN)/python benchmarks/packs.py
