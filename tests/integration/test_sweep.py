@@ -120,10 +120,7 @@ def test_kill_in_mid_sweep_then_the_same_command(config_file: Path, sweeper: Any
     assert survived.items() <= stamps(broken).items(), "a finished cell was trained again"
     mirrored = mirrored_cells(broken)
     assert len(mirrored) == len(set(mirrored)) == CELLS
-    ends = [json.loads((folder / "decision.json").read_text()) for folder in (broken, whole)]
-    costs = [end["next_points"].pop("seconds") for end in ends]  # what a cell took on this machine, each time anew
-    assert ends[0] == ends[1]
-    assert all(cost is None or cost > 0 for cost in costs)
+    assert json.loads((broken / "decision.json").read_text()) == json.loads((whole / "decision.json").read_text())
 
 
 def test_rounds_towards_the_point_a_sham_arm_and_fresh_seeds_are_part_of_the_sweep(
