@@ -80,7 +80,8 @@ def kept_rounds(proposals: Sequence[Proposal], done: Sequence[tuple[int, int]]) 
 def proposed_next(store: Store) -> str:
     """What the decision would have trained next, and its cost: as decided, or by the cells finished so far.
 
-    Returns "" where nothing is proposed, or nothing is decided yet.
+    A sweep's decision.json has no seconds: it comes out equal however often the sweep was interrupted. Returns "" where
+    nothing is proposed, or nothing is decided yet.
     """
     from sweeper.decision.advice import next_text
     from sweeper.estimate import finished_seconds
