@@ -48,7 +48,9 @@ def row_column_ridge(evaluation: Evaluation) -> Measurement:
     missed, all_ = (np.stack([np.bincount(plates, weights=of) for of in squares.T]) for squares in (residual, spread))
 
     def weighted(weights: Float64Array) -> Float64Array:
-        return np.asarray(1.0 - np.mean(np.clip(1.0 - (missed @ weights.T) / (all_ @ weights.T), 0.0, 1.0), axis=0))
+        left, around = missed @ weights.T, all_ @ weights.T
+        share = np.divide(left, around, out=np.ones_like(left), where=around > 0)  # 0 where one position alone is drawn
+        return np.asarray(1.0 - np.mean(np.clip(1.0 - share, 0.0, 1.0), axis=0))
 
     return Measurement(1.0 - raw, raw=raw, chance=0.0, weighted=weighted)
 

@@ -64,7 +64,7 @@ class Trained:
     packed: Path
     sweep: Any
     cells: tuple[Cell, ...]
-    run: PackRun
+    state: dict[str, Any]
 
     def row(self, cell: Cell, metric: str) -> dict[str, Any]:
         rows = self.sweep.store.record(cell.cell_id)["metrics"]
@@ -91,15 +91,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     sweep.store.create(sweep_id=sweep.sweep_id, description=sweep_description(sweep, []), screen=sweep.screen)
     erm = make_cells(sweep.sweep_id, "abra_images", [(0.0, 0.0)], [0], sweep.folds)
     raw = control_cells(sweep.sweep_id, [0], sweep.folds)[:1]
-    runs = []
+    states = []
     for name, cells in (("erm", erm), ("controls", raw)):
         plan = PackPlan(pack_id=name, cells=cells)
         run = PackRun(sweep.store.write_pack(name, pack_content(plan, sweep.config, replace=frozenset())))
         while run.advance():
             pass
+        states.append(None if run._training is None else run._training.state_dict())
         list(run.finish())
-        runs.append(run)
-    return Trained(files, folder / "packed", sweep, (*erm, *raw), runs[0])
+    assert states[0] is not None
+    return Trained(files, folder / "packed", sweep, (*erm, *raw), states[0])
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +140,7 @@ def test_the_metric_is_the_plain_per_image_accuracy(
     settings = trained.sweep.config.abra_images
     classes = int(dataset.y_array.max()) + 1
     network = ImageNetwork(settings, channels=3, image_size=32, classes=classes, seed=0)
-    network.load_state_dict(trained.run._training.state_dict()["finished"][0]["network"])  # type: ignore[union-attr]
+    network.load_state_dict(trained.state["finished"][0]["network"])
     network.eval()
     wanted = [number for name, number in dataset.split_dict.items() if name in parts]
     rows = np.flatnonzero(np.isin(dataset.split_array, wanted))
@@ -263,10 +264,11 @@ def test_frozen_features_are_scored_per_image_too(trained: Trained, tmp_path: Pa
     run = PackRun(sweep.store.write_pack("frozen", pack_content(plan, sweep.config, replace=frozenset())))
     while run.advance():
         pass
+    assert run._training is not None
+    state: Any = run._training.state_dict()["parameters"]
     list(run.finish())
     rows, embeddings = sweep.store.embeddings(cells[0].cell_id)
     names = sorted(sweep.screen.wells["perturbation"].unique())
-    state: Any = run._training.state_dict()["parameters"]  # type: ignore[union-attr]
     vectors = state["values"][0, -16 * len(names) :].numpy().reshape(len(names), 16)  # the class vectors come last
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     predicted = np.array(names)[(embeddings @ vectors.T).argmax(axis=1)]
