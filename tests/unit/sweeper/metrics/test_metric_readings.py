@@ -7,7 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from sweeper.metrics.evaluation import PanelOptions
+from sweeper.metrics.technical.design import permuted_within
+from trainers.screens.table import codes
 
 BENCHMARKS = Path(__file__).parents[4] / "benchmarks"
 METRICS = (
@@ -92,6 +97,38 @@ def test_a_partial_merge_passes_for_whole_in_one_silhouette_only(panels: dict[st
     assert max(bras["partial"], bras["misaligned"]) < -0.05
     assert asw["partial"] > asw["exact removal"]
     assert asw["raw"] < -0.05
+
+
+@pytest.fixture(scope="module")
+def deviations(study: Any) -> dict[tuple[str, str], float]:
+    """(metric, treatment) → standard deviations above what batches permuted inside every perturbation give."""
+    wells, embeddings = study.embeddings(0)
+    names, groups = np.unique(wells["batch"], return_inverse=True), codes(wells["perturbation"])
+    null = permuted_within(names[1].astype(np.int64), groups, count=5, seed=(0, 4))
+    found = {}
+    batches = [wells, *(wells.assign(batch=names[0][own]) for own in null)]
+    for name in ("exact removal", "partial", "raw", "misaligned"):
+        panels = [
+            study.panel_of(own, embeddings[name], ["batch_mixing_bras", "asw_batch"], PanelOptions(permutations=1))
+            for own in batches
+        ]
+        for metric in panels[0]:
+            raw, *permuted = [panel[metric]["raw"] for panel in panels]
+            found[metric, name] = (raw - np.mean(permuted)) / np.std(permuted, ddof=1)
+    return found
+
+
+def test_permuted_batches_tell_exact_removal_from_the_rest_by_bras(deviations: dict[tuple[str, str], float]) -> None:
+    """Reading 4: nothing is left of the batch after exact removal, and much after the others."""
+    assert abs(deviations["batch_mixing_bras", "exact removal"]) < 4
+    for name in ("partial", "raw", "misaligned"):
+        assert deviations["batch_mixing_bras", name] < -10
+
+
+def test_permuted_batches_rank_a_partial_merge_above_chance_by_asw(deviations: dict[tuple[str, str], float]) -> None:
+    """Reading 4, the other side: by batch ASW a partial merge is better mixed than permuted batches: the wrong sign."""
+    assert deviations["asw_batch", "partial"] > 4
+    assert deviations["asw_batch", "raw"] < -10
 
 
 def test_a_leak_of_labels_wins(panels: dict[str, Any]) -> None:
