@@ -284,7 +284,7 @@ def run(found: dict[str, Any], keep: Callable[[], None], until: float) -> None:
     """
     (who, wells, dimensions), steps = _key(found), found["steps"]
     kind, _, device = who.partition(" on ")
-    limit = LIMIT if kind == "peers" else math.inf
+    limit = found.get("limit_seconds", math.inf)
     while (waiting := [name for name in steps_of(kind) if name not in steps]) and time.monotonic() < until:
         found["parts"] = found.get("parts", 0) + 1
         command = [sys.executable, __file__, "--child", kind, str(wells), str(dimensions), device, *waiting]
@@ -404,6 +404,7 @@ def main() -> None:
     parser.add_argument("--who", choices=["panel", "peers"], help="one side only")
     parser.add_argument("--device", help="PyTorch device of the panel's large products; no peers then")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin nothing after this; go on next time")
+    parser.add_argument("--limit", type=float, default=LIMIT, help="processor seconds a metric of the peers may take")
     parser.add_argument("--again", action="store_true", help="measure again what the result file has")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -428,7 +429,7 @@ def main() -> None:
             continue
         key = (f"{who} on {options.device}" if options.device else who, wells, dimensions)
         if options.again or key not in done:
-            limits = {"limit_seconds": LIMIT, "limit_gb": MEMORY} if who == "peers" else {}
+            limits = {"limit_seconds": options.limit, "limit_gb": MEMORY} if who == "peers" else {}
             done[key] = {"who": key[0], "wells": wells, "dimensions": dimensions, **limits, "steps": {}}
         print(*key, flush=True)
         run(done[key], write, until)

@@ -87,7 +87,7 @@ def visit(browser: Any, report: tuple[Path, Page]) -> Iterator[Visit]:
 
 def test_every_chart_is_drawn(visit: Visit, report: tuple[Path, Page]):
     expected = [chart.id for chart in report[1].charts]
-    assert len(expected) == 24
+    assert len(expected) == 28  # T and B of the whole panel among them, by view
     assert visit.ask("[...document.querySelectorAll('.js-plotly-plot')].map(e => e.id)") == expected
     empty = "[...document.querySelectorAll('.chart')].filter(e => e.querySelector('.main-svg').clientWidth < 200)"
     assert visit.ask(f"{empty}.length") == 0
