@@ -257,7 +257,13 @@ def _peer_functions(rows: NDArray[np.float32], table: pd.DataFrame) -> dict[str,
 
 def _timed(name: str, work: Callable[[], Any]) -> None:
     wall, processor = time.perf_counter(), time.process_time()
-    found = work()
+    found, unfinished = None, None
+    try:
+        found = work()
+    except Exception as error:  # JAX has an error of its own for it
+        if "out of memory" not in str(error).lower():
+            raise
+        unfinished = "asked for more memory than there is"
     line = {
         "name": name,
         "seconds": round(time.perf_counter() - wall, 2),
@@ -266,6 +272,8 @@ def _timed(name: str, work: Callable[[], Any]) -> None:
     }
     if found is False:
         line["measured"] = False
+    if unfinished:
+        line["unfinished"] = unfinished
     print(json.dumps(line), flush=True)
 
 
