@@ -19,6 +19,7 @@ Curve = Callable[[Array], Array]  # x = log10 λ, −∞ at λ = 0 → biology a
 SEED_SD = 0.02
 TECHNICAL_SD = 0.01
 COLLAPSE_RATE, COLLAPSE_DEPTH = 0.08, 0.3
+SMOOTH_SHARE, SMOOTH_LENGTH = 0.9, 0.6  # of the noise's variance; decades
 LOWEST, HIGHEST = -3.0, 2.0  # log10 of the swept range
 FINE = np.concatenate([[-np.inf], np.linspace(-4, HIGHEST, 5001)])
 
@@ -171,6 +172,17 @@ def with_collapses(curve: Curve, setting: Setting, rng: np.random.Generator) -> 
     sweep = on_grid(curve, setting, rng)
     fallen = rng.random(sweep.biology.shape) < COLLAPSE_RATE
     return Sweep(sweep.levels, sweep.biology - COLLAPSE_DEPTH * fallen, sweep.technical)
+
+
+def smooth_noise(curve: Curve, setting: Setting, rng: np.random.Generator) -> Sweep:
+    """As `on_grid`, but what is left of a seed is smooth in λ, as real runs have it (tier C)."""
+    x = log_strengths(setting.levels)
+    at = np.concatenate([[2 * x[1] - x[2]], x[1:]])  # λ = 0 a step below the smallest
+    correlation = SMOOTH_SHARE * np.exp(-0.5 * ((at[:, None] - at) / SMOOTH_LENGTH) ** 2)
+    np.fill_diagonal(correlation, 1.0)
+    noise = np.linalg.cholesky(correlation) @ rng.standard_normal((len(x), setting.seeds))
+    biology = curve(x)[:, None] + rng.normal(0, SEED_SD, setting.seeds) + noise_sd(x, setting.sigma)[:, None] * noise
+    return Sweep(setting.levels, biology, technical(x) + rng.normal(0, TECHNICAL_SD, len(x)))
 
 
 def adaptive(curve: Curve, setting: Setting, rng: np.random.Generator) -> Sweep:

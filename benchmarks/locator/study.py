@@ -23,6 +23,7 @@ from benchmarks.locator.shapes import (
     adaptive,
     linear_gaussian,
     on_grid,
+    smooth_noise,
     stated,
     truth,
     with_collapses,
@@ -37,6 +38,7 @@ DESIGNS: Mapping[str, Callable[[Curve, Setting, np.random.Generator], Sweep]] = 
     "grid": on_grid,
     "8 % collapses": with_collapses,
     "adaptive": adaptive,
+    "smooth noise": smooth_noise,
 }
 POWER = (
     "flat",
@@ -92,7 +94,8 @@ def cells() -> list[Cell]:
     """All of the study, the gates' setting first."""
     grid = [Cell(shape, setting) for setting in (GATES, THREE) for shape in _curves(setting.delta)]
     grid += [Cell(shape, SMALL) for shape in POWER]
-    return grid + [Cell(shape, GATES, design) for design in ("8 % collapses", "adaptive") for shape in SOME]
+    grid += [Cell(shape, GATES, design) for design in ("8 % collapses", "adaptive", "smooth noise") for shape in SOME]
+    return grid + [Cell(shape, setting, "smooth noise") for setting in (SMALL, THREE) for shape in SOME]
 
 
 def blocks(repetitions: int) -> Iterator[tuple[Cell, str, int]]:

@@ -56,7 +56,7 @@ def measure(rows: Sequence[Figures], true: float) -> Figures:
         "not_reached": float(np.mean([row.get("not_reached", False) for row in rows])),
     }
     if any("lof_p" in row for row in rows):
-        figures["poor_fit"] = float(np.mean([row["lof_p"] < 0.05 for row in rows]))
+        figures["poor_fit"] = float(np.mean([row.get("lof_p", np.inf) < 0.05 for row in rows]))
         figures["fallback"] = float(np.mean([not row.get("trusted", True) for row in rows]))
         bounds = np.array([row.get("bound", -np.inf) for row in rows])
         figures["unsafe_decided"] = float((bounds >= true - EDGE).mean()) if np.isfinite(true) else None
@@ -65,8 +65,9 @@ def measure(rows: Sequence[Figures], true: float) -> Figures:
         figures["bracket_valid"] = float(((safe < true) & (unsafe >= true - EDGE)).mean())
     if np.isinf(true):
         return figures
-    ends = [row.get("lower", row.get("middle")) if _interval(row) else row.get("middle") for row in rows]
-    figures["unsafe"] = float(np.mean([end is None or end > true + EDGE for end in ends]))
+    judged = [row for row in rows if not row.get("undecided", False)]
+    ends = [row.get("lower", row.get("middle")) if _interval(row) else row.get("middle") for row in judged]
+    figures["unsafe"] = sum(end is None or end > true + EDGE for end in ends) / count
     if not reported:
         return figures
     middle = np.array([row.get("middle", np.inf) for row in reported])
@@ -194,6 +195,11 @@ def _gates(rows: list[Figures]) -> list[str]:
     gate("8 % collapses: coverage", LOSING, "coverage", 0.85, least=True, design="8 % collapses")
     for design in ("adaptive", "8 % collapses"):
         gate(f"{design}: P(λ_L > true λ_OC)", LOSING, "unsafe", 0.08, design=design)
+    smooth = "smooth noise"
+    gate("smooth noise: coverage", LOSING, "coverage", 0.85, least=True, design=smooth)
+    gate("smooth noise: P(λ_L > true λ_OC)", LOSING, "unsafe", 0.08, design=smooth)
+    gate("smooth noise: P(trained strength called safe ≥ true λ_OC)", LOSING, "unsafe_decided", 0.08, design=smooth)
+    gate("smooth noise: brackets valid", (*LOSING, "flat"), "bracket_valid", 0.95, least=True, design=smooth)
     return lines
 
 

@@ -68,10 +68,12 @@ def judged(study: Study, table: pd.DataFrame, repetition: int, seeds: int) -> di
 
 
 def _told(plain: Decision, final: Decision, settings: DecisionSettings, delta: float) -> dict[str, Any]:
-    """What is said at one δ, log10 λ; `claimed`: a loss is called over-correction, before and after the sham arm."""
+    """What is said at one δ, log10 λ; `claimed`: a loss is called over-correction, before and after the sham arm;
+    `undecided`: a state that says nothing of any strength.
+    """
     at = next((entry for entry in plain.sensitivity if entry.delta == delta), None)
     if at is None:
-        return {"state": str(plain.state), "claimed": False, "claimed_with_sham": False}
+        return {"state": str(plain.state), "undecided": True, "claimed": False, "claimed_with_sham": False}
     located = at.location is not None and at.location.p_detect >= settings.p_identify
     lost = located if at.fallback is None else at.unsafe_from is not None
     claimed = lost and at.state in CLAIMING

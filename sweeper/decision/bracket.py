@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from sweeper.decision.noise import Draws, Noise, contrast_extra, contrast_parts, ratio
+from sweeper.decision.noise import Draws, Noise, contrasts, ratio
 
 Array = NDArray[np.float64]
 
@@ -140,7 +140,5 @@ def _drawn_excess(draws: Draws, delta: float, level: int) -> Array:
 
 def _drawn_error(noise: Noise, draws: Draws, delta: float, level: int) -> Array:
     """(level, R) standard errors that would have been estimated for those contrasts."""
-    others = np.arange(level)
-    within = contrast_parts(noise, 1 - delta, others, level) @ draws.variance
-    within += contrast_extra(noise, 1 - delta, others, level)[:, None]
+    within = contrasts(noise, draws, 1 - delta, np.arange(level), level).drawn
     return np.asarray(np.sqrt(within + delta**2 * draws.seed_variance / noise.n_seeds))

@@ -2,7 +2,8 @@
 
 Seeds are blocks: the same seed means the same split, initialisation and order at every strength, so its main effect is
 taken out as a fixed effect. What is left gives one variance a level, from few seeds; those are smoothed over
-x = log10 λ, because the noise grows towards collapse but does so gradually.
+x = log10 λ, because the noise grows towards collapse but does so gradually. It is correlated between neighbouring
+strengths (`correlation`), which the variances allow for: taking out a seed's level also takes out what is smooth.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sweeper.decision.correlation import run_covariance, seed_correlation
 
 Array = NDArray[np.float64]
 ROUNDING = 1e-13  # residuals smaller than this share of the largest value are none
@@ -24,9 +27,10 @@ class Noise:
         n_seeds: S.
         variance: (L,) smoothed variance of one run about its level, seed effects removed.
         degrees: (L,) effective degrees of freedom of `variance`.
-        level_degrees: (L,) residual degrees of freedom of one level before smoothing; (S − 1)(L − 1)/L without gaps.
         kernel: (L, L) weights of the levels' own estimates in `variance`; rows sum to 1.
-        parts: (L, L, L) [k]: covariance of the level means that a run variance of 1 at level k alone would give.
+        correlation: (L, L) of what is left of a seed, between levels.
+        shape: (L, L) covariance of the level means where each level's own run variance is 1.
+        rest: (n, n) root of the covariance of the n runs' residuals at run variance 1; `at` (n,) their levels.
         seed_variance: variance of the seed means: what blocking removes from a difference of levels, but neither from a
             level itself nor wholly from a *proportional* loss.
         extra: (L, L) covariance of the level means from another source than the seeds, taken as known.
@@ -35,9 +39,11 @@ class Noise:
     n_seeds: int
     variance: Array
     degrees: Array
-    level_degrees: Array
     kernel: Array
-    parts: Array
+    correlation: Array
+    shape: Array
+    rest: Array
+    at: NDArray[np.int64]
     seed_variance: float
     extra: Array
 
@@ -47,9 +53,15 @@ class Noise:
         return float(np.sqrt(self.variance.mean()))
 
     @property
+    def within(self) -> Array:
+        """(L, L) covariance of the level means that the runs' own noise gives."""
+        sd = np.sqrt(self.variance)
+        return np.asarray(self.shape * np.outer(sd, sd))
+
+    @property
     def covariance(self) -> Array:
         """(L, L) covariance of the level means *within* seeds: for reading differences between levels."""
-        return np.tensordot(self.variance, self.parts, axes=1) + self.extra
+        return self.within + self.extra
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +115,9 @@ def fit_levels(values: Array, x: Array, width: float, *, extra: Array | None = N
     missing run biases no level by its seed's own level. Without gaps that is the mean over seeds. Every level needs at
     least two runs, and any two seeds a level in common.
 
-    A level's residual sum of squares is divided by its residual degrees of freedom at equal noise, Σ (1 − leverage);
-    smoothing weighs the levels by kernel × degrees, hence ν_eff = (Σ w·ν)² / Σ w²·ν (Satterthwaite at equal noise).
+    A level's residual sum of squares is divided by what it is expected to be at a run variance of 1, and smoothing
+    weighs the levels by kernel × expectation (`_smoothed`): once with independent runs, from which their correlation is
+    estimated, and again with that.
 
     `extra` is the (L, L) covariance of the level means from another source, e.g. the choice of perturbations.
     """
@@ -115,68 +128,121 @@ def fit_levels(values: Array, x: Array, width: float, *, extra: Array | None = N
     solve = np.linalg.pinv(design)
     residual = y - design @ (solve @ y)
     residual[np.abs(residual) < ROUNDING * np.abs(y).max(initial=0.0)] = 0.0
-    spare = 1 - (design * solve.T).sum(axis=1)
+    maker = np.eye(len(y)) - design @ solve
     member = (np.arange(levels)[:, None] == at).astype(float)
-    degrees, squares = member @ spare, member @ residual**2
     kernel = kernel_weights(x, width)
     kernel = kernel / kernel.max(axis=1, keepdims=True)
-    total = kernel @ degrees
-    means, parts = solve[:levels], np.zeros((levels, levels, levels))
-    for level in range(levels):
-        own = means[:, at == level]
-        parts[level] = own @ own.T
+    squares = member @ residual**2
+    variance = _smoothed(kernel, squares, member, maker)[0]
+    sd = np.sqrt(variance[at]) if residual.any() else np.ones(len(y))
+    correlation = seed_correlation(residual, design, sd, x, at, of)
+    runs = run_covariance(correlation, at, of)
+    left = maker @ runs @ maker
+    variance, degrees, weights = _smoothed(kernel, squares, member, left)
+    sd = np.sqrt(variance) if residual.any() else np.ones(levels)
+    means = solve[:levels]
+    scaled = means * sd[at]
     return means @ y, Noise(
         n_seeds=seeds,
-        variance=kernel @ squares / total,
-        degrees=total**2 / (kernel**2 @ degrees),
-        level_degrees=degrees,
-        kernel=kernel * degrees / total[:, None],
-        parts=parts,
+        variance=variance,
+        degrees=degrees,
+        kernel=weights,
+        correlation=correlation,
+        shape=scaled @ runs @ scaled.T / np.outer(sd, sd),
+        rest=_root(left),
+        at=at,
         seed_variance=float((_seed_contrast(seeds) @ solve[levels:] @ y).var(ddof=1)),
         extra=np.zeros((levels, levels)) if extra is None else extra,
     )
 
 
+def _smoothed(kernel: Array, squares: Array, member: Array, left: Array) -> tuple[Array, Array, Array]:
+    """(L,) smoothed variance, (L,) its degrees of freedom and (L, L) the levels' weights in it.
+
+    With residual covariance C at run variance 1 a level's sum of squares has mean d_k = Σ C_ii over its runs, and two
+    levels' sums have covariance 2·q_kl, q_kl = Σ C_ij²; hence ν_eff = (Σ w·d)² / Σ w_k·w_l·q_kl (Satterthwaite).
+
+    Args:
+        kernel: (L, L) weights.
+        squares: (L,) residual sums of squares.
+        member: (L, n) 1 where a run is of a level.
+        left: (n, n) C.
+    """
+    expected = member @ np.diagonal(left)
+    shared = member @ left**2 @ member.T
+    total = kernel @ expected
+    degrees = total**2 / np.einsum("ik,kl,il->i", kernel, shared, kernel)
+    return kernel @ squares / total, degrees, kernel * expected / total[:, None]
+
+
 def draw(noise: Noise, draws: int, seed: tuple[int, ...]) -> Draws:
     """Level-mean errors and re-estimated variances, `draws` times, from `seed` alone."""
     rng = np.random.default_rng(seed)
-    levels = len(noise.variance)
-    # A singular covariance (no noise at all) has no Cholesky factor; its symmetric root serves as well.
-    values, vectors = np.linalg.eigh(noise.covariance)
-    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    errors = root @ rng.standard_normal((levels, draws))
-    scaled = rng.chisquare(noise.level_degrees[:, None], (levels, draws)) / noise.level_degrees[:, None]
     between = noise.n_seeds - 1
     return Draws(
-        errors=errors,
+        errors=_root(noise.covariance) @ rng.standard_normal((len(noise.variance), draws)),
         seed_errors=rng.standard_normal(draws) * np.sqrt(noise.seed_variance / noise.n_seeds),
-        variance=noise.kernel @ (scaled * noise.variance[:, None]),
+        variance=noise.kernel @ (_drawn_shares(noise, draws, rng) * noise.variance[:, None]),
         seed_variance=noise.seed_variance * rng.chisquare(between, draws) / between,
     )
+
+
+def _root(covariance: Array) -> Array:
+    """Symmetric root: a singular covariance has no Cholesky factor, and it hangs on no choice of eigenvectors."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
+
+
+def _drawn_shares(noise: Noise, count: int, rng: np.random.Generator) -> Array:
+    """(L, count) sums of squares of the levels' residuals, drawn, over what is expected of them."""
+    member = (np.arange(len(noise.variance))[:, None] == noise.at).astype(float)
+    squares = member @ (noise.rest @ rng.standard_normal((noise.rest.shape[1], count))) ** 2
+    return np.asarray(squares / (member @ (noise.rest**2).sum(axis=1))[:, None])
 
 
 def noise_courses(noise: Noise, count: int, rng: np.random.Generator) -> Array:
     """(L, count) courses of the run variance over the levels, as factors of `variance`, that the residuals allow.
 
-    Each is the fitted variance over one that its own χ² would have given (a fiducial draw); neighbours share the
+    Each is the fitted variance over one that its own residuals would have given (a fiducial draw); neighbours share the
     levels they were smoothed from. Divided by their geometric mean: the common scale is the closed form's own s².
     """
-    scaled = rng.chisquare(noise.level_degrees[:, None], (len(noise.variance), count)) / noise.level_degrees[:, None]
-    courses = noise.variance[:, None] / np.maximum(noise.kernel @ (scaled * noise.variance[:, None]), 1e-300)
+    drawn = noise.kernel @ (_drawn_shares(noise, count, rng) * noise.variance[:, None])
+    courses = noise.variance[:, None] / np.maximum(drawn, 1e-300)
     courses[noise.variance == 0] = 1.0
     return np.asarray(courses / np.exp(np.log(courses).mean(axis=0)))
 
 
-def contrast_parts(noise: Noise, share: float, others: NDArray[np.int64], level: int) -> Array:
-    """(n, L) variance of share·(mean of each other level) − (mean of `level`) for a run variance of 1 at each level."""
-    own, cross = noise.parts[:, level, level], noise.parts[:, others, level]
-    return np.asarray((share**2 * noise.parts[:, others, others] - 2 * share * cross + own[:, None]).T)
+@dataclass(frozen=True, eq=False)
+class Contrasts:
+    """share·(mean of each of n other levels) − (mean of one level).
+
+    Attributes:
+        variance: (n,) within seeds, fitted.
+        drawn: (n, R) as it would have been estimated in each draw.
+    """
+
+    variance: Array
+    drawn: Array
 
 
-def contrast_extra(noise: Noise, share: float, others: NDArray[np.int64], level: int) -> Array:
-    """(n,) what `extra` adds to the variances of the contrasts of `contrast_parts`."""
-    own, cross = noise.extra[level, level], noise.extra[others, level]
-    return np.asarray(share**2 * noise.extra[others, others] - 2 * share * cross + own)
+def contrasts(noise: Noise, draws: Draws, share: float, others: NDArray[np.int64], level: int) -> Contrasts:
+    """Variances of contrasts with one level.
+
+    A drawn variance scales a contrast by the mean of the two levels' own factors, weighed by what each adds.
+    """
+    within, factors = noise.within, drawn_factors(noise, draws)
+    first, second = share**2 * within[others, others], within[level, level]
+    own = first + second - 2 * share * within[others, level]
+    extra = share**2 * noise.extra[others, others] + noise.extra[level, level] - 2 * share * noise.extra[others, level]
+    part = ratio(first, first + second)[:, None]
+    drawn = own[:, None] * (part * factors[others] + (1 - part) * factors[level])
+    return Contrasts(np.maximum(own + extra, 0.0), np.maximum(drawn + extra[:, None], 0.0))
+
+
+def drawn_factors(noise: Noise, draws: Draws) -> Array:
+    """(L, R) drawn variances over the fitted ones, 1 where there is no noise at all."""
+    variance = noise.variance[:, None]
+    return np.divide(draws.variance, variance, out=np.ones_like(draws.variance), where=variance > 0)
 
 
 def ratio(numerator: Array, error: Array) -> Array:
@@ -194,9 +260,9 @@ def signal_lower_bound(means: Array, noise: Noise, draws: Draws, confidence: flo
 
     Seeds are random here: a level's distance from the floor does not profit from blocking.
     """
-    own = np.diagonal(noise.parts, axis1=1, axis2=2).T  # (L, L): what each level's variance adds to a level's mean
-    extra = np.diagonal(noise.extra)
-    error = np.sqrt(own @ noise.variance + extra + noise.seed_variance / noise.n_seeds)
-    drawn = np.sqrt(own @ draws.variance + extra[:, None] + draws.seed_variance / noise.n_seeds)
+    own, extra = np.diagonal(noise.within), np.diagonal(noise.extra)
+    error = np.sqrt(own + extra + noise.seed_variance / noise.n_seeds)
+    drawn = own[:, None] * drawn_factors(noise, draws) + extra[:, None]
+    drawn = np.sqrt(drawn + draws.seed_variance / noise.n_seeds)
     highest = ratio(draws.errors + draws.seed_errors, drawn).max(axis=0)
     return float((means - np.quantile(highest, confidence) * error).max())

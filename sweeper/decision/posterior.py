@@ -136,7 +136,7 @@ def fit_posterior(
     at_levels = intercepts[:, None] + np.einsum("nk,nkl->nl", amplitudes, bank.levels[used])
     residuals = (means / peak - at_levels) / scales[:, None]
     courses = noise_courses(noise, NOISE_COURSES, rng)
-    log_weights += _over_courses(residuals, covariance, np.diagonal(noise.covariance - noise.extra) / peak**2, courses)
+    log_weights += _over_courses(residuals, covariance, np.diagonal(noise.within) / peak**2, courses)
     weights = np.exp(log_weights - log_weights.max())
     weights /= weights.sum()
     final = _resample(rng, weights, draws)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeper.decision.noise import Draws, Noise, contrast_parts, ratio
+from sweeper.decision.noise import Draws, Noise, contrasts, ratio
 
 Array = NDArray[np.float64]
 
@@ -54,8 +54,8 @@ def assess_technical(
     The upper bound of λ_E is the `confidence` quantile of λ_E over level means drawn anew with the fitted noise. The
     maximum of noisy means is too high, in the data and again in every draw, which pushes the bound up: it is cautious.
     """
-    parts = contrast_parts(noise, 1.0, np.arange(1, len(strengths)), 0)
-    error, drawn = np.sqrt(parts @ noise.variance), np.sqrt(parts @ draws.variance)
+    rises = contrasts(noise, draws, 1.0, np.arange(1, len(strengths)), 0)
+    error, drawn = np.sqrt(rises.variance), np.sqrt(rises.drawn)
     highest = ratio(draws.errors[1:] - draws.errors[0], drawn).max(axis=0)
     gain = means[1:] - means[0]
     rise, lower = (float((gain - np.quantile(highest, q) * error).max()) for q in (0.5, confidence))
@@ -91,7 +91,7 @@ def technical_falls(
     All smaller strengths are compared, not only the one of biology's peak: on a flat top the peak is anywhere, also
     where batch removal has not begun.
     """
-    parts = contrast_parts(noise, 1.0, np.arange(at), at)
-    error, drawn = np.sqrt(parts @ noise.variance), np.sqrt(parts @ draws.variance)
+    falls = contrasts(noise, draws, 1.0, np.arange(at), at)
+    error, drawn = np.sqrt(falls.variance), np.sqrt(falls.drawn)
     critical = np.quantile(ratio(draws.errors[:at] - draws.errors[at], drawn).max(axis=0), confidence)
     return bool((means[:at] - means[at] - critical * error >= epsilon_technical).any())
