@@ -1,11 +1,12 @@
 """What to train next so that the over-correction point becomes known: strengths, seeds, and what they cost.
 
-Two-stage placement (overcorrection.md §4.2, step 12): new strengths where the point is believed to lie, at quantiles of
-λ_OC or evenly (in decades) inside the bracket's gap; beyond an end of the range when the point is believed there; and
-more seeds once strengths lie densely, or where noise hides whether there is a point. Strengths come first: one between
-two trained ones serves against noise as well as a further seed at either, since curves are fitted through both, and
-narrows the gap besides. Seeds are added where the point is believed to lie and at λ = 0, which ties them to the other
-seeds (`Screen.usable`); at every strength where no interval says where that is.
+Two-stage placement (overcorrection.md §4.2, step 12): new strengths where the point is believed to lie, at quantiles
+of λ_OC, and one where biology is best, or evenly (in decades) inside the bracket's gap; beyond an end of the range
+when the point is believed there; and more seeds once strengths lie densely, or where noise hides whether there is a
+point. Strengths come first: one between two trained ones serves against noise as well as a further seed at either,
+since curves are fitted through both, and narrows the gap besides. Seeds are added where the point is believed to lie
+and at λ = 0, which ties them to the other seeds (`Screen.usable`); at every strength where no interval says where
+that is.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ from sweeper.decision.states import State
 if TYPE_CHECKING:
     from sweeper.decision.values import Decision, Estimate
 
-FIRST, LAST = 0.02, 0.90
+FIRST, LAST = 0.2, 0.8
 """Quantiles of λ_OC between which new strengths are spread."""
+FOR_THE_BEST = 3
+"""New strengths from which on one goes below the interval: the loss is a share of the best biology, and the runs that
+would fix λ_OC best if the curve's shape were known lie half at the crossing and half where biology is best."""
 REACH = 1.5
 """Decades by which a range is extended at a time."""
 APART = 0.03
@@ -141,16 +145,23 @@ def next_points(decision: Decision, options: NextOptions, *, splits: int) -> Nex
 def _inside(
     estimate: Estimate, levels: Sequence[float], low: float | None, high: float | None, count: int
 ) -> list[float]:
-    """λ at quantiles of λ_OC, by a normal on each side of its median in log λ; evenly in the bracket's gap."""
+    """λ at quantiles of λ_OC, by a normal on each side of its median in log λ, and one in the widest gap below them;
+    evenly in the bracket's gap.
+    """
     start, end = low or levels[0], high or levels[-1]
     median = estimate.interval.median
     if median is None or not start < end:
         return _spread(start, end, count, ends=(False, False)) if start < end else []
+    best = []
+    if count >= FOR_THE_BEST and start > levels[0]:
+        marks = [*(level for level in levels if level < start), start]
+        below, above = max(pairwise(marks), key=lambda pair: pair[1] / pair[0])
+        best = [(below * above) ** 0.5]
     middle = min(max(median, start), end)
     x = np.log10([start, middle, end])
-    z = ndtri(np.linspace(FIRST, LAST, count)) / ndtri(0.95)
+    z = ndtri(np.linspace(FIRST, LAST, count - len(best))) / ndtri(0.95)
     placed = x[1] + np.where(z < 0, (x[1] - x[0]) * z, (x[2] - x[1]) * z)
-    return [float(10**place) for place in placed]
+    return [*best, *(float(10**place) for place in placed)]
 
 
 def _seeds_at(levels: Sequence[float], low: float | None, high: float | None) -> tuple[float, ...] | None:

@@ -65,14 +65,16 @@ def test_the_interval_is_the_posteriors_only_where_it_has_located_the_point(
     assert Interval.of(replace(chosen, fallback="poor_fit"), 0.975) == Interval(0.5, None, 5.0)
 
 
-def test_a_wide_interval_gets_strengths_at_quantiles_of_the_point(located: Decision) -> None:
+def test_a_wide_interval_gets_strengths_at_quantiles_of_the_point_and_one_below(located: Decision) -> None:
     wide = with_location(located, State.IDENTIFIED_WIDE, 0.25, 2.5, 25.0)
     found = next_points(wide, OPTIONS, splits=2)
     assert found.why == "between"
     assert found.interval == (0.25, 25.0)
     assert len(found.strengths) == 4
-    assert found.strengths[0] < 0.25, "the 2 % quantile lies below the 5 % one"
-    assert 2.5 < found.strengths[-1] < 25.0, "the 90 % quantile lies below the 95 % one"
+    assert found.strengths[0] < 0.25, "where biology is best, which the loss is a share of"
+    assert 0.25 < found.strengths[1] < 2.5 < found.strengths[-1] < 25.0, "20 % and 80 % lie within 5 and 95 %"
+    two = next_points(wide, replace(OPTIONS, strengths=2), splits=2)
+    assert all(0.25 < strength < 25.0 for strength in two.strengths), "too few for one outside"
     assert found.seeds == 0
     assert found.cells == 4 * 3 * 2
     assert found.seconds is None
