@@ -182,18 +182,16 @@ def _over_courses(residuals: Array, covariance: Array, within: Array, courses: A
         residuals: (R, L) level means less the curve, divided by the draw's scale.
         covariance: (L, L) of the level means as fitted.
         within: (L,) the part of its diagonal that is seed noise, which alone a course changes.
-        courses: (L, M) factors of the seed noise. Correlations between levels (runs were lost) are kept as fitted.
+        courses: (L, M) factors of the seed noise. Correlations between levels are kept as fitted.
     """
     total = np.diagonal(covariance)
     factors = 1 + (courses - 1) * (within / total)[:, None]
-    root = np.linalg.cholesky(covariance)
-    if np.abs(covariance - np.diag(total)).max() < 1e-9 * total.max():
-        misfits = (residuals**2 / total) @ (1 / factors)
-        fitted = (residuals**2 / total).sum(axis=1)
-    else:
-        inverse = np.linalg.inv(root).T
-        misfits = np.stack([((residuals / np.sqrt(own) @ inverse) ** 2).sum(axis=1) for own in factors.T], axis=1)
-        fitted = ((residuals @ inverse) ** 2).sum(axis=1)
+    # rᵀ·F^−½·V⁻¹·F^−½·r over the pairs of levels, so that all courses F are one product.
+    first, second = np.triu_indices(len(total))
+    inverse = np.linalg.inv(covariance)[first, second] * np.where(first == second, 1.0, 2.0)
+    pairs = residuals[:, first] * residuals[:, second] * inverse
+    misfits = pairs @ (1 / np.sqrt(factors[first] * factors[second]))
+    fitted = pairs.sum(axis=1)
     logs = -0.5 * (misfits + np.log(factors).sum(axis=0))
     highest = logs.max(axis=1)
     return np.asarray(highest + np.log(np.exp(logs - highest[:, None]).mean(axis=1)) + 0.5 * fitted)
