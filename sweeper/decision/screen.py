@@ -74,27 +74,14 @@ def screen(curve: Curve, settings: DecisionSettings) -> Screen:
 def _fallen(curve: Curve, settings: DecisionSettings) -> NDArray[np.bool_]:
     """(L, S) runs far below the median of their level, after each seed's median offset is removed.
 
-    Found ones are set aside and the rest is screened again until nothing more is found: every collapsed run widens the
-    spread that the others are judged by. Where nothing has fallen once is all there is.
-    """
-    fallen = np.zeros(curve.biological.shape, dtype=bool)
-    while True:
-        more = fallen | _far_below(np.where(fallen, np.nan, curve.biological), curve.strengths, settings)
-        if (more == fallen).all():
-            return fallen
-        fallen = more
-
-
-def _far_below(values: Array, strengths: tuple[float, ...], settings: DecisionSettings) -> NDArray[np.bool_]:
-    """(L, S) runs of (L, S) values that lie below the median of their level by more than the collapse deviations.
-
     The robust s.d. comes from differences between seeds, not from deviations about a level's median: with three seeds
     one deviation in three is zero, and their median absolute value would be far too small. Median |y_i − y_j| / √2 over
     all pairs estimates 0.674·σ whatever the number of seeds. It is taken over neighbouring levels, weighted by twice
     the noise kernel's width, as a median needs more values than a mean.
     """
+    values = curve.biological
     none = np.zeros(values.shape, dtype=bool)
-    if not any(s > 0 for s in strengths):
+    if not any(s > 0 for s in curve.strengths):
         return none
     gaps = np.full((len(values), 0), np.nan)
     for i, j in combinations(range(values.shape[1]), 2):
@@ -103,7 +90,7 @@ def _far_below(values: Array, strengths: tuple[float, ...], settings: DecisionSe
             gaps = np.column_stack([gaps, np.abs(gap - np.nanmedian(gap)) / np.sqrt(2)])
     if not gaps.shape[1]:
         return none
-    kernel = kernel_weights(positions(strengths), 2 * settings.kernel_width)
+    kernel = kernel_weights(positions(curve.strengths), 2 * settings.kernel_width)
     spread = np.array([_weighted_median(gaps, weights) for weights in kernel]) / ndtri(0.75)
     offset = _medians((values - _medians(values)[:, None]).T)
     centred = values - offset
