@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser(verb).parse_args(given)
     try:
         code: int = options.run(options)
+        sys.stdout.flush()
     except InputError as error:
         print(f"sweeper: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_INPUT
@@ -83,4 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("sweeper: interrupted; finished cells are kept, the same command continues", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output (`| head`) has enough; nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
     return code

@@ -40,7 +40,7 @@ def upcoming_rounds(prepared: Prepared) -> list[Upcoming]:
         each = config.optuna.strengths_per_round * seeds * sum(prepared.folds.values())
         line = f"optuna:    {config.optuna.rounds} rounds, up to {each} further cells each"
         found.append(Upcoming(line, each * max(0, config.optuna.rounds - made["optuna"])))
-    if config.sham.enabled:
+    if config.sham.enabled and any(weight for weight, _ in config.strengths.grid()):
         movable = prepared.designs[config.decision.deciding_view].movable
         if movable == 0:
             line = "sham arm:  none: every perturbation is in one training batch, so labels cannot be permuted"

@@ -215,6 +215,7 @@ def test_rounds_are_told_with_their_cells(tmp_path: Path) -> None:
         "locate:    until settled: 4 rounds at most, about 12 cells each\n"
         "sham arm:  12 cells with batch labels permuted within perturbation"
     )
+    assert told(prepared(tmp_path / "z", strengths={"adversarial_weight": [0]})) == "", "nothing to set beside λ = 0"
     optuna = prepared(tmp_path / "o", optuna={"rounds": 2, "strengths_per_round": 3}, sham={"seeds": 2})
     assert told(optuna) == (
         "optuna:    2 rounds, up to 9 further cells each\n"

@@ -101,7 +101,7 @@ def _decode_all(plan: PackPlan, folder: Path, pool: Workers, on_bad: OnBad, prog
     if corrupt and on_bad == "fail":
         raise InputError(
             f"{plan.listing.root}: {describe_bad(corrupt, len(plan.listing))}; mend them and give the same command "
-            "again, or leave them out (drop)"
+            "again, or leave them out (--on-bad drop)"
         )
     return chunks
 

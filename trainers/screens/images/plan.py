@@ -136,7 +136,7 @@ def plan_pack(listing: Listing, workers: Workers, *, on_bad: OnBad, progress: Pr
     found = survey(listing, workers, advance)
     if found.bad and on_bad == "fail":
         told = describe_bad(found.bad, len(listing))
-        raise InputError(f"{listing.root}: {told}; mend them, or leave them out (drop)")
+        raise InputError(f"{listing.root}: {told}; mend them, or leave them out (--on-bad drop)")
     kept = np.setdiff1d(np.arange(len(listing)), [row for row, _, _ in found.bad])
     bad = tuple(f"{path}: {reason}" for _, path, reason in found.bad)
     return PackPlan(listing.subset(kept) if bad else listing, found.header, found.stamps[kept], bad)

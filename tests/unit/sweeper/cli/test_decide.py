@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -177,3 +178,16 @@ heavy = {"torch", "ray", "mlflow", "optuna", "sklearn", "plotly", "anndata"} & s
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", program, str(path)], check=True, capture_output=True)
+
+
+def test_a_reader_that_has_enough_ends_the_command_without_a_traceback(folder: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = "import sys; from sweeper.cli import main; sys.exit(main())"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program, "decide", str(folder)], stdout=writing, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
