@@ -61,7 +61,7 @@ def residuals(biology: Array) -> Array:
 def neighbour_correlation(rest: Array, apart: int) -> float:
     """Correlation over seeds of what is left at two strengths `apart` levels apart, pooled over pairs.
 
-    The decision takes it as 0 (up to the −1/(L − 1) that removing a seed's level leaves).
+    Independent runs would give −1/(L − 1), which removing a seed's level leaves.
     """
     first, second = rest[:-apart], rest[apart:]
     both = np.isfinite(first) & np.isfinite(second)

@@ -44,7 +44,7 @@ def _references(document: Figures) -> list[str]:
         f"{size['range'][0]:g} to {size['range'][1]:g}; B and T: composites of the deciding metrics, anchored; s.d. of",
         "a run of B about its strength, seed effect removed, and the correlation of what is left of a seed at two "
         "strengths a sub-sweep's step apart,",
-        "which the decision takes as 0; ± bootstrap over seeds).",
+        "which the decision estimates from each sweep; ± bootstrap over seeds).",
         "",
         "| case | B at 0 · best · largest λ | T at 0 · largest λ | s.d. · correlation | largest loss |"
         " true log10 λ_OC, δ 0.05 | δ 0.10 | runs lost | design d_JS | worker time |",
