@@ -60,16 +60,17 @@ def draw(
     )
 
 
-def moments(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (n − 1; 0 → 1) of each image's channels, (B, C, 1, 1) fp32, as WILDS takes them."""
-    std, mean = torch.std_mean(images.float(), dim=(2, 3), keepdim=True)
-    return mean, torch.where(std > 0.0, std, 1.0)
-
-
 def standardised(images: Tensor) -> Tensor:
-    """(B, C, H, W) images, each channel with its own mean and standard deviation, fp32."""
-    mean, std = moments(images)
-    return (images.float() - mean) / std
+    """(B, C, H, W) images, each channel with its own mean and standard deviation (n − 1; 0 → 1) as WILDS has it, fp32.
+
+    Worked in place: on a processor a fresh tensor of this size costs more than the arithmetic. The first pixel is taken
+    off before the mean, so that a constant channel becomes exactly 0.
+    """
+    x = images.to(torch.float32, copy=True)
+    x -= x[..., :1, :1].clone()
+    x -= x.mean((2, 3), keepdim=True)
+    std = torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True) / max(x[0, 0].numel() - 1, 1) ** 0.5
+    return x.div_(torch.where(std > 0.0, std, 1.0))
 
 
 def augmented(images: Tensor, one: Draw, settings: AugmentSettings) -> tuple[Tensor, Tensor | None]:
@@ -77,31 +78,49 @@ def augmented(images: Tensor, one: Draw, settings: AugmentSettings) -> tuple[Ten
 
     An image is standardised by the moments of the whole of it, before it is cropped and mixed.
     """
-    count, channels, height, width = images.shape
-    side_y, side_x = (settings.crop, settings.crop) if settings.crop else (height, width)
-    device = images.device
-
-    def host(values: IntArray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
-
-    mean, std = moments(images)
-    rows = torch.arange(side_y, device=device)[None, :, None]
-    columns = torch.arange(side_x, device=device)[None, None, :]
-    turned, upside, mirrored = (host(v.astype(np.bool_))[:, None, None] for v in (one.turned, one.upside, one.mirrored))
-    y, x = torch.where(turned, columns, rows), torch.where(turned, rows, columns)
-    y = torch.where(upside, side_y - 1 - y, y) + host(one.top)[:, None, None]
-    x = torch.where(mirrored, side_x - 1 - x, x) + host(one.left)[:, None, None]
-    source = (y * width + x).flatten(1)[:, None].expand(-1, channels, -1)
-    sixteen = images.dtype == torch.uint16  # gather knows no unsigned 16 bits on a GPU: take the bits as int16
-    flat = (images.view(torch.int16) if sixteen else images).reshape(count, channels, height * width)
-    cut = flat.gather(2, source).view(count, channels, side_y, side_x)
-    out = ((cut.view(torch.uint16) if sixteen else cut).float() - mean) / std
+    height, width = images.shape[2:]
+    side = (settings.crop, settings.crop) if settings.crop else (height, width)
+    out = (_one_by_one if images.device.type == "cpu" else _together)(images, one, side)
     if one.partner is None:
         return out, None
-    top, bottom, left, right = (edge[:, None, None] for edge in host(one.box).unbind(1))
+    rows = torch.arange(side[0], device=out.device)[None, :, None]
+    columns = torch.arange(side[1], device=out.device)[None, None, :]
+    top, bottom, left, right = (edge[:, None, None] for edge in _on(out.device, one.box).unbind(1))
     inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
-    mixed = torch.where(inside[:, None], out[host(one.partner)], out)
+    mixed = torch.where(inside[:, None], out[_on(out.device, one.partner)], out)
     return mixed, 1.0 - inside.float().mean((1, 2))
 
 
-__all__ = ["Draw", "augmented", "draw", "moments", "standardised"]
+def _one_by_one(images: Tensor, one: Draw, side: tuple[int, int]) -> Tensor:
+    """Crops for a processor: an image at a time stays in its cache, which makes it several times faster."""
+    out = torch.empty((*images.shape[:2], *side))
+    for number, image in enumerate(images):
+        top, left = int(one.top[number]), int(one.left[number])
+        x = standardised(image[None])[0, :, top : top + side[0], left : left + side[1]]
+        flipped = [dim for dim, flip in ((1, one.upside[number]), (2, one.mirrored[number])) if flip]
+        x = x.flip(flipped) if flipped else x
+        out[number] = x.transpose(1, 2) if one.turned[number] else x
+    return out
+
+
+def _together(images: Tensor, one: Draw, side: tuple[int, int]) -> Tensor:
+    """Crops for a GPU: the whole mini-batch in a few kernels."""
+    count, channels, _, width = images.shape
+    device = images.device
+    rows = torch.arange(side[0], device=device)[None, :, None]
+    columns = torch.arange(side[1], device=device)[None, None, :]
+    turned, upside, mirrored = (
+        _on(device, values.astype(np.bool_))[:, None, None] for values in (one.turned, one.upside, one.mirrored)
+    )
+    y, x = torch.where(turned, columns, rows), torch.where(turned, rows, columns)
+    y = torch.where(upside, side[0] - 1 - y, y) + _on(device, one.top)[:, None, None]
+    x = torch.where(mirrored, side[1] - 1 - x, x) + _on(device, one.left)[:, None, None]
+    source = (y * width + x).flatten(1)[:, None].expand(-1, channels, -1)
+    return standardised(images).flatten(2).gather(2, source).view(count, channels, *side)
+
+
+def _on(device: torch.device, values: IntArray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
+
+
+__all__ = ["Draw", "augmented", "draw", "standardised"]

@@ -18,7 +18,7 @@ from trainers.abra.pack import AbraPack
 from trainers.abra.settings import AbraSettings
 from trainers.base import Pack
 from trainers.errors import InputError, OutOfMemoryError
-from trainers.images.augment import augmented, draw, moments, standardised
+from trainers.images.augment import _one_by_one, _together, augmented, draw, standardised
 from trainers.images.backbones import create_backbone
 from trainers.images.frozen import frozen_features
 from trainers.images.pack import ImagePack
@@ -85,7 +85,7 @@ def test_symmetries_are_drawn_evenly_and_only_those_asked_for() -> None:
         settings = AugmentSettings(**options)
         once = draw(np.random.default_rng(0), settings, groups=40, items=20, height=3, width=3)
         out, _ = augmented(base.repeat(800, 1, 1, 1), once, settings)
-        mean, std = moments(base)
+        std, mean = torch.std_mean(base.float())
         counts = Counter(tuple(value.flatten().tolist()) for value in (out * std + mean).round())
         turns = {tuple(torch.rot90(base[0, 0], k).flatten().float().tolist()) for k in range(4)}
         assert len(counts) == expected
@@ -104,6 +104,20 @@ def test_crops_are_windows_standardised_by_the_whole_image(dtype: type) -> None:
     for image, x, y0, x0 in zip(out, whole, once.top, once.left, strict=True):
         torch.testing.assert_close(image, x[:, y0 : y0 + 8, x0 : x0 + 8])
     assert len({*zip(once.top.tolist(), once.left.tolist(), strict=True)}) > 2
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_processor_and_a_gpu_cut_the_same_images(dtype: type) -> None:
+    raw = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (40, 3, 11, 11)).astype(dtype)
+    raw[5, 1] = np.iinfo(dtype).max - 1  # constant
+    for crop in (None, 8):
+        settings = AugmentSettings(crop=crop)
+        once = draw(np.random.default_rng(3), settings, groups=4, items=10, height=11, width=11)
+        side = (crop or 11, crop or 11)
+        images = torch.from_numpy(raw)
+        torch.testing.assert_close(_together(images, once, side), _one_by_one(images, once, side))
+    assert not standardised(torch.from_numpy(raw))[5, 1].any()
+    torch.testing.assert_close(torch.from_numpy(raw.copy()).float(), images.float())
 
 
 def test_cutmix_pastes_a_partner_of_the_same_bio_batch_and_counts_its_area() -> None:
