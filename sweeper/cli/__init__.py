@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import select
 import sys
 from collections.abc import Sequence
 
@@ -86,7 +87,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("sweeper: interrupted; finished cells are kept, the same command continues", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
+        if not _unread():
+            raise
         # Whoever read the output (`| head`) has enough; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     return code
+
+
+def _unread() -> bool:
+    """Whether it is our own output that nobody reads any more, not some socket's."""
+    watched = select.poll()
+    watched.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in watched.poll(0))
