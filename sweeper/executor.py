@@ -10,7 +10,9 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,6 +125,10 @@ def _own_token() -> None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 class Executor:
     """A connection to Ray for the length of a `with` block."""
 
@@ -130,6 +136,7 @@ class Executor:
         self._options = options
         self._folder = folder
         self._connected_here = False
+        self._before: Any = None
 
     def __enter__(self) -> Executor:
         address = os.environ.get("RAY_ADDRESS", "")
@@ -153,12 +160,17 @@ class Executor:
                     "authentication needs RAY_AUTH_MODE=token and its RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
                 ) from None
             self._connected_here = True
+        if threading.current_thread() is threading.main_thread():
+            # Ray's own handler dumps a stack; a scheduler that ends the job is an interruption like Ctrl-C.
+            self._before = signal.signal(signal.SIGTERM, _interrupt)
         _preflight(self._folder)
         return self
 
     def __exit__(self, *_: object) -> None:
         import ray
 
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
         if self._connected_here:
             ray.shutdown()
 

@@ -88,28 +88,37 @@ def test_run_resume_extend_and_rebuild(config_file: Path, sweeper: Any, tmp_path
     assert len(other.stderr.strip().splitlines()) == 1
 
 
-def test_kill_in_mid_sweep_then_the_same_command(config_file: Path, sweeper: Any, tmp_path: Path) -> None:
+def test_end_and_kill_in_mid_sweep_then_the_same_command(config_file: Path, sweeper: Any, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     small_packs = ("--set", "executor.pack_size=4")
     assert sweeper("run", config_file, *small_packs, "--set", f"folder={whole}").returncode == 0
 
     arguments = ("run", config_file, *small_packs, "--set", f"folder={broken}")
-    driver = subprocess.Popen(
-        sweeper.command(*arguments),
-        cwd=tmp_path,
-        env=sweeper.environment,
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 180
-        while len(stamps(broken)) < CELLS // 4:
-            assert driver.poll() is None, "the sweep ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    finally:
-        os.kill(driver.pid, signal.SIGKILL)
-        driver.wait()
+
+    def stopped(by: signal.Signals, *, after: int) -> tuple[int, str]:
+        """Exit code and last line of a sweep that is sent a signal once so many cells are finished."""
+        driver = subprocess.Popen(
+            sweeper.command(*arguments),
+            cwd=tmp_path,
+            env=sweeper.environment,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        try:
+            deadline = time.monotonic() + 180
+            while len(stamps(broken)) < after:
+                assert driver.poll() is None, "the sweep ended before it could be stopped"
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        finally:
+            os.kill(driver.pid, by)
+            told = driver.communicate()[1]
+        return driver.returncode, told.splitlines()[-1] if told else ""
+
+    code, told = stopped(signal.SIGTERM, after=1)
+    assert (code, told) == (130, "sweeper: interrupted; finished cells are kept, the same command continues")
+    assert stopped(signal.SIGKILL, after=CELLS // 4)[0] == -signal.SIGKILL
     time.sleep(2)  # workers of a dead driver may still be writing their last cell
     survived = stamps(broken)
     assert CELLS // 4 <= len(survived) < CELLS
