@@ -167,12 +167,13 @@ def measure_shape(pattern: str, channels: int, size: int, options: argparse.Name
         def packed(augment: bool, resident: bool = False) -> Iterator[int]:
             reader = RowReader(images, device, resident=resident)
             rows = once.integers(0, len(images), BATCH)
+            space = torch.empty((BATCH, channels, size, size)) if device.type == "cpu" else None
             while True:
                 then = once.integers(0, len(images), BATCH)
                 x = reader.read(rows, then)
                 if augment:
                     one = draw(once, AUGMENT, groups=9, items=8, height=size, width=size)
-                    augmented(x, one, AUGMENT)
+                    augmented(x, one, AUGMENT, space)
                 yield len(rows)
                 rows = then
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainers.base import IntArray
 from trainers.images.settings import AugmentSettings
+from trainers.threads import torch_threads
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +74,25 @@ def standardised(images: Tensor) -> Tensor:
     return x.div_(torch.where(std > 0.0, std, 1.0))
 
 
-def augmented(images: Tensor, one: Draw, settings: AugmentSettings) -> tuple[Tensor, Tensor | None]:
+def augmented(
+    images: Tensor, one: Draw, settings: AugmentSettings, space: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
     """(B, C, H, W) raw images → (B, C, s, s) standardised crops, and the (B,) share that is an image's own pixels.
 
     An image is standardised by the moments of the whole of it, before it is cropped and mixed.
+
+    Args:
+        images, one, settings: what is done to what.
+        space: (B, C, s, s) fp32 that a processor may write the crops into: half of its time would go into fresh memory.
     """
     height, width = images.shape[2:]
     side = (settings.crop, settings.crop) if settings.crop else (height, width)
-    out = (_one_by_one if images.device.type == "cpu" else _together)(images, one, side)
+    if images.device.type == "cpu":
+        out = torch.empty((*images.shape[:2], *side)) if space is None else space
+        with torch_threads(1):  # one image is too little to share: threads would wait for one another
+            _one_by_one(images, one, out)
+    else:
+        out = _together(images, one, side)
     if one.partner is None:
         return out, None
     rows = torch.arange(side[0], device=out.device)[None, :, None]
@@ -91,16 +103,15 @@ def augmented(images: Tensor, one: Draw, settings: AugmentSettings) -> tuple[Ten
     return mixed, 1.0 - inside.float().mean((1, 2))
 
 
-def _one_by_one(images: Tensor, one: Draw, side: tuple[int, int]) -> Tensor:
+def _one_by_one(images: Tensor, one: Draw, out: Tensor) -> None:
     """Crops for a processor: an image at a time stays in its cache, which makes it several times faster."""
-    out = torch.empty((*images.shape[:2], *side))
+    height, width = out.shape[2:]
     for number, image in enumerate(images):
         top, left = int(one.top[number]), int(one.left[number])
-        x = standardised(image[None])[0, :, top : top + side[0], left : left + side[1]]
+        x = standardised(image[None])[0, :, top : top + height, left : left + width]
         flipped = [dim for dim, flip in ((1, one.upside[number]), (2, one.mirrored[number])) if flip]
         x = x.flip(flipped) if flipped else x
         out[number] = x.transpose(1, 2) if one.turned[number] else x
-    return out
 
 
 def _together(images: Tensor, one: Draw, side: tuple[int, int]) -> Tensor:

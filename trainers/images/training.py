@@ -74,6 +74,9 @@ class CellTraining:
         self._batches = batches
         self._device = device
         self._groups = mini_batch_groups(batches[cell.train], settings.groups)
+        side = (settings.augment.crop,) * 2 if settings.augment.crop else (self._height, self._width)
+        count = self._groups * settings.items
+        self._space = torch.empty((count, channels, *side)) if device.type == "cpu" else None
         self._sampler = GroupSampler(cell.train, batches, groups=self._groups, items=settings.items, seed=cell.seed)
         self._chunk = -1
         self._rows = np.empty((0, 0), np.int64)
@@ -172,7 +175,7 @@ class CellTraining:
             height=self._height,
             width=self._width,
         )
-        x, share = augmented(self._reader.read(rows, then), one, settings.augment)
+        x, share = augmented(self._reader.read(rows, then), one, settings.augment, self._space)
         labels = self._labels[rows]
         partner = None if one.partner is None else self._indices(labels[one.partner])
         return ImageBatch(

@@ -18,7 +18,7 @@ from trainers.abra.pack import AbraPack
 from trainers.abra.settings import AbraSettings
 from trainers.base import Pack
 from trainers.errors import InputError, OutOfMemoryError
-from trainers.images.augment import _one_by_one, _together, augmented, draw, standardised
+from trainers.images.augment import _together, augmented, draw, standardised
 from trainers.images.backbones import create_backbone
 from trainers.images.frozen import frozen_features
 from trainers.images.pack import ImagePack
@@ -115,7 +115,12 @@ def test_a_processor_and_a_gpu_cut_the_same_images(dtype: type) -> None:
         once = draw(np.random.default_rng(3), settings, groups=4, items=10, height=11, width=11)
         side = (crop or 11, crop or 11)
         images = torch.from_numpy(raw)
-        torch.testing.assert_close(_together(images, once, side), _one_by_one(images, once, side))
+        found, _ = augmented(images, once, settings)
+        torch.testing.assert_close(_together(images, once, side), found)
+        space = torch.full_like(found, torch.nan)
+        again, _ = augmented(images, once, settings, space)
+        assert again is space
+        torch.testing.assert_close(space, found, rtol=0, atol=0)
     assert not standardised(torch.from_numpy(raw))[5, 1].any()
     torch.testing.assert_close(torch.from_numpy(raw.copy()).float(), images.float())
 
