@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, ndtr, stdtr
 
+from sweeper.decision.correlation import smooth_correlation
+
 Array = NDArray[np.float64]
 Curve = Callable[[Array], Array]  # x = log10 λ, −∞ at λ = 0 → biology above its floor
 SEED_SD = 0.02
@@ -178,8 +180,7 @@ def smooth_noise(curve: Curve, setting: Setting, rng: np.random.Generator) -> Sw
     """As `on_grid`, but what is left of a seed is smooth in λ, as real runs have it (tier C)."""
     x = log_strengths(setting.levels)
     at = np.concatenate([[2 * x[1] - x[2]], x[1:]])  # λ = 0 a step below the smallest
-    correlation = SMOOTH_SHARE * np.exp(-0.5 * ((at[:, None] - at) / SMOOTH_LENGTH) ** 2)
-    np.fill_diagonal(correlation, 1.0)
+    correlation = smooth_correlation(at, SMOOTH_SHARE, SMOOTH_LENGTH)
     noise = np.linalg.cholesky(correlation) @ rng.standard_normal((len(x), setting.seeds))
     biology = curve(x)[:, None] + rng.normal(0, SEED_SD, setting.seeds) + noise_sd(x, setting.sigma)[:, None] * noise
     return Sweep(setting.levels, biology, technical(x) + rng.normal(0, TECHNICAL_SD, len(x)))

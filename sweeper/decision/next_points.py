@@ -29,7 +29,7 @@ FIRST, LAST = 0.2, 0.8
 """Quantiles of λ_OC between which new strengths are spread."""
 FOR_THE_BEST = 3
 """New strengths from which on one goes below the interval: the loss is a share of the best biology, and the runs that
-would fix λ_OC best if the curve's shape were known lie half at the crossing and half where biology is best."""
+would fix λ_OC best (c-optimal) if the curve were known lie about half at the crossing, half where B is best."""
 REACH = 1.5
 """Decades by which a range is extended at a time."""
 APART = 0.03

@@ -71,13 +71,13 @@ class Draws:
     Attributes:
         errors: (L, R) errors of the level means.
         seed_errors: (R,) error that a seed set shares over all levels.
-        variance: (L, R) the smoothed variance that would have been estimated.
+        factors: (L, R) the smoothed variance that would have been estimated, over the fitted one; 1 without any noise.
         seed_variance: (R,) the variance of seed means that would have been estimated.
     """
 
     errors: Array
     seed_errors: Array
-    variance: Array
+    factors: Array
     seed_variance: Array
 
 
@@ -178,11 +178,14 @@ def _smoothed(kernel: Array, squares: Array, member: Array, left: Array) -> tupl
 def draw(noise: Noise, draws: int, seed: tuple[int, ...]) -> Draws:
     """Level-mean errors and re-estimated variances, `draws` times, from `seed` alone."""
     rng = np.random.default_rng(seed)
-    between = noise.n_seeds - 1
+    between, variance = noise.n_seeds - 1, noise.variance[:, None]
+    errors = _root(noise.covariance) @ rng.standard_normal((len(variance), draws))
+    seed_errors = rng.standard_normal(draws) * np.sqrt(noise.seed_variance / noise.n_seeds)
+    drawn = noise.kernel @ (_drawn_shares(noise, draws, rng) * variance)
     return Draws(
-        errors=_root(noise.covariance) @ rng.standard_normal((len(noise.variance), draws)),
-        seed_errors=rng.standard_normal(draws) * np.sqrt(noise.seed_variance / noise.n_seeds),
-        variance=noise.kernel @ (_drawn_shares(noise, draws, rng) * noise.variance[:, None]),
+        errors=errors,
+        seed_errors=seed_errors,
+        factors=np.divide(drawn, variance, out=np.ones_like(drawn), where=variance > 0),
         seed_variance=noise.seed_variance * rng.chisquare(between, draws) / between,
     )
 
@@ -230,19 +233,13 @@ def contrasts(noise: Noise, draws: Draws, share: float, others: NDArray[np.int64
 
     A drawn variance scales a contrast by the mean of the two levels' own factors, weighed by what each adds.
     """
-    within, factors = noise.within, drawn_factors(noise, draws)
+    within, factors = noise.within, draws.factors
     first, second = share**2 * within[others, others], within[level, level]
     own = first + second - 2 * share * within[others, level]
     extra = share**2 * noise.extra[others, others] + noise.extra[level, level] - 2 * share * noise.extra[others, level]
     part = ratio(first, first + second)[:, None]
     drawn = own[:, None] * (part * factors[others] + (1 - part) * factors[level])
     return Contrasts(np.maximum(own + extra, 0.0), np.maximum(drawn + extra[:, None], 0.0))
-
-
-def drawn_factors(noise: Noise, draws: Draws) -> Array:
-    """(L, R) drawn variances over the fitted ones, 1 where there is no noise at all."""
-    variance = noise.variance[:, None]
-    return np.divide(draws.variance, variance, out=np.ones_like(draws.variance), where=variance > 0)
 
 
 def ratio(numerator: Array, error: Array) -> Array:
@@ -262,7 +259,7 @@ def signal_lower_bound(means: Array, noise: Noise, draws: Draws, confidence: flo
     """
     own, extra = np.diagonal(noise.within), np.diagonal(noise.extra)
     error = np.sqrt(own + extra + noise.seed_variance / noise.n_seeds)
-    drawn = own[:, None] * drawn_factors(noise, draws) + extra[:, None]
+    drawn = own[:, None] * draws.factors + extra[:, None]
     drawn = np.sqrt(drawn + draws.seed_variance / noise.n_seeds)
     highest = ratio(draws.errors + draws.seed_errors, drawn).max(axis=0)
     return float((means - np.quantile(highest, confidence) * error).max())

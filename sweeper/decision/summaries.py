@@ -84,7 +84,7 @@ def locatable_drop(
         posterior = fit_posterior(
             strengths,
             peak * (1 - drop * shape) + drawn.errors[:, n] + drawn.seed_errors[n],
-            replace(noise, variance=drawn.variance[:, n]),
+            replace(noise, variance=noise.variance * drawn.factors[:, n]),
             peak=peak,
             discrepancy=discrepancy,
             draws=POWER_CURVES,

@@ -67,7 +67,7 @@ def test_drawn_variances_have_the_spread_of_the_estimates():
     middle = np.array([noise.variance[6] for noise in fitted])
     degrees = np.mean([noise.degrees[6] for noise in fitted])
     assert 2 * middle.mean() ** 2 / middle.var() == pytest.approx(degrees, rel=0.35)
-    drawn = draw(fitted[0], 10_000, (0,)).variance[6]
+    drawn = draw(fitted[0], 10_000, (0,)).factors[6]
     assert 2 * drawn.mean() ** 2 / drawn.var() == pytest.approx(fitted[0].degrees[6], rel=0.1)
 
 

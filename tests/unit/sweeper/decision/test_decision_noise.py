@@ -102,7 +102,7 @@ def test_draws_have_the_fitted_spread_and_degrees():
     noise = fit_levels(sample(SHAPES["flat"], np.random.default_rng(4)), X, 1.0)[1]
     drawn = draw(noise, 20_000, (0, 1))
     np.testing.assert_allclose(drawn.errors.var(axis=1), noise.variance / 5, rtol=0.05)
-    middle = drawn.variance[6]
+    middle = drawn.factors[6]
     assert 2 * middle.mean() ** 2 / middle.var() == pytest.approx(noise.degrees[6], rel=0.15)  # Satterthwaite
     np.testing.assert_array_equal(draw(noise, 50, (0, 1)).errors, draw(noise, 50, (0, 1)).errors)
     assert not np.array_equal(draw(noise, 50, (0, 1)).errors, draw(noise, 50, (0, 2)).errors)
