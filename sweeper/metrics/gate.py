@@ -74,7 +74,7 @@ def judge(
     rows = np.asarray(embeddings, dtype=np.float64)
     if not (finite := np.isfinite(rows)).all():
         at, where = np.flatnonzero(~finite.all(axis=1)), np.flatnonzero(~finite.all(axis=0))
-        told = f"{_few(map(row_name, at.tolist()), len(at))}; {_few((names[column] for column in where), len(where))}"
+        told = f"{_few(map(row_name, at.tolist()), len(at))}; {_few((names[column] for column in where.tolist()), len(where))}"
         return Judgement(f"collapsed: {len(at)} of {len(rows)} rows are not finite ({told})")
     repeats = repeated_rows(rows)
     told = _few((f"{row_name(row)} = {row_name(first)}" for row, first in repeats), len(repeats))
