@@ -70,11 +70,12 @@ def judge(
     """
     if embeddings.ndim != 2 or embeddings.shape[0] < 3 or embeddings.shape[1] < 1:
         raise InputError(f"gate: embeddings have shape {embeddings.shape}; expected (n ≥ 3, e ≥ 1)")
-    names = columns or [f"dimension {number + 1}" for number in range(embeddings.shape[1])]
+    names = [f"dimension {number + 1}" for number in range(embeddings.shape[1])] if columns is None else list(columns)
     rows = np.asarray(embeddings, dtype=np.float64)
     if not (finite := np.isfinite(rows)).all():
         at, where = np.flatnonzero(~finite.all(axis=1)), np.flatnonzero(~finite.all(axis=0))
-        told = f"{_few(map(row_name, at.tolist()), len(at))}; {_few((names[column] for column in where.tolist()), len(where))}"
+        columns_told = _few((names[column] for column in where.tolist()), len(where))
+        told = f"{_few(map(row_name, at.tolist()), len(at))}; {columns_told}"
         return Judgement(f"collapsed: {len(at)} of {len(rows)} rows are not finite ({told})")
     repeats = repeated_rows(rows)
     told = _few((f"{row_name(row)} = {row_name(first)}" for row, first in repeats), len(repeats))
