@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, field_validator
 
 from sweeper.config.sections import Section
+from sweeper.config.wording import one_line
 from sweeper.content import content_hash
 from sweeper.decision.input.results_table import LADDER_PREFIX
 from trainers.abra.abra_settings import AbraSettings
@@ -129,9 +130,7 @@ def _validated(model: type[Settings], settings: Mapping[str, Any], name: str) ->
     try:
         return model.model_validate(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"rung {name}: settings.{key}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise ValueError(one_line(error, f"rung {name}: settings", model)) from None
 
 
 def _check(made: ResolvedRung, given: Rung, below: list[ResolvedRung]) -> None:

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    from sweeper.config.sweep_config import apply_overrides
+    from sweeper.config.given import apply_overrides
     from sweeper.decision.words.printed import printed
     from sweeper.errors import InputError
     from sweeper.store.store import dump_json, write_atomically
