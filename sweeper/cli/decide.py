@@ -81,6 +81,7 @@ def _of_table(options: argparse.Namespace, changes: dict[str, Any]) -> dict[str,
 
 
 def _of_store(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+    from sweeper.cli.common import warn
     from sweeper.decision import decide_sweep
     from sweeper.decision.input.decision_settings import decision_settings
     from sweeper.errors import InputError
@@ -89,6 +90,8 @@ def _of_store(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
 
     store = Store(folder.absolute())
     description, config = store.description(), stored_config(store)
+    for damaged in store.damage():
+        warn(damaged)
     views = [spec.view for spec in config.views]
     view = changes.get("deciding_view", config.decision.deciding_view)
     if view not in views:

@@ -16,9 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
+    from sweeper.cli.common import warn
     from sweeper.cli.outputs import print_outputs, write_outputs
     from sweeper.store.store import Store
 
     store = Store(options.folder.absolute())
+    for damaged in store.damage():
+        warn(damaged)
     print_outputs(store, write_outputs(store))
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,8 +85,8 @@ def proposed_next(store: Store) -> str:
     from sweeper.decision.words.advice import next_text
     from sweeper.planning.estimate import finished_seconds
 
-    if not store.decision_path.exists():
+    if (decision := store.decision()) is None:
         return ""
-    points = json.loads(store.decision_path.read_text(encoding="utf-8"))["next_points"]
+    points = decision["next_points"]
     known = finished_seconds(store) if points["seconds"] is None else None
     return next_text(points if known is None else {**points, "seconds": points["cells"] * known[0]})

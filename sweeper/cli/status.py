@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -20,11 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
+    from sweeper.cli.common import warn
     from sweeper.findings.stored import all_records, planned_cells, planned_rounds
     from sweeper.store.store import Store
 
     store = Store(options.folder.absolute())
     description = store.description()
+    for damaged in store.damage():
+        warn(damaged)
     cells = planned_cells(store)
     records = all_records(store)
     done = {record["cell_id"] for record in records}
@@ -40,8 +42,7 @@ def run(options: argparse.Namespace) -> int:
     counts = [(sum(cell.cell_id in done for cell in planned), len(planned)) for _, planned in rounds]
     for line in kept_rounds([proposal for proposal, _ in rounds], counts):
         print(line)
-    if store.decision_path.exists():
-        decision = json.loads(store.decision_path.read_text(encoding="utf-8"))
+    if (decision := store.decision()) is not None:
         note = " (made before the missing cells)" if missing else ""
         print(f"decision: {decision['rule']['state']}{note}\n          {decision['sentence']}")
         if following := proposed_next(store):

@@ -84,7 +84,8 @@ def _expected(error: Mapping[str, Any]) -> str:
         return _EXPECTED[error["type"]]
     if error["type"] in _BOUNDS:
         name, text = _BOUNDS[error["type"]]
-        return text.format(error.get("ctx", {}).get(name, "?"))
+        bound = error.get("ctx", {}).get(name, "?")
+        return text.format(f"{bound:g}" if isinstance(bound, float) else bound)
     message = str(error["msg"])
     return message.removeprefix("Input should be ").removeprefix("a valid ") or "another value"
 

@@ -185,7 +185,7 @@ def report_provenance(store: Store) -> dict[str, Any]:
         "fingerprint": description["identity"]["data"],
         "versions": description["versions"],
         "screen": description["screen"],
-        "warnings": [*unfinished, *description["warnings"]],
+        "warnings": [*unfinished, *store.damage(), *description["warnings"]],
         "metrics": {
             metric.name: {"title": metric.title, "direction": metric.direction} for metric in REGISTRY.values()
         },

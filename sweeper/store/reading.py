@@ -1,18 +1,20 @@
-"""Files of a store read as what may have been cut off, mixed up or edited since: the value, or the file and its fault."""
+"""Files of a store, which may have been cut off, mixed up or edited since: the value, or the file and its fault."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sweeper.config.wording import one_line
 from sweeper.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class DamagedFileError(InputError):
@@ -32,9 +34,9 @@ class _StoredMetric(_Stored):
     metric: str
     role: Literal["technical", "biological"]
     value: float | None
-    floor: float | None = None
-    ceiling: float | None = None
-    raw: float | None = None
+    floor: float | None
+    ceiling: float | None
+    raw: float | None
     chance: float | None = None
     primary: bool = False
     reason: str | None = None
@@ -55,6 +57,49 @@ class _StoredRecord(_Stored):
     reason: str | None
     metrics: tuple[_StoredMetric, ...]
     seconds: Mapping[str, float]
+    ended: float
+
+
+class _StoredIdentity(_Stored):
+    data: str
+    trainer: str
+    settings: Any
+    normalise: str
+    held_out_perturbations: float
+
+
+class _StoredDescription(_Stored):
+    """What every sweep.json has."""
+
+    sweep_id: str
+    name: str
+    config: Mapping[str, Any]
+    identity: _StoredIdentity
+    command: tuple[str, ...]
+    versions: Mapping[str, str]
+    warnings: tuple[str, ...]
+    screen: Mapping[str, int]
+    design: Mapping[str, Mapping[str, Any]] = {}
+
+
+class _StoredRule(_Stored):
+    state: str
+
+
+class _StoredNext(_Stored):
+    strengths: tuple[float, ...]
+    seeds: int
+    cells: int
+    seconds: float | None
+    seeds_at: tuple[float, ...] | None = None
+
+
+class _StoredDecision(_Stored):
+    """What is read again of decision.json."""
+
+    rule: _StoredRule
+    sentence: str
+    next_points: _StoredNext
 
 
 def read_json(path: Path) -> Any:
@@ -89,11 +134,47 @@ def read_object(path: Path) -> dict[str, Any]:
     return data
 
 
+def read_description(path: Path) -> dict[str, Any]:
+    """sweep.json; raises `DamagedFileError`."""
+    return _checked(path, _StoredDescription, "not a sweep's description")
+
+
+def read_decision(path: Path) -> dict[str, Any]:
+    """decision.json; raises `DamagedFileError`."""
+    return _checked(path, _StoredDecision, "not a decision")
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A Parquet table of the store that has these columns; raises `DamagedFileError`."""
+    import pandas as pd
+    import pyarrow as pa
+
+    if not path.exists():
+        raise DamagedFileError(path, "missing")
+    try:
+        found = pd.read_parquet(path)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, pa.ArrowException) as error:
+        raise DamagedFileError(path, f"not a readable table ({' '.join(str(error).split())[:120]})") from None
+    if lacking := [name for name in columns if name not in found.columns]:
+        raise DamagedFileError(path, f"column {lacking[0]!r} is missing")
+    return found
+
+
 def read_record(folder: Path) -> dict[str, Any]:
     """The result record in a finished cell's folder; raises `DamagedFileError`."""
-    data = read_object(folder / "record.json")
-    if (reason := _record_fault(data, folder.name)) is not None:
-        raise DamagedFileError(folder / "record.json", reason)
+    path = folder / "record.json"
+    data = _checked(path, _StoredRecord, "not a result record")
+    if data["cell_id"] != folder.name:
+        raise DamagedFileError(path, f"is the record of cell {data['cell_id']!r}")
+    return data
+
+
+def _checked(path: Path, model: type[_Stored], fault: str) -> dict[str, Any]:
+    data = read_object(path)
+    try:
+        model.model_validate(data)
+    except ValidationError as error:
+        raise DamagedFileError(path, one_line(error, fault, model)) from None
     return data
 
 
@@ -115,23 +196,17 @@ def _kept_fault(folder: Path, _changed: int, _size: int) -> str | None:
     return None
 
 
-def _record_fault(data: Mapping[str, Any], cell_id: str) -> str | None:
-    try:
-        found = _StoredRecord.model_validate(data)
-    except ValidationError as error:
-        return one_line(error, "not a result record", _StoredRecord)
-    if found.cell_id != cell_id:
-        return f"is the record of cell {found.cell_id!r}"
-    return None
-
-
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
 
 
-def finite(value: Any) -> bool:
-    """Whether it is a finite number and no truth value."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-__all__ = ["DamagedFileError", "finite", "read_json", "read_object", "read_record", "record_fault"]
+__all__ = [
+    "DamagedFileError",
+    "read_decision",
+    "read_description",
+    "read_json",
+    "read_object",
+    "read_record",
+    "read_table",
+    "record_fault",
+]

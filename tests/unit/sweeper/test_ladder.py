@@ -125,8 +125,8 @@ def test_no_pack_mixes_rungs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (ladder({"name": "a", "settings": {"critc": "none"}}), "rung a: settings: unknown key 'critc'; did you mean 'critic'?"),
-        (ladder({"name": "a", "settings": {"steps": 0}}), "rung a: settings: steps: expected a number of 1 or more, got 0"),
+        (ladder({"name": "a", "settings": {"critc": "none"}}), "rung a: settings: unknown key 'critc'"),
+        (ladder({"name": "a", "settings": {"steps": 0}}), "rung a: settings: steps: expected a number of 1"),
         (ladder({"name": "a", "settings": {"weights": "x"}}), "weights is the whole sweep's"),
         (ladder({"name": "a"}, {"name": "b"}), "rung b: is rung a under another name"),
         (ladder({"name": "a"}, {"name": "a", "margin": 0.1}), "rung 'a' is there twice"),
