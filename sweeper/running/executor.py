@@ -153,8 +153,8 @@ class Executor:
                 else:
                     # "local", not None: None would join whatever cluster was last started on this machine.
                     ray.init(address="local", include_dashboard=False, **quiet)
-            except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-                first = str(error).strip().splitlines()[0]
+            except Exception as error:  # noqa: BLE001 - a node that does not come up raises a bare Exception
+                first = next(iter(str(error).strip().splitlines()), type(error).__name__)
                 raise InputError(
                     f"RAY_ADDRESS={address or '(local)'}: cannot connect to Ray: {first}; a cluster with token "
                     "authentication needs RAY_AUTH_MODE=token and its RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"

@@ -120,7 +120,7 @@ WHOLE = json.dumps(record("c2"))
         (b"[1, 2]", "expected keys and values"),
         (WHOLE.replace("1.0", "NaN").encode(), "NaN is no number"),
         (WHOLE.replace("1.0", "1" * 5000).encode(), "not valid JSON"),
-        (WHOLE.replace("1.0", '"strong"').encode(), "adversarial_weight: expected a number"),
+        (WHOLE.replace("1.0", '"strong"', 1).encode(), "adversarial_weight: expected a number"),
         (WHOLE.replace('"seed": 0', '"seed": null').encode(), "seed: expected a whole number"),
         (WHOLE.replace('"metrics": []', '"metrics": [{}]').encode(), "metrics.0"),
         (WHOLE.replace('"ok"', '"fine"').encode(), "status: expected 'ok', 'failed', 'collapsed' or 'oom'"),
