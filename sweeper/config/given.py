@@ -142,8 +142,10 @@ def _value(text: str) -> Any:
         value = _load(text)
     except _NotYamlError:
         return text
-    # A lone `{batch}` is YAML for {batch: null}, and a pattern to everybody else.
-    return text if isinstance(value, dict) and value and ":" not in text else value
+    # A lone `{batch}` is YAML for {batch: null}, and a pattern to everybody else; `&a` is an anchor of nothing.
+    pattern = isinstance(value, dict) and value and ":" not in text
+    nothing = value is None and text.strip().lower() not in ("", "~", "null")
+    return text if pattern or nothing else value
 
 
 __all__ = ["apply_overrides", "parse_yaml", "read_text"]

@@ -77,7 +77,7 @@ def check_limits(given: BaseModel, source: str) -> None:
 
 
 def check_name(name: str, source: str) -> None:
-    """Raise `ConfigError` for a name of a sweep that its folder runs/<name> cannot have."""
+    """Raise `ConfigError` for a name that leads elsewhere than the folder runs/<name>."""
     if name != name.strip() or name.startswith(".") or any(c in name for c in _FORBIDDEN) or len(name.encode()) > 200:
         raise ConfigError(
             f"{source}: name: expected a name without slashes, leading dots or blanks around it and of 200 bytes or "

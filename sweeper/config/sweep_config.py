@@ -256,8 +256,7 @@ def build_config(data: Mapping[str, Any], source: str) -> SweepConfig:
 def load_config(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     """Read a sweep's YAML; paths of the screen become absolute, relative to the file. Raises `ConfigError`."""
     config = read(SweepConfig, apply_overrides(parse_yaml(read_text(path), str(path)), overrides), str(path))
-    if config.folder is None:
-        check_name(config.name, str(path))
+    check_name(config.name, str(path))
     check_cells(len(config.strengths.grid()), len(config.seeds), str(path))
     if config.screen is not None:
         absolute = (path.parent / config.screen.path).resolve()
