@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from torchvision.transforms import functional
-from wilds.common.metrics.all_metrics import Accuracy
-from wilds.datasets.rxrx1_dataset import RxRx1Dataset
 
 from dashboards.report import write_report
 from sweeper.config import build_config
@@ -31,6 +28,9 @@ from trainers.screens.images.pack import pack
 from trainers.screens.images.simulate import write_images
 from trainers.screens.images.simulation import ImageSimulationSpec, draw_simulation
 from trainers.screens.images.source import WildsSource, list_source
+
+if TYPE_CHECKING:  # at run time in the tests that use it: seconds, which every collection would pay
+    from wilds.datasets.rxrx1_dataset import RxRx1Dataset
 
 SIMULATED = {"size": 32, "radius": 3, "cells": 4, "batches": 6, "cell_types": 2, "perturbations": 6, "seed": 4}
 NETWORK = {
@@ -50,6 +50,8 @@ PLAIN = ("plain_accuracy", "in_distribution_plain_accuracy")
 
 def wilds_transform(picture: Image.Image) -> torch.Tensor:
     """WILDS' evaluation transform of RxRx1: to [0, 1], each channel by its own mean and std, std 0 → 1."""
+    from torchvision.transforms import functional
+
     x = functional.to_tensor(picture)
     std = x.std(dim=(1, 2))
     std[std == 0.0] = 1.0
@@ -105,6 +107,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.fixture(scope="module")
 def dataset(trained: Trained) -> RxRx1Dataset:
+    from wilds.datasets.rxrx1_dataset import RxRx1Dataset
+
     return RxRx1Dataset(root_dir=str(trained.files), download=False, split_scheme="official")
 
 
@@ -136,6 +140,8 @@ def test_a_constant_channel_is_divided_by_one() -> None:
 def test_the_metric_is_the_plain_per_image_accuracy(
     trained: Trained, dataset: RxRx1Dataset, metric: str, parts: tuple[str, ...]
 ) -> None:
+    from wilds.common.metrics.all_metrics import Accuracy
+
     cell = trained.cells[0]
     settings = trained.sweep.config.abra_images
     classes = int(dataset.y_array.max()) + 1

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.transforms import functional as reference
 
 from trainers.abra.pack import AbraPack
 from trainers.abra.settings import AbraSettings
@@ -53,6 +52,8 @@ def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bo
 
 def wilds_transform(image: np.ndarray, quarter: int, flip: bool) -> torch.Tensor:
     """The RxRx1 transform of WILDS' example code: rotation by a multiple of 90°, flip, to [0, 1], standardised."""
+    from torchvision.transforms import functional as reference  # seconds, which every collection would pay
+
     picture = Image.fromarray(np.moveaxis(image, 0, -1))
     if quarter:
         picture = reference.rotate(picture, 90 * quarter)
