@@ -84,11 +84,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    from sweeper.config import build_panel_options
+    from sweeper.config.sweep_config import build_panel_options
     from sweeper.errors import InputError
     from sweeper.metrics.arrays import arrays
     from sweeper.metrics.panel import score_table
-    from sweeper.store import write_atomically
+    from sweeper.store.store import write_atomically
 
     if options.seed < 0:
         raise InputError(f"--seed {options.seed}: expected a number from 0")

@@ -21,10 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    from sweeper.config import documented_keys, load_config
+    from sweeper.config.sweep_config import documented_keys, load_config
     from sweeper.errors import InputError
-    from sweeper.images import open_images
-    from sweeper.sweep import prepare
+    from sweeper.plan.images import open_images
+    from sweeper.plan.prepared import prepare
 
     if options.keys:
         for key, default, meaning in documented_keys():

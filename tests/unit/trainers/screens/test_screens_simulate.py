@@ -11,7 +11,7 @@ from scipy.linalg import subspace_angles
 
 from trainers.errors import InputError
 from trainers.screens.readers import ScreenSpec, read_screen
-from trainers.screens.simulate import Simulation, SimulationSpec, simulate, write_simulation
+from trainers.screens.simulated_screen import Simulation, SimulationSpec, simulate, write_simulation
 from trainers.screens.table import screen_warnings
 
 LINEAR = {"nonlinearity": 0.0, "batch_scale": 0.0}
