@@ -52,7 +52,7 @@ lint: install
 	$(BIN)/lint-imports
 
 docs: install $(VENV)/.docs ## the documentation, into build/site (a warning is an error)
-	$(BIN)/mkdocs build --quiet --strict
+	$(BIN)/mkdocs build --strict
 
 docs-serve: install $(VENV)/.docs ## the documentation on http://127.0.0.1:8000, rebuilt at every change
 	$(BIN)/mkdocs serve --strict --dev-addr 127.0.0.1:8000
