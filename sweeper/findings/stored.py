@@ -20,11 +20,11 @@ from sweeper.findings.crossed_boundary import crossed_boundary
 from sweeper.findings.ladder_table import LadderTable, ladder_table
 from sweeper.findings.unit_gains import Gains, gains
 from sweeper.metrics.registry import REGISTRY
-from sweeper.plan.cells import (
+from sweeper.planning.cells import (
     Cell,
     panel_names,
 )
-from sweeper.plan.prepared import confirm_seeds, known_cells, proposed_cells
+from sweeper.planning.prepared import confirm_seeds, known_cells, proposed_cells
 from sweeper.store.results import read_units, tidy, to_parquet_bytes, units, write_units
 from sweeper.store.store import Store, dump_json, write_atomically
 from trainers.screens.splits import fold_count, make_split

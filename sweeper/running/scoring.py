@@ -15,7 +15,7 @@ from sweeper.metrics.evaluation import Evaluation, Measurement, PanelOptions, Pr
 from sweeper.metrics.gate import gate
 from sweeper.metrics.panel import measure_panel, panel_rows
 from sweeper.metrics.registry import resolve
-from sweeper.plan.cells import Cell
+from sweeper.planning.cells import Cell
 from trainers.base import FloatArray
 from trainers.screens.splits import Split
 
