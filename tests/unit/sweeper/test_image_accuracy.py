@@ -190,6 +190,7 @@ def test_images_are_scored_per_image_unless_the_metrics_are_named(trained: Train
     assert trained.sweep.identity["metrics"][-2:] == list(PLAIN)
 
 
+@pytest.mark.slow
 def test_a_ladder_of_images_from_the_store_alone(trained: Trained, tmp_path: Path) -> None:
     """Rungs with other heads and necks, in the published split: selected on val, tested on test, by cell type."""
     data = {

@@ -106,6 +106,7 @@ def settings(items: list[str]) -> list[str]:
     return [word for item in items for word in ("--set", item)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "layout", "further", "trained"),
     [

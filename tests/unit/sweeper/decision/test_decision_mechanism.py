@@ -115,6 +115,7 @@ def test_an_arm_without_its_own_zero_is_no_arm() -> None:
     assert "risk_of_bias:no_sham_arm" in document["rule"]["downgrades"]
 
 
+@pytest.mark.slow
 def test_a_relevant_damage_is_rarely_taken_for_overcorrection() -> None:
     """Mechanism C called over-correction in at most 5 %, damage as large as δ."""
     table = real()
