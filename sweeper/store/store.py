@@ -112,7 +112,7 @@ class Store:
     def check(self, sweep_id: str) -> None:
         """Raise `StoreMismatchError` unless the folder is free or this sweep's; writes nothing."""
         if (self.folder / "sweep.json").exists():
-            found = self.description()["sweep_id"]
+            found = read_object(self.folder / "sweep.json").get("sweep_id")
             if found != sweep_id:
                 raise StoreMismatchError(
                     f"{self.folder}: holds another sweep (id {found}, this configuration is {sweep_id}: data, splits, "

@@ -29,7 +29,8 @@ def store_with(folder: Path, **points: Any) -> Store:
         seconds = {"train": train, "score": 0.5}
         record = cell_record(cell, status="ok", reason=None, metrics=[], seconds=seconds, pack_cells=2)
         store.write_cell(record, curve=[])
-    store.decision_path.write_text(dump_json({"next_points": {**POINTS, **points}}))
+    decision = {"rule": {"state": "IDENTIFIED"}, "sentence": "", "next_points": {**POINTS, **points}}
+    store.decision_path.write_text(dump_json(decision))
     return store
 
 
