@@ -53,7 +53,7 @@ def plan(config: SweepConfig) -> Plan:
     >>> len(found.missing), len(found.known)
     (33, 33)
     >>> sorted(found.cells["trainer"].unique())[-1]
-    'control:standardised'
+    'control:sphering'
 
     Raises:
         InputError: something is wrong with the configuration or the screen, or the folder holds another sweep.

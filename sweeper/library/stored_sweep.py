@@ -33,7 +33,9 @@ def open_store(folder: Path | str) -> StoredSweep:
     """The sweep in a folder, finished or not.
 
     >>> sweep = sweeper.open_store("runs/tiny")
-    >>> sweep.results.query("metric == 'perturbation_accuracy'")["value"].between(0, 1).all()
+    >>> sorted(sweep.results["metric"].unique())
+    ['batch_probe_linear', 'perturbation_accuracy']
+    >>> sweep.figure("tradeoff").layout.height > 0
     True
 
     Raises:
