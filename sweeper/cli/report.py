@@ -16,12 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
+    import sweeper
     from sweeper.cli.common import warn
-    from sweeper.cli.outputs import print_outputs, write_outputs
-    from sweeper.store.store import Store
+    from sweeper.cli.outputs import print_outputs
 
-    store = Store(options.folder.absolute())
-    for damaged in store.damage():
+    sweep = sweeper.open_store(options.folder)
+    for damaged in sweep.store.damage():
         warn(damaged)
-    print_outputs(store, write_outputs(store))
+    print_outputs(sweep.store, sweeper.write_report(sweep))
     return 0

@@ -253,8 +253,14 @@ def build_config(data: Mapping[str, Any], source: str) -> SweepConfig:
     return validated(SweepConfig, data, source)
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
-    """Read a sweep's YAML; paths of the screen become absolute, relative to the file. Raises `ConfigError`."""
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> SweepConfig:
+    """Read a sweep's YAML; paths of the screen become absolute, relative to the file. Raises `ConfigError`.
+
+    >>> config = sweeper.load_config("sweep.yaml", ["seeds=5", "abra.steps=200"])
+    >>> len(config.seeds), config.abra.steps
+    (5, 200)
+    """
+    path = Path(path)
     config = read(SweepConfig, apply_overrides(parse_yaml(read_text(path), str(path)), overrides), str(path))
     check_name(config.name, str(path))
     check_cells(len(config.strengths.grid()), len(config.seeds), str(path))
