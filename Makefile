@@ -12,7 +12,7 @@ export NO_MKDOCS_2_WARNING = true
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check lint docs docs-serve lock jump jump-followed benchmark-adversaries benchmark-critic benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate benchmark-tier-c benchmark-images-training benchmark-images-input benchmark-images-demo clean
+.PHONY: help install demo test test-fast check lint docs docs-serve lock jump jump-followed benchmark-adversaries benchmark-critic benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate benchmark-tier-c benchmark-images-training benchmark-images-input benchmark-images-demo fuzz benchmark-doors clean
 
 install: $(VENV)/.installed ## a virtual environment in .venv with the pinned versions
 

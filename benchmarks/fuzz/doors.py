@@ -73,7 +73,7 @@ def doors(folder: Path) -> tuple[Door, ...]:
     }
     return (
         Door("configuration", 0.22, _config),
-        Door("--set", 0.26, partial(_override, keys=[key for key, _, _ in documented_keys()])),
+        Door("--set", 0.29, partial(_override, keys=[key for key, _, _ in documented_keys()])),
         *(
             Door(f"profiles {suffix}", 0.10, partial(_profiles, table=table, suffix=suffix, write=write))
             for suffix, write in formats.items()
@@ -82,7 +82,7 @@ def doors(folder: Path) -> tuple[Door, ...]:
             Door(f"decide table {suffix}", 0.03, partial(_decided, table=decided, suffix=suffix, write=formats[suffix]))
             for suffix in (".csv", ".parquet")
         ),
-        Door("store", 0.06, partial(_stored, whole=whole / "store")),
+        Door("store", 0.03, partial(_stored, whole=whole / "store")),
         Door("images PNG", 0.05, partial(_packed, whole=whole / "images")),
         Door("images TIFF", 0.05, partial(_packed, whole=whole / "tiffs")),
     )
@@ -249,7 +249,7 @@ def _measured(cell: Cell, rng: np.random.Generator) -> list[dict[str, Any]]:
 
 def _store(folder: Path) -> pd.DataFrame:
     """A finished sweep as if it had been trained, with its report; returns its results."""
-    from sweeper.cli.outputs import write_outputs
+    from sweeper.library.outputs import write_outputs
 
     data = {**CONFIG, "views": CONFIG["views"][:1], "seeds": 3, "optuna": {}, "sham": {"enabled": False}}
     prepared = prepare(build_config({**data, "folder": str(folder)}, "whole.yaml"))

@@ -63,10 +63,12 @@ def one_line(error: ValidationError, source: str, root: type[BaseModel]) -> str:
     found = error.errors(include_url=False)
     first = next((e for e in found if e["type"] == "extra_forbidden"), None)
     first = first or max(found, key=lambda e: len(_place(e["loc"])))
-    location = _place(first["loc"])
+    unknown = first["type"] == "extra_forbidden"
+    # The last part of an unknown key is the user's own, whatever it looks like.
+    location = (*_place(first["loc"][:-1]), first["loc"][-1]) if unknown else _place(first["loc"])
     key = ".".join(str(part) for part in location)
     at = f"{source}: {key}" if key else source
-    if first["type"] == "extra_forbidden":
+    if unknown:
         return f"{source}: unknown key '{key}'{_nearest(str(location[-1]), _known_keys(root, location))}"
     if first["type"] == "missing":
         return f"{at}: is missing"
