@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from decision_curves import SHAPES, STRENGTHS, controls, exact_curve, sample, technical_curve, tidy, truth
-from sweeper.decision.verdict.rule_document import plain
 
 from sweeper.decision import DecisionSettings, decide_sweep, judge_curve
+from sweeper.decision.verdict.json_codec import plain
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=500)
 
@@ -31,7 +31,7 @@ def judged(table):
 
 
 def swept(table):
-    return decide_sweep(table, settings=SETTINGS, provenance={})
+    return decide_sweep(table, settings=SETTINGS, provenance={}).to_json()
 
 
 def text(value):

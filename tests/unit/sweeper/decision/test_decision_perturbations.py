@@ -265,7 +265,7 @@ def test_without_values_by_perturbation_nothing_is_claimed_about_new_ones(change
 def test_the_document_says_whom_it_is_about(target):
     table, units = sweep_with_units(0.1)
     settings = DecisionSettings(deciding_view=VIEW, draws=200, target=target)
-    found = decide_sweep(table, settings=settings, provenance={"trainer": "abra"}, units=units)
+    found = decide_sweep(table, settings=settings, provenance={"trainer": "abra"}, units=units).to_json()
     assert found["rule"]["design"]["target"] == target
     assert ("A8" in found["rule"]["assumptions"]) == (target == "new_perturbations")
     said = found["sentence"]
