@@ -13,8 +13,8 @@ from sweeper.cli import main
 from sweeper.config.sweep_config import build_config
 from sweeper.decision import Decision
 from sweeper.findings.stored import stored_decision
-from sweeper.plan.prepared import prepare
-from sweeper.run.sweep import Event, next_round, run_sweep
+from sweeper.planning.prepared import prepare
+from sweeper.running.sweep import Event, next_round, run_sweep
 from sweeper.store.store import Store, dump_json
 
 STORED = Path(__file__).parents[2] / "data" / "store_before.tar.xz"

@@ -9,8 +9,8 @@ import pandas as pd
 
 from sweeper.cli.rounds import proposed_next
 from sweeper.decision import DecisionSettings, decide_sweep
-from sweeper.plan.cells import control_cells, make_cells
-from sweeper.run.scoring import cell_record
+from sweeper.planning.cells import control_cells, make_cells
+from sweeper.running.scoring import cell_record
 from sweeper.store.store import Store, dump_json
 
 POINTS: dict[str, Any] = {

@@ -191,6 +191,7 @@ def test_other_trainers_are_set_aside_only_when_one_is_named():
     assert decide_sweep(both, settings=SETTINGS, provenance={}).to_json()["rule"]["state"] == "INVALID_INPUT"
 
 
+@pytest.mark.slow
 def test_certainty_drops_one_step_for_each_known_shortcoming():
     plainest = one_rule(curve_table())
     assert plainest["downgrades"] == ["risk_of_bias:no_sham_arm", "indirectness:one_screen"]
@@ -219,6 +220,7 @@ def test_certainty_drops_one_step_for_each_known_shortcoming():
     assert set(DOWNGRADES) >= {*rough["downgrades"], *bounded["downgrades"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "table", "provenance"),
     [
@@ -332,6 +334,7 @@ def test_the_words_and_numbers_of_a_located_point(document):
     assert "(virtually certain, P > 0.99)" in said_of(made)
 
 
+@pytest.mark.slow
 def test_the_words_of_the_other_states():
     def words(table):
         return said_of(json.loads(json.dumps(one_rule(table))))
