@@ -1,4 +1,4 @@
-"""Examples in docstrings as code, not as quotations: an extension of Griffe, which reads docstrings for the reference."""
+"""Examples in docstrings as code, not as quotations: an extension of Griffe, which reads them for the reference."""
 
 from __future__ import annotations
 
