@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: install demo test lint lock jump jump-followed benchmark-adversaries benchmark-critic benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate benchmark-tier-c benchmark-images-training benchmark-images-input benchmark-images-demo clean
+.PHONY: install demo test lint lock jump jump-followed benchmark-adversaries benchmark-critic benchmark-packs benchmark-panel benchmark-panel-speed benchmark-readers benchmark-locator benchmark-locate benchmark-tier-c benchmark-images-training benchmark-images-input benchmark-images-demo clean
 
 install: $(VENV)/.installed
 
@@ -55,6 +55,9 @@ benchmark-packs: install
 
 benchmark-panel: install
 	$(BIN)/python benchmarks/panel.py
+
+benchmark-readers: install
+	$(BIN)/python benchmarks/readers.py
 
 benchmark-panel-speed: install $(VENV)/.reference
 	$(BIN)/python benchmarks/panel_speed.py --again

@@ -22,13 +22,13 @@ TECHNICAL: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "batch": {
             "mixing": ("batch_mixing_bras",),
             "local mixing": ("cilisi",),
-            "reader": ("batch_reader",),
+            "probe": ("batch_reader",),
             "variance": ("batch_variance",),
         },
         "plate": {
             "mixing": ("plate_mixing_bras",),
             "local mixing": ("plate_cilisi",),
-            "reader": ("plate_reader",),
+            "probe": ("plate_reader",),
             "variance": ("plate_variance",),
         },
         "row and column": {"ridge": ("row_column_ridge",)},

@@ -58,11 +58,11 @@ def test_means_over_parts_then_factors():
 
 def test_the_strongest_reader_counts_and_the_worse_probe_where_there_is_none():
     probes = [row("batch_probe_linear", 0.9), row("batch_probe_knn", 0.2)]
-    assert composites([*all_rows(batch_reader=0.7), *probes]).parts["batch: reader"] == pytest.approx(0.7)
+    assert composites([*all_rows(batch_reader=0.7), *probes]).parts["batch: probe"] == pytest.approx(0.7)
     older = [line for line in all_rows() if line["metric"] != "batch_reader"]
-    assert composites([*older, *probes]).parts["batch: reader"] == pytest.approx(0.2)
-    assert composites([*older, probes[0]]).parts["batch: reader"] == pytest.approx(0.9)
-    assert "batch: reader" in composites(older).absent
+    assert composites([*older, *probes]).parts["batch: probe"] == pytest.approx(0.2)
+    assert composites([*older, probes[0]]).parts["batch: probe"] == pytest.approx(0.9)
+    assert "batch: probe" in composites(older).absent
 
 
 def test_parts_are_clipped_to_their_anchors():
