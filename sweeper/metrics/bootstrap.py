@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweeper.metrics.composites import BIOLOGICAL, TECHNICAL, Composites
+from sweeper.metrics.composites import BIOLOGICAL, TECHNICAL, Composites, sources
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
 from sweeper.metrics.resampling import draw_weights
@@ -100,9 +100,9 @@ def centred(estimate: float, draws: Float64Array) -> Float64Array:
 def _part(names: Sequence[str], by_name: Mapping[str, Measurement], weights: Float64Array) -> Float64Array | None:
     """(r,) anchored values of a part, the worst of its metrics; None where none is measured."""
     values = []
-    for name in names:
-        measured = by_name.get(name)
-        if measured is None or measured.value is None or measured.weighted is None:
+    for name in sources(names, by_name):
+        measured = by_name[name]
+        if measured.value is None or measured.weighted is None:
             continue
         if measured.ceiling > measured.floor:
             shares = (measured.weighted(weights) - measured.floor) / (measured.ceiling - measured.floor)

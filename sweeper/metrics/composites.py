@@ -12,7 +12,7 @@ decide instead: see `registry`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -126,6 +126,13 @@ def composites(rows: Iterable[Mapping[str, Any]]) -> Composites:
     )
 
 
+def sources(names: Iterable[str], measured: Container[str]) -> tuple[str, ...]:
+    """Those of a part's metrics that were measured; what stands in for them where none was."""
+    names = tuple(names)
+    own = tuple(name for name in names if name in measured)
+    return own or tuple(other for name in names for other in STAND_INS.get(name, ()) if other in measured)
+
+
 def _place(
     key: str,
     names: tuple[str, ...],
@@ -134,8 +141,7 @@ def _place(
     absent: dict[str, str],
 ) -> None:
     """Put the part among the measured or among the absent ones."""
-    found = [by_name[name] for name in names if name in by_name]
-    found = found or [by_name[other] for name in names for other in STAND_INS.get(name, ()) if other in by_name]
+    found = [by_name[name] for name in sources(names, by_name)]
     values = [
         anchored(row["value"], row["floor"], row["ceiling"])
         if _known(row["floor"]) and _known(row["ceiling"])
@@ -160,4 +166,4 @@ def _mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-__all__ = ["BIOLOGICAL", "STAND_INS", "TECHNICAL", "Composites", "anchored", "composites"]
+__all__ = ["BIOLOGICAL", "STAND_INS", "TECHNICAL", "Composites", "anchored", "composites", "sources"]

@@ -26,7 +26,7 @@ from sweeper.decision.input.curve import Curve, build_curve
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.input.results_table import CONTROL_PREFIX, SHAM_PREFIX, InvalidTableError, Selection, canonical
 from sweeper.decision.verdict.states import State
-from sweeper.plan.design_index import CONFOUNDED
+from sweeper.planning.design_index import CONFOUNDED
 
 if TYPE_CHECKING:
     from sweeper.decision.verdict.values import Decision

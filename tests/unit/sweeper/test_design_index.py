@@ -9,9 +9,9 @@ from sklearn.metrics.cluster import expected_mutual_information
 
 from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import decision_provenance
-from sweeper.plan.description import sweep_description
-from sweeper.plan.design_index import _divergence, _expected_divergence, design_index
-from sweeper.plan.prepared import Prepared, prepare
+from sweeper.planning.description import sweep_description
+from sweeper.planning.design_index import _divergence, _expected_divergence, design_index
+from sweeper.planning.prepared import Prepared, prepare
 
 
 def wells(counts: list[list[int]]) -> pd.DataFrame:

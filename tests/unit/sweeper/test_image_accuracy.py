@@ -22,10 +22,10 @@ from wilds.datasets.rxrx1_dataset import RxRx1Dataset
 from dashboards.report import write_report
 from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import report_provenance, stored_ladder, tabulate_and_decide
-from sweeper.plan.cells import Cell, PackPlan, control_cells, make_cells, make_packs
-from sweeper.plan.description import sweep_description
-from sweeper.plan.prepared import prepare
-from sweeper.run.worker import PackRun, pack_content
+from sweeper.planning.cells import Cell, PackPlan, control_cells, make_cells, make_packs
+from sweeper.planning.description import sweep_description
+from sweeper.planning.prepared import prepare
+from sweeper.running.worker import PackRun, pack_content
 from trainers.images.inputs import evaluated
 from trainers.images.network import ImageNetwork
 from trainers.screens.images.image_simulation import ImageSimulationSpec, draw_simulation

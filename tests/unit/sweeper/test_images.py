@@ -16,11 +16,11 @@ import yaml
 from sweeper.cli import main
 from sweeper.config.sweep_config import build_config, load_config
 from sweeper.errors import ConfigError, InputError, StoreMismatchError
-from sweeper.plan.cells import PackPlan, make_cells
-from sweeper.plan.description import sweep_description
-from sweeper.plan.images import open_images
-from sweeper.plan.prepared import prepare
-from sweeper.run.worker import PackRun, pack_content
+from sweeper.planning.cells import PackPlan, make_cells
+from sweeper.planning.description import sweep_description
+from sweeper.planning.images import open_images
+from sweeper.planning.prepared import prepare
+from sweeper.running.worker import PackRun, pack_content
 from trainers.base import TrainingCell
 from trainers.images.simple import channel_statistics, statistic_names
 from trainers.screens.images.image_simulation import ImageSimulationSpec, draw_simulation

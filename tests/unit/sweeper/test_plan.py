@@ -1,6 +1,6 @@
 from sweeper.config.sweep_config import SweepConfig, build_config
 from sweeper.metrics.registry import REGISTRY
-from sweeper.plan.cells import (
+from sweeper.planning.cells import (
     PackPlan,
     control_cells,
     make_cells,

@@ -15,12 +15,12 @@ from sweeper.cli.rounds import kept_rounds, upcoming_rounds
 from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import tabulate_and_decide
 from sweeper.metrics.units import COLUMNS
-from sweeper.plan.cells import Cell
-from sweeper.plan.description import sweep_description
-from sweeper.plan.estimate import estimate
-from sweeper.plan.prepared import Prepared, prepare
-from sweeper.run.scoring import cell_record
-from sweeper.run.sweep import next_round
+from sweeper.planning.cells import Cell
+from sweeper.planning.description import sweep_description
+from sweeper.planning.estimate import estimate
+from sweeper.planning.prepared import Prepared, prepare
+from sweeper.running.scoring import cell_record
+from sweeper.running.sweep import next_round
 
 DATA: dict[str, Any] = {
     "name": "small",

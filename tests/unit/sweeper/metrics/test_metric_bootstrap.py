@@ -162,8 +162,9 @@ def test_against_raw_features_and_features_centred_on_controls(make_wells, embed
     none = compared_with_baselines(panel, reference, wells.assign(control_type="treatment"))
     assert "no negative controls to centre on" in none["plate_control_centred"]["technical"]
     some = score_table(reference, wells, metrics=["retrieval_map"])
-    assert "is measured in one of them only" in compared_with_baselines(some, reference, wells)["raw"]["biological"]
-    assert compared_with_baselines(some, reference, wells)["raw"]["technical"] == "not measured"
+    compared = compared_with_baselines(some, reference, wells)["raw"]
+    assert abs(compared["biological"].value) < 0.1
+    assert compared["technical"] == "not measured"
 
 
 def test_two_plates_or_two_perturbations_have_no_interval(make_wells, embed, evaluation):
