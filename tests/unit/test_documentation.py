@@ -12,6 +12,7 @@ The comment above a block says which:
 
 from __future__ import annotations
 
+import importlib
 import re
 import runpy
 import shlex
@@ -115,6 +116,17 @@ def test_every_block_says_how_it_is_checked() -> None:
 def test_every_command_is_read_by_its_own_parser(block: Block) -> None:
     for words in block.commands() if block.language == "sh" else ():
         check(words, block.page)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_examples_of_every_help_are_read_by_its_own_parser(verb: str) -> None:
+    examples = importlib.import_module(f"sweeper.cli.{verb}").EXAMPLE.replace("\\\n", " ")
+    lines = [re.split(r"\s{3,}(?=[^-])", line.strip())[0] for line in examples.splitlines()]
+    commands = [line for line in lines if re.match(r"([A-Z_]+=\S+ )*sweeper ", line)]
+    assert commands, "a verb without an example"
+    for block in (Block(f"sweeper {verb} --help", "", "sh", line) for line in commands):
+        for words in block.commands():
+            check(words, block.page)
 
 
 def test_nothing_of_ours_is_left_out() -> None:
@@ -253,6 +265,7 @@ def test_no_file_cites_what_is_not_here() -> None:
             assert known or cited in MADE or path.name == "generate.py", f"{path}: {cited}"
 
 
+@pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="mkdocs is not installed (make docs installs it)")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
