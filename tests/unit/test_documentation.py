@@ -224,6 +224,7 @@ def test_hooks_before_a_commit_are_the_tools_of_this_environment() -> None:
     for hook in here["hooks"]:
         assert hook["language"] == "system"
         assert shutil.which(Path(hook["entry"].split()[0]).name, path=Path(sys.executable).parent), hook["entry"]
+    subprocess.run([sys.executable, "-m", "pre_commit", "validate-config"], cwd=ROOT, check=True)
 
 
 def test_the_citation_names_this_version() -> None:
