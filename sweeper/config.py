@@ -31,7 +31,7 @@ from trainers.abra.settings import AbraSettings
 from trainers.images.settings import PRETRAINED, ImageAbraSettings
 from trainers.screens.images.simulation import ImageSimulationSpec
 from trainers.screens.images.source import SOURCES, ImageInput, ImageSource, relative_to
-from trainers.screens.readers import ScreenSpec
+from trainers.screens.screen_spec import ScreenSpec
 from trainers.screens.simulate import SimulationSpec
 from trainers.screens.splits import ViewSpec
 
