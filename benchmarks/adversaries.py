@@ -15,10 +15,12 @@ import pandas as pd
 from summaries import line, summarise
 
 from sweeper.cli.common import ProgressLine
-from sweeper.config import load_config
-from sweeper.executor import Executor
-from sweeper.rounds import run_sweep
-from sweeper.sweep import prepare, tabulate_and_decide, versions
+from sweeper.config.sweep_config import load_config
+from sweeper.findings.stored import tabulate_and_decide
+from sweeper.plan.description import versions
+from sweeper.plan.prepared import prepare
+from sweeper.run.executor import Executor
+from sweeper.run.sweep import run_sweep
 
 CONFIG = Path(__file__).parent.parent / "configs/jump_source3.yaml"
 ADVERSARIES = {

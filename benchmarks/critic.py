@@ -16,12 +16,13 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.config import SweepConfig, load_config
-from sweeper.plan import Cell, cell_split, make_cells
-from sweeper.scoring import score
-from sweeper.sweep import load_screen, versions
-from sweeper.worker import trainer_features, training_cell
-from trainers.abra.pack import AbraPack
+from sweeper.config.sweep_config import SweepConfig, load_config
+from sweeper.plan.cells import Cell, cell_split, make_cells
+from sweeper.plan.description import versions
+from sweeper.plan.prepared import load_screen
+from sweeper.run.scoring import score
+from sweeper.run.worker import trainer_features, training_cell
+from trainers.abra.profile_pack import AbraPack
 from trainers.screens.table import codes
 
 ROOT = Path(__file__).parent.parent

@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 from summaries import at_strength
 
-from sweeper.search.composites import strength_composites
+from sweeper.arms.observed import strength_composites
 
 VIEW, MARGIN = "held_out_plates", 0.0
 FEW = [

@@ -41,8 +41,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional as reference
 
 from trainers.images.augment import augmented, draw
+from trainers.images.image_settings import AugmentSettings
 from trainers.images.inputs import RowReader
-from trainers.images.settings import AugmentSettings
+from trainers.screens.images.image_simulation import ImageSimulationSpec, draw_simulation
 from trainers.screens.images.manifest import (
     FORMAT,
     IMAGES,
@@ -52,10 +53,9 @@ from trainers.screens.images.manifest import (
     open_packed,
     write_manifest,
 )
-from trainers.screens.images.pack import pack
+from trainers.screens.images.packing import pack
 from trainers.screens.images.plates import RXRX1_PATTERN, PlateFolder, list_plates
 from trainers.screens.images.render import render
-from trainers.screens.images.simulation import ImageSimulationSpec, draw_simulation
 from trainers.screens.table import make_wells, wells_digest
 
 BATCH = 72

@@ -38,9 +38,9 @@ from torch.nn import functional
 from torchvision.transforms import functional as transforms
 
 from trainers.base import TrainingCell
+from trainers.images.image_pack import ImagePack
+from trainers.images.image_settings import ImageAbraSettings
 from trainers.images.inputs import RowReader
-from trainers.images.pack import ImagePack
-from trainers.images.settings import ImageAbraSettings
 
 GROUPS, ITEMS, CLASSES, SEED = 9, 8, 1139, 0
 BATCH = GROUPS * ITEMS

@@ -17,24 +17,22 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.cli.common import ProgressLine
-from sweeper.config import SweepConfig, load_config
+from sweeper.config.sweep_config import SweepConfig, load_config
 from sweeper.decision import decide_sweep
-from sweeper.decision.advice import confirmation_text, mechanism_text, next_text
-from sweeper.decision.table import SHAM_PREFIX
-from sweeper.estimate import finished_seconds
-from sweeper.executor import Executor
-from sweeper.rounds import TITLES, run_sweep
-from sweeper.store import Store
-from sweeper.sweep import (
-    Prepared,
+from sweeper.decision.input.results_table import SHAM_PREFIX
+from sweeper.decision.words.advice import confirmation_text, mechanism_text, next_text
+from sweeper.findings.stored import (
     decision_provenance,
-    grid_cells,
     planned_rounds,
-    prepare,
     results_table,
     stored_config,
     tabulate_and_decide,
 )
+from sweeper.plan.estimate import finished_seconds
+from sweeper.plan.prepared import Prepared, grid_cells, prepare
+from sweeper.run.executor import Executor
+from sweeper.run.sweep import TITLES, run_sweep
+from sweeper.store.store import Store
 
 CONFIG = Path(__file__).parent.parent / "configs/jump_source3.yaml"
 SHARED = ("views=[{view: held_out_plates, fraction: 0.33}]", "tracking.enabled=false")

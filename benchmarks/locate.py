@@ -6,8 +6,8 @@ Curves with a stated loss (as in locator.py, tier A1), a seed effect and noise t
 trained: a training is a draw of the two composites at a strength. Every road begins where it has to: λ = 0 and six
 strengths are the fewest that can be judged. The same posterior then judges each: width of the 90 % interval of λ_OC,
 how often it holds the truth, how often the safe bound lies above it. `locate` is what `search: locate` runs: the
-proposals of `sweeper.decision.next_points` until the interval is narrow enough or the rounds end. TPE is the sweep's
-own search, `sweeper.search.optuna_rounds`, on the technical and the biological composite.
+proposals of `sweeper.decision.verdict.next_points` until the interval is narrow enough or the rounds end. TPE is the
+sweep's own search, `sweeper.arms.optuna_rounds`, on the technical and the biological composite.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from locator.shapes import SEED_SD, stated, truth
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from sweeper.arms.optuna_rounds import propose
+from sweeper.config.sections import OptunaSearch, round_strength
 from sweeper.decision import Decision, DecisionSettings
-from sweeper.decision.decision import decide
-from sweeper.decision.next_points import NextOptions, next_points
-from sweeper.search.optuna_rounds import propose
-from sweeper.sections import OptunaSearch, round_strength
+from sweeper.decision.verdict.judge import decide
+from sweeper.decision.verdict.next_points import NextOptions, next_points
 
 Array = NDArray[np.float64]
 LOW, HIGH, SEEDS, SIGMA, DELTA, MARGIN = 1e-3, 1e2, 3, 0.03, 0.10, 0.3

@@ -16,12 +16,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from sweeper.config import SweepConfig, build_config
-from sweeper.executor import Executor
-from sweeper.plan import make_cells, make_packs
-from sweeper.store import Store
-from sweeper.sweep import prepare, versions
-from sweeper.worker import pack_content
+from sweeper.config.sweep_config import SweepConfig, build_config
+from sweeper.plan.cells import make_cells, make_packs
+from sweeper.plan.description import versions
+from sweeper.plan.prepared import prepare
+from sweeper.run.executor import Executor
+from sweeper.run.worker import pack_content
+from sweeper.store.store import Store
 
 # The shape of the real table in configs/jump_source3.yaml: 1,800 rows × 65 features, 9 batches.
 CONFIG = {

@@ -19,13 +19,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweeper.config import load_config
+from sweeper.config.sweep_config import load_config
 from sweeper.metrics.composites import composites
 from sweeper.metrics.controls import control_embedding
 from sweeper.metrics.evaluation import PanelOptions
 from sweeper.metrics.panel import score_table
 from sweeper.metrics.probes.pseudo_batch import residualise
-from sweeper.sweep import load_screen, versions
+from sweeper.plan.description import versions
+from sweeper.plan.prepared import load_screen
 from trainers.screens.normalise import normalise
 
 BATCHES, PLATES, PERTURBATIONS, TARGETS, CONTROLS, DIMENSIONS = 4, 3, 60, 12, 24, 64

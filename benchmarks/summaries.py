@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.search.composites import strength_composites
+from sweeper.arms.observed import strength_composites
 
 SHOWN = ("perturbation_accuracy", "retrieval_map", "batch_probe_linear")
 """Shown as the familiar raw numbers: balanced accuracy, mAP, balanced accuracy of the fresh probe."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from sweeper.results import COLUMNS
+from sweeper.store.results import COLUMNS
 from trainers.errors import InputError
 
 CONTROL = "control:"

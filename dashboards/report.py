@@ -17,9 +17,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from dashboards import text
-from dashboards.boundary import boundary, optimism
-from dashboards.composites import CompositeView, composite_view
+from dashboards import formatting
+from dashboards.boundary_words import boundary, optimism
+from dashboards.composite_curves import CompositeView, composite_view
 from dashboards.figures.axis import strength_axis
 from dashboards.figures.frontier import describe_frontier, draw_frontier, frontier_numbers
 from dashboards.figures.gain import describe_gains, draw_gains
@@ -27,8 +27,8 @@ from dashboards.figures.heatmap import composite_grid, describe_grid, draw_grid
 from dashboards.figures.metric import MetricCurve, describe_metric, draw_metric, metric_curve
 from dashboards.figures.probe import ProbeComparison, describe_probe, draw_probe, probe_comparison
 from dashboards.figures.tradeoff import ROLES, describe_trade_off, draw_trade_off, trade_off
-from dashboards.gains import GainView, gain_view
-from dashboards.pseudo import PseudoRow, pseudo_rows
+from dashboards.gain_views import GainView, gain_view
+from dashboards.pseudo_cost import PseudoRow, pseudo_rows
 from dashboards.records import checked, metric_names, trained, without_ladder
 from dashboards.rule import CurveRule, Rule, ViewRule, read_rule
 from dashboards.stages import Stage, stages
@@ -41,8 +41,8 @@ from dashboards.tables import (
     status_counts,
     strength_rows,
 )
-from sweeper.gains import Gains
-from sweeper.ladder_table import LadderTable
+from sweeper.findings.ladder_table import LadderTable
+from sweeper.findings.unit_gains import Gains
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _KEYWORDS = re.compile(r"\b(No rule|Not identified|If|if|then|Unless|Certainty|Caution)\b")
@@ -140,11 +140,11 @@ def write_report(
     """Write the report to `path`, whole or not at all.
 
     Args:
-        results: tidy table, one row a metric of a cell (`sweeper.results.COLUMNS`), any row order.
+        results: tidy table, one row a metric of a cell (`sweeper.store.results.COLUMNS`), any row order.
         decision: document of `sweeper.decision.decide_sweep`.
         provenance: JSON values, each optional: name, sweep_id, created, fingerprint, versions, screen, config (YAML
             text), commands, warnings, metrics (name → title, direction), held_out (view → column, batch, and what
-            `sweeper.boundary.crossed_boundary` says). Nothing else of where and when the report is written gets in.
+            `sweeper.findings.crossed_boundary` says). Nothing else of where and when the report is written gets in.
         path: the HTML file; an older one is replaced.
         gains: by batch, cell type and perturbation; None where no cell keeps units.
         ladder: None where the sweep has none.
@@ -350,12 +350,12 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=text.number,
-        fixed=text.fixed,
-        percent=text.percent,
-        name=text.name,
-        question=text.question,
-        signed=text.signed,
+        number=formatting.number,
+        fixed=formatting.fixed,
+        percent=formatting.percent,
+        name=formatting.name,
+        question=formatting.question,
+        signed=formatting.signed,
         emphasised=emphasised,
         lead_and_rest=lead_and_rest,
     )

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.decision.advice import choice_text, confirmation_text, frontier_text, mechanism_text, next_text
-from sweeper.decision.ready_rules import detail_text
-from sweeper.decision.rule import ASSUMPTIONS, DOWNGRADES, SCHEMA
-from sweeper.decision.states import STATES
+from sweeper.decision.verdict.ready_rules import detail_text
+from sweeper.decision.verdict.rule_document import ASSUMPTIONS, DOWNGRADES, SCHEMA
+from sweeper.decision.verdict.states import STATES
+from sweeper.decision.words.advice import choice_text, confirmation_text, frontier_text, mechanism_text, next_text
 from trainers.errors import InputError
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dashboards.figures.tradeoff import TradeOff
+from dashboards.formatting import number
 from dashboards.rule import CurveRule
-from dashboards.text import number
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ import pandas as pd
 
 from dashboards.figures.probe import probe_comparison
 from dashboards.figures.tradeoff import trade_off
-from dashboards.gains import gain_view
+from dashboards.formatting import fixed, name, number, percent, signed
+from dashboards.gain_views import gain_view
 from dashboards.records import checked
 from dashboards.rule import CurveRule, read_rule
 from dashboards.stages import stages
-from dashboards.text import fixed, name, number, percent, signed
-from sweeper.gains import Gains
-from sweeper.ladder_table import GAP, INSIDE, TEST, VALIDATION, LadderTable, Score
+from sweeper.findings.ladder_table import GAP, INSIDE, TEST, VALIDATION, LadderTable, Score
+from sweeper.findings.unit_gains import Gains
 
 WIDTH = 100
 

@@ -44,7 +44,7 @@ def unit_tables(
     """A table an axis with two or more units; batches last, there are most of them.
 
     Args:
-        values: as `sweeper.gains.unit_values`, strengths and margins as in the decision.
+        values: as `sweeper.findings.unit_gains.unit_values`, strengths and margins as in the decision.
         view, margin, strength: where.
         primary: metrics that decide, in the order shown; `BESIDE` follow.
     """

@@ -4,7 +4,7 @@
 
     Exception
     ├── InputError              one line: what is wrong, where, what would be right (exit code 2)
-    │   ├── InputProblems       several about one file; the command line prints one line each
+    │   ├── InputProblemsError  several about one file; the command line prints one line each
     │   └── (sweeper.errors)    StoreMismatchError, …
     └── OutOfMemoryError        one line: the device's memory is too small, and what would need less
 """
@@ -19,7 +19,7 @@ class InputError(Exception):
     """Input that a user can mend; one line: what is wrong, where (file, key, row), what would be right."""
 
 
-class InputProblems(InputError):
+class InputProblemsError(InputError):
     """Several things that are wrong with one file; as text, one line."""
 
     def __init__(self, where: str, problems: Sequence[str]) -> None:
@@ -34,8 +34,8 @@ class OutOfMemoryError(RuntimeError):
 
 
 def raise_problems(path: Path, problems: Sequence[str]) -> None:
-    """Raise `InputError` where there is a problem, `InputProblems` where there are several."""
+    """Raise `InputError` where there is a problem, `InputProblemsError` where there are several."""
     if len(problems) == 1:
         raise InputError(f"{path}: {problems[0]}")
     if problems:
-        raise InputProblems(str(path), problems)
+        raise InputProblemsError(str(path), problems)

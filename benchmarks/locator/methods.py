@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from scipy.special import fdtri
 
 from benchmarks.locator.shapes import Sweep, total_score
-from sweeper.decision.bracket import drawdown_bracket, max_t_quantile
-from sweeper.decision.curve import Curve
-from sweeper.decision.noise import draw, fit_levels, positions
-from sweeper.decision.posterior import Posterior, fit_posterior, locate
-from sweeper.decision.screen import screen
-from sweeper.decision.settings import DecisionSettings
+from sweeper.decision.inference.bracket import drawdown_bracket, max_t_quantile
+from sweeper.decision.inference.noise import draw, fit_levels, positions
+from sweeper.decision.inference.posterior import Posterior, fit_posterior, locate
+from sweeper.decision.input.collapse_screen import screen
+from sweeper.decision.input.curve import Curve
+from sweeper.decision.input.decision_settings import DecisionSettings
 
 Array = NDArray[np.float64]
 SETTINGS = DecisionSettings(deciding_view="study")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, ndtr, stdtr
 
-from sweeper.decision.correlation import smooth_correlation
+from sweeper.decision.inference.correlation import smooth_correlation
 
 Array = NDArray[np.float64]
 Curve = Callable[[Array], Array]  # x = log10 λ, −∞ at λ = 0 → biology above its floor

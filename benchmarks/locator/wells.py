@@ -22,7 +22,7 @@ from scipy.interpolate import CubicSpline
 from benchmarks.locator.methods import locator
 from benchmarks.locator.shapes import Sweep
 from benchmarks.locator.tables import measure
-from sweeper.decision.noise import positions
+from sweeper.decision.inference.noise import positions
 from sweeper.metrics.panel import score_table
 
 Array = NDArray[np.float64]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.locator.tables import measure
 from benchmarks.tier_c.truth import point, truth
-from sweeper.decision.curve import Curve
+from sweeper.decision.input.curve import Curve
 
 Array = NDArray[np.float64]
 Rows = Sequence[Mapping[str, Any]]

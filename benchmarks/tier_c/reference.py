@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.tier_c.screens import METRICS, SHAM_PLACES, STRENGTHS, VIEW, Study
-from sweeper.decision.table import CONTROL_PREFIX, LABEL_SHUFFLED, SHAM_PREFIX
+from sweeper.decision.input.results_table import CONTROL_PREFIX, LABEL_SHUFFLED, SHAM_PREFIX
 from sweeper.metrics.controls import control_embedding
 from sweeper.metrics.registry import REGISTRY
-from sweeper.plan import Cell, cell_split, control_cells, make_cells
-from sweeper.results import tidy
-from sweeper.scoring import Scored, cell_record, score
-from sweeper.worker import build_pack, training_cell
+from sweeper.plan.cells import Cell, cell_split, control_cells, make_cells
+from sweeper.run.scoring import Scored, cell_record, score
+from sweeper.run.worker import build_pack, training_cell
+from sweeper.store.results import tidy
 
 Records = list[dict[str, Any]]
 

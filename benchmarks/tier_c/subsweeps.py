@@ -21,9 +21,9 @@ from benchmarks.locator.methods import METHODS
 from benchmarks.locator.shapes import Sweep
 from benchmarks.tier_c.screens import LEVELS, STRENGTHS, STRIDE, VIEW, Study
 from sweeper.decision import Decision, DecisionSettings, decide
-from sweeper.decision.mechanism import CLAIMING, explained
-from sweeper.decision.states import State
-from sweeper.decision.table import CONTROL_PREFIX, SHAM_PREFIX, prepare
+from sweeper.decision.input.results_table import CONTROL_PREFIX, SHAM_PREFIX, prepare
+from sweeper.decision.verdict.mechanism import CLAIMING, explained
+from sweeper.decision.verdict.states import State
 
 Rows = list[dict[str, Any]]
 SUB_SEEDS, BLOCK = 5, 20

@@ -15,9 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.tier_c.screens import STRENGTHS, VIEW
-from sweeper.decision.curve import Curve, build_curve
-from sweeper.decision.settings import DecisionSettings
-from sweeper.decision.table import prepare, select
+from sweeper.decision.input.curve import Curve, build_curve
+from sweeper.decision.input.decision_settings import DecisionSettings
+from sweeper.decision.input.results_table import prepare, select
 
 Array = NDArray[np.float64]
 BOOTSTRAPS = 400

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from dashboards.figures.style import MUTED
-from dashboards.text import number
+from dashboards.formatting import number
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from plotly.subplots import make_subplots
 
 from dashboards.figures.axis import draw_axis, strength_axis
 from dashboards.figures.style import INK, MUTED, SAFE, UNSAFE, finish, tint
+from dashboards.formatting import drawn, number
 from dashboards.rule import FrontierPoint, ViewRule
-from dashboards.text import drawn, number
 
 _UNBOUNDED = "no bounds: {}"
 

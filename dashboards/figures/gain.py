@@ -7,8 +7,8 @@ from plotly.subplots import make_subplots
 
 from dashboards.figures.axis import StrengthAxis, draw_axis, strength_axis
 from dashboards.figures.style import BIOLOGICAL, EFFECTIVE, INK, MUTED, UNSAFE, finish, tint
-from dashboards.gains import DRAWN, GainCurve, GainView, Spread
-from dashboards.text import drawn, fixed, name, number, percent, signed
+from dashboards.formatting import drawn, fixed, name, number, percent, signed
+from dashboards.gain_views import DRAWN, GainCurve, GainView, Spread
 
 _ROW, _TOP, _BOTTOM = 210, 56, 52  # pixels
 _AXIS_COLOURS = {"batch": INK, "perturbation": BIOLOGICAL}

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from dashboards.figures.style import INK, MUTED, finish
 from dashboards.figures.tradeoff import TradeOff
-from dashboards.text import drawn, fixed, number
+from dashboards.formatting import drawn, fixed, number
 
 # Light to darker in one hue each: the order survives in grey, and dark text is legible on all.
 _SCALES = {

@@ -11,8 +11,8 @@ from plotly.subplots import make_subplots
 
 from dashboards.figures.axis import StrengthAxis, draw_axis
 from dashboards.figures.style import COLOURS, GRID, INK, MUTED, SYMBOLS, finish, tint
+from dashboards.formatting import drawn, fixed, name, number
 from dashboards.records import common_note, level_means, missing_reason, seed_means, trained
-from dashboards.text import drawn, fixed, name, number
 
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 

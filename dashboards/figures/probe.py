@@ -9,8 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboards.figures.style import INK, MUTED, TECHNICAL, finish, tint
+from dashboards.formatting import drawn, fixed, name, number
 from dashboards.records import seed_means
-from dashboards.text import drawn, fixed, name, number
 
 PROBE = "batch_probe"
 _SHAPES = ("diamond", "square", "triangle-up", "circle")

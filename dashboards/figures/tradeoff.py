@@ -22,8 +22,8 @@ from dashboards.figures.style import (
     spread,
     tint,
 )
+from dashboards.formatting import drawn, fixed, name, number, percent
 from dashboards.rule import CurveRule, Interval
-from dashboards.text import drawn, fixed, name, number, percent
 
 ROLES = ("biological", "technical")
 _LETTERS = {"biological": "B", "technical": "T"}

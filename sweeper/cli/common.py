@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweeper.config import SweepConfig
-    from sweeper.rounds import Event
+    from sweeper.config.sweep_config import SweepConfig
+    from sweeper.run.sweep import Event
 
 MEANINGFUL = 0.05
 """Share of the work after which a time left is told: before it, the start-up would dominate."""
@@ -38,7 +38,7 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 
 def read_config(options: argparse.Namespace) -> SweepConfig:
     """The validated configuration that the arguments name."""
-    from sweeper.config import load_config
+    from sweeper.config.sweep_config import load_config
 
     return load_config(options.config, options.overrides)
 

@@ -45,10 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    from sweeper.config import apply_overrides
-    from sweeper.decision.printed import printed
+    from sweeper.config.sweep_config import apply_overrides
+    from sweeper.decision.words.printed import printed
     from sweeper.errors import InputError
-    from sweeper.store import dump_json, write_atomically
+    from sweeper.store.store import dump_json, write_atomically
 
     if (options.folder is None) == (options.table is None):
         raise InputError("decide: give either the folder of a sweep or --table FILE")
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
 def _of_table(options: argparse.Namespace, changes: dict[str, Any]) -> dict[str, Any]:
     import pandas as pd
 
-    from sweeper.decision.tidy import TEXT_COLUMNS, decide_table
+    from sweeper.decision.input.tidy import TEXT_COLUMNS, decide_table
     from trainers.screens.files import read_table
 
     raw = read_table(options.table, described=TEXT_COLUMNS)
@@ -82,10 +82,10 @@ def _of_table(options: argparse.Namespace, changes: dict[str, Any]) -> dict[str,
 
 def _of_store(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     from sweeper.decision import decide_sweep
-    from sweeper.decision.settings import decision_settings
+    from sweeper.decision.input.decision_settings import decision_settings
     from sweeper.errors import InputError
-    from sweeper.store import Store
-    from sweeper.sweep import deciding_units, decision_provenance, results_table, stored_config
+    from sweeper.findings.stored import deciding_units, decision_provenance, results_table, stored_config
+    from sweeper.store.store import Store
 
     store = Store(folder.absolute())
     description, config = store.description(), stored_config(store)
@@ -120,7 +120,7 @@ def _check_target(path: Path | None) -> None:
 def _refuse_replacing(path: Path, folder: Path | None, document: Mapping[str, Any]) -> None:
     """A sweep's decision.json is the one declared before it, and no other."""
     from sweeper.errors import InputError
-    from sweeper.store import Store
+    from sweeper.store.store import Store
 
     home = path.resolve().parent
     if path.resolve() != Store(home).decision_path or not (home / "sweep.json").exists():

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from sweeper.cli.common import Counter, add_overrides
 
 if TYPE_CHECKING:
-    from sweeper.config import SweepConfig
-    from trainers.screens.images.simulation import ImageSimulationSpec
+    from sweeper.config.sweep_config import SweepConfig
+    from trainers.screens.images.image_simulation import ImageSimulationSpec
 
 EXAMPLE = """examples:
   sweeper demo
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The verb."""
     from sweeper.cli.run import sweep
-    from sweeper.config import apply_overrides, build_config, parse_yaml
+    from sweeper.config.sweep_config import apply_overrides, build_config, parse_yaml
 
     name = "demo_images.yaml" if options.images else "demo.yaml"
     text = files("sweeper").joinpath(name).read_text(encoding="utf-8")
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         config = build_config(data, name)
     if options.dry_run:
         from sweeper.cli.plan import print_plan
-        from sweeper.sweep import prepare
+        from sweeper.plan.prepared import prepare
 
         print_plan(prepare(config, embed=False))
         return 0
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _simulation(given: Any, source: str) -> ImageSimulationSpec:
     """The simulated images that the section describes; raises `ConfigError` naming the key."""
-    from sweeper.config import build_image_simulation
+    from sweeper.config.sweep_config import build_image_simulation
     from sweeper.errors import ConfigError
 
     if not isinstance(given, dict):
@@ -84,9 +84,9 @@ def _write_and_pack(config: SweepConfig, spec: ImageSimulationSpec, screen: Path
 
     from sweeper.cli.pack import PackCounter
     from sweeper.errors import InputError
-    from trainers.screens.images.pack import pack
-    from trainers.screens.images.simulate import write_images
-    from trainers.screens.images.simulation import draw_simulation
+    from trainers.screens.images.image_simulation import draw_simulation
+    from trainers.screens.images.packing import pack
+    from trainers.screens.images.simulated_images import write_images
     from trainers.screens.images.source import WildsSource, list_source
     from trainers.screens.images.wilds_rxrx1 import FOLDER
 
@@ -108,9 +108,9 @@ def _write_and_pack(config: SweepConfig, spec: ImageSimulationSpec, screen: Path
 
 def _announce(config: SweepConfig, spec: ImageSimulationSpec, screen: Path) -> int:
     """A dry run before there are images: what would be written, and how many cells would follow."""
-    from sweeper.sweep import grid_cells
-    from trainers.screens.images.simulate import simulated_wells
-    from trainers.screens.images.simulation import draw_simulation
+    from sweeper.plan.prepared import grid_cells
+    from trainers.screens.images.image_simulation import draw_simulation
+    from trainers.screens.images.simulated_images import simulated_wells
     from trainers.screens.splits import fold_count
 
     wells = simulated_wells(draw_simulation(spec))

@@ -9,14 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sweeper.cli.account import account_lines, add_reading, reading_keys
+from sweeper.cli.common import warn
 
 if TYPE_CHECKING:
     from sweeper.metrics.composites import Composites
     from sweeper.metrics.evaluation import PanelOptions
     from sweeper.metrics.panel import Panel
     from trainers.base import FloatArray
+    from trainers.screens.readers import Reading
     from trainers.screens.table import Screen
 
 EXAMPLE = """examples:
@@ -71,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="split the largest batch at random, correct for the split: whatever is lost is over-correction",
     )
+    add_reading(parser)
     parser.add_argument("--metrics", metavar="METRIC", nargs="+", help="measure these only")
     parser.add_argument(
         "--device", metavar="NAME", help="PyTorch device of the large matrix products, e.g. cuda (default: NumPy, CPU)"
@@ -84,11 +90,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    from sweeper.config import build_panel_options
+    from sweeper.config.sweep_config import build_panel_options
     from sweeper.errors import InputError
     from sweeper.metrics.arrays import arrays
     from sweeper.metrics.panel import score_table
-    from sweeper.store import write_atomically
+    from sweeper.store.store import write_atomically
 
     if options.seed < 0:
         raise InputError(f"--seed {options.seed}: expected a number from 0")
@@ -98,8 +104,12 @@ def run(options: argparse.Namespace) -> int:
     if options.device is not None:
         choices = choices.model_copy(update={"device": options.device})
     arrays(choices.device)
-    screen = _read(options, options.table)
+    reading = _read(options, options.table)
+    screen = reading.screen
     reference = None if options.reference is None else _same_wells(screen, options)
+    scale = reading.account.unscaled
+    for warning in (*reading.account.warnings, *([scale] if scale else [])):
+        warn(warning)
     panel = score_table(
         screen.features, screen.wells, metrics=options.metrics, options=choices, seed=options.seed, reference=reference
     )
@@ -110,12 +120,17 @@ def run(options: argparse.Namespace) -> int:
         further["activity"] = _activity(screen, choices, options.seed)
     if panel.status == "ok" and options.pseudo_batch:
         further["pseudo_batch"] = _pseudo_batch(screen, reference, options.seed)
-    print("\n".join([*_heading(options.table, screen), "", *_text(panel), *_further(further)]))
+    print(
+        "\n".join(
+            [*_heading(options.table, screen), *account_lines(reading.account), "", *_text(panel), *_further(further)]
+        )
+    )
     if options.json is not None:
         content = {
             "schema": "panel/1",
             "table": options.table.name,
             **_summary(screen),
+            "account": reading.account.to_json(),
             "seed": options.seed,
             "options": choices.model_dump(mode="json"),
             "status": panel.status,
@@ -128,31 +143,35 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _read(options: argparse.Namespace, path: Path) -> Screen:
+def _read(options: argparse.Namespace, path: Path) -> Reading:
     from sweeper.errors import InputError
-    from trainers.screens.files import read_table
     from trainers.screens.query import select_rows
-    from trainers.screens.readers import ScreenSpec, read_screen
+    from trainers.screens.readers import read_screen
+    from trainers.screens.screen_spec import ScreenSpec
     from trainers.screens.table import make_screen
 
     given = {name.replace("-", "_"): getattr(options, name.replace("-", "_")) for name in _COLUMNS}
     columns = {name: column for name, column in given.items() if column is not None}
-    spec = ScreenSpec(path=path, columns=columns, negative_controls=tuple(options.negative_controls))
-    screen = read_screen(spec, Path())
+    keys = reading_keys(options)
+    if path != options.table:  # the patterns and the matrix are those of the embedding
+        keys |= {"features": None, "matrix": None}
+    spec = ScreenSpec(path=path, columns=columns, negative_controls=tuple(options.negative_controls), **keys)
+    reading = read_screen(spec, Path())
     if options.control_query is None:
-        return screen
-    chosen = select_rows(read_table(path, described=list(columns.values())).metadata, options.control_query)
+        return reading
+    screen = reading.screen
+    chosen = select_rows(reading.metadata, options.control_query)
     if not chosen.any():
         raise InputError(f"--control-query {options.control_query!r}: selects no row of {path}")
     wells = screen.wells.assign(control_type=screen.wells["control_type"].mask(chosen, "negative"))
-    return make_screen(screen.features, screen.feature_names, wells)
+    return replace(reading, screen=make_screen(screen.features, screen.feature_names, wells))
 
 
 def _same_wells(screen: Screen, options: argparse.Namespace) -> FloatArray:
     """Features of the reference table, in the order of the embedding's rows."""
     from sweeper.errors import InputError
 
-    other = _read(options, options.reference)
+    other = _read(options, options.reference).screen
     keys = ["batch", "plate", "well", "site"]
     rows = other.wells[keys].astype("string").fillna("").assign(row=range(len(other)))
     found = screen.wells[keys].astype("string").fillna("").merge(rows, on=keys, how="left", validate="1:1")["row"]
@@ -250,6 +269,8 @@ def _between(interval: Sequence[float] | None, form: str = ".3f") -> str:
 
 
 def _summary(screen: Screen) -> dict[str, Any]:
+    from sweeper.metrics.biological.target_sets import count_targets
+
     wells = screen.wells
     return {
         "fingerprint": screen.fingerprint,
@@ -258,7 +279,7 @@ def _summary(screen: Screen) -> dict[str, Any]:
         "batches": int(wells["batch"].nunique()),
         "plates": int(wells["plate"].nunique()),
         "perturbations": int(wells["perturbation"].nunique()),
-        "targets": int(wells["target"].nunique()),
+        "targets": count_targets(wells["target"]),
         "negative_controls": int((wells["control_type"] == "negative").sum()),
     }
 

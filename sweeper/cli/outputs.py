@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sweeper.gains import Gains
-    from sweeper.ladder_table import LadderTable
-    from sweeper.store import Store
+    from sweeper.findings.ladder_table import LadderTable
+    from sweeper.findings.unit_gains import Gains
+    from sweeper.store.store import Store
 
 
 class Outputs(NamedTuple):
@@ -24,7 +24,7 @@ class Outputs(NamedTuple):
     @property
     def headline(self) -> dict[str, float]:
         """Failure rates and worst gains at the recommended strength, by name."""
-        from sweeper.gains import headline
+        from sweeper.findings.unit_gains import headline
 
         return {} if self.gains is None else headline(self.gains, self.decision)
 
@@ -32,7 +32,7 @@ class Outputs(NamedTuple):
 def write_outputs(store: Store) -> Outputs:
     """Write results.parquet, units.parquet, decision.json and report.html from the store alone."""
     from dashboards.report import write_report
-    from sweeper.sweep import report_provenance, stored_gains, stored_ladder, tabulate_and_decide
+    from sweeper.findings.stored import report_provenance, stored_gains, stored_ladder, tabulate_and_decide
 
     results, decision = tabulate_and_decide(store)
     gains = stored_gains(store, results)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sweeper.cli.common import Counter, warn
 
 if TYPE_CHECKING:
-    from trainers.screens.images.plan import PackProgress
+    from trainers.screens.images.pack_plan import PackProgress
 
 EXAMPLE = """examples:
   sweeper pack configs/my_images.yaml                        where the images are stands under `images:`
@@ -67,9 +67,9 @@ def run(options: argparse.Namespace) -> int:
         return _keys()
     if options.check:
         return _check(options.check)
-    from sweeper.config import build_image_source, load_image_source
+    from sweeper.config.sweep_config import build_image_source, load_image_source
     from sweeper.errors import InputError
-    from trainers.screens.images.pack import pack
+    from trainers.screens.images.packing import pack
     from trainers.screens.images.source import list_source, packed_folder
 
     named = next((name for name in ("wilds", "rxrx1", "plates") if getattr(options, name)), None)
@@ -100,7 +100,7 @@ def _dry_run(listing: Any, folder: Path, workers: int, on_bad: Any) -> int:
     import shutil
 
     from sweeper.errors import InputError
-    from trainers.screens.images.plan import plan_pack
+    from trainers.screens.images.pack_plan import plan_pack
     from trainers.screens.images.workers import Workers
 
     with Workers(workers) as pool:
@@ -130,7 +130,7 @@ def _check(folder: Path) -> int:
 
 
 def _keys() -> int:
-    from sweeper.config import documented_keys
+    from sweeper.config.sweep_config import documented_keys
     from trainers.screens.images.source import PlateSource, WildsSource
 
     for title, model in (("layout: wilds", WildsSource), ("layout: rxrx1 or plates", PlateSource)):

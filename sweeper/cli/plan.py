@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from sweeper.cli.account import account_lines
 from sweeper.cli.common import add_config, duration, read_config
 from sweeper.cli.rounds import proposed_next, upcoming_rounds
 
 if TYPE_CHECKING:
-    from sweeper.sweep import Prepared
+    from sweeper.plan.prepared import Prepared
 
 EXAMPLE = """examples:
   sweeper plan configs/jump_source3.yaml
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    from sweeper.sweep import prepare
+    from sweeper.plan.prepared import prepare
 
     print_plan(prepare(read_config(options), embed=False), timed=not options.no_estimate)
     return 0
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
 
 def print_plan(prepared: Prepared, *, timed: bool = True) -> None:
     """What is done of a sweep, what is missing and, with `timed`, about how long it will take."""
-    from sweeper.estimate import estimate, local_workers
+    from sweeper.plan.estimate import estimate, local_workers
 
     config = prepared.config
     cells = prepared.known_cells()
@@ -40,6 +41,7 @@ def print_plan(prepared: Prepared, *, timed: bool = True) -> None:
     missing = [cell for cell in cells if cell.cell_id not in done]
     trained = [cell for cell in missing if not cell.is_control]
     print(f"sweep:     {config.name} ({prepared.sweep_id}) in {prepared.store.folder}")
+    print("\n".join(account_lines(prepared.account)))
     grid = config.strengths.grid()
     weights = sorted({weight for weight, _ in grid})
     shape = f"{len(weights)} adversarial weights × {len(grid) // len(weights)} margins × {len(config.seeds)} seeds"

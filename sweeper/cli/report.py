@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The verb."""
     from sweeper.cli.outputs import print_outputs, write_outputs
-    from sweeper.store import Store
+    from sweeper.store.store import Store
 
     store = Store(options.folder.absolute())
     print_outputs(store, write_outputs(store))

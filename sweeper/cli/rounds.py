@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweeper.search.proposal import Proposal
-    from sweeper.store import Store
-    from sweeper.sweep import Prepared
+    from sweeper.arms.proposal import Proposal
+    from sweeper.plan.prepared import Prepared
+    from sweeper.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Upcoming:
 
 def upcoming_rounds(prepared: Prepared) -> list[Upcoming]:
     """What may follow the grid, one entry a kind; cells of rounds that have been proposed already are not counted."""
-    from sweeper.search.pseudo import NONE
+    from sweeper.arms.pseudo import NONE
 
     config, deciding = prepared.config, prepared.folds[prepared.config.decision.deciding_view]
     made = Counter(proposal.kind for proposal in prepared.store.proposals())
@@ -66,7 +66,7 @@ def upcoming_rounds(prepared: Prepared) -> list[Upcoming]:
 
 def kept_rounds(proposals: Sequence[Proposal], done: Sequence[tuple[int, int]]) -> list[str]:
     """The rounds proposed so far; `done`: finished and planned cells of each."""
-    from sweeper.rounds import TITLES
+    from sweeper.run.sweep import TITLES
 
     lines = []
     for number, (proposal, (finished, planned)) in enumerate(zip(proposals, done, strict=True), start=1):
@@ -83,8 +83,8 @@ def proposed_next(store: Store) -> str:
     A sweep's decision.json has no seconds: it comes out equal however often the sweep was interrupted. Returns "" where
     nothing is proposed, or nothing is decided yet.
     """
-    from sweeper.decision.advice import next_text
-    from sweeper.estimate import finished_seconds
+    from sweeper.decision.words.advice import next_text
+    from sweeper.plan.estimate import finished_seconds
 
     if not store.decision_path.exists():
         return ""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from sweeper.cli.common import ProgressLine, add_config, read_config, warn
 
 if TYPE_CHECKING:
-    from sweeper.config import SweepConfig
-    from sweeper.rounds import Event
+    from sweeper.config.sweep_config import SweepConfig
+    from sweeper.run.sweep import Event
 
 EXAMPLE = """examples:
   sweeper run configs/jump_source3.yaml
@@ -32,10 +32,12 @@ def run(options: argparse.Namespace) -> int:
 def sweep(config: SweepConfig, *, retry_failed: bool = False) -> int:
     """Everything from a configuration to its report."""
     from sweeper.cli.outputs import print_outputs, write_outputs
-    from sweeper.executor import check_environment
-    from sweeper.mirroring import SweepMirror
-    from sweeper.rounds import run_sweep
-    from sweeper.sweep import command_line, prepare, raise_if_nothing_trained
+    from sweeper.findings.stored import raise_if_nothing_trained
+    from sweeper.mirror.mirroring import SweepMirror
+    from sweeper.plan.description import command_line
+    from sweeper.plan.prepared import prepare
+    from sweeper.run.executor import check_environment
+    from sweeper.run.sweep import run_sweep
 
     check_environment()
     prepared = prepare(config)

@@ -51,8 +51,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _profiles(options: argparse.Namespace) -> int:
-    from sweeper.config import build_simulation
-    from trainers.screens.simulate import simulate, write_simulation
+    from sweeper.config.sweep_config import build_simulation
+    from trainers.screens.simulated_screen import simulate, write_simulation
 
     simulation = simulate(build_simulation(options.overrides))
     write_simulation(simulation, options.folder, overwrite=options.overwrite)
@@ -63,9 +63,9 @@ def _profiles(options: argparse.Namespace) -> int:
 
 
 def _images(options: argparse.Namespace) -> int:
-    from sweeper.config import build_image_simulation
-    from trainers.screens.images.simulate import CHANNELS_OF, write_images
-    from trainers.screens.images.simulation import draw_simulation
+    from sweeper.config.sweep_config import build_image_simulation
+    from trainers.screens.images.image_simulation import draw_simulation
+    from trainers.screens.images.simulated_images import CHANNELS_OF, write_images
 
     spec = build_image_simulation([f"channels={CHANNELS_OF[options.images]}", *options.overrides])
     path = write_images(
@@ -77,9 +77,9 @@ def _images(options: argparse.Namespace) -> int:
 
 
 def _keys(options: argparse.Namespace) -> int:
-    from sweeper.config import documented_keys
-    from trainers.screens.images.simulation import ImageSimulationSpec
-    from trainers.screens.simulation import SimulationSpec
+    from sweeper.config.sweep_config import documented_keys
+    from trainers.screens.images.image_simulation import ImageSimulationSpec
+    from trainers.screens.profile_simulation import SimulationSpec
 
     for key, default, meaning in documented_keys(ImageSimulationSpec if options.images else SimulationSpec):
         print(f"{key} = {default}\n    {meaning}")

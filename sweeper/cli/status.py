@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    from sweeper.store import Store
-    from sweeper.sweep import all_records, planned_cells, planned_rounds
+    from sweeper.findings.stored import all_records, planned_cells, planned_rounds
+    from sweeper.store.store import Store
 
     store = Store(options.folder.absolute())
     description = store.description()

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweeper.config import build_config, build_image_simulation, parse_yaml
+from sweeper.config.sweep_config import build_config, build_image_simulation, parse_yaml
 from sweeper.metrics.panel import REGISTRY
-from sweeper.plan import make_cells
-from sweeper.scoring import score
-from sweeper.worker import training_cell
-from trainers.abra.pack import AbraPack
+from sweeper.plan.cells import make_cells
+from sweeper.run.scoring import score
+from sweeper.run.worker import training_cell
+from trainers.abra.profile_pack import AbraPack
 from trainers.images.frozen import frozen_features
-from trainers.screens.images.simulate import simulated_screen
-from trainers.screens.images.simulation import draw_simulation
+from trainers.screens.images.image_simulation import draw_simulation
+from trainers.screens.images.simulated_images import simulated_screen
 from trainers.screens.splits import make_split
 from trainers.screens.table import codes
 

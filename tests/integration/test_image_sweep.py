@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeper.config import load_config
-from sweeper.plan import PackPlan
-from sweeper.store import Store
-from sweeper.sweep import planned_cells, prepare, sweep_description
-from sweeper.worker import PackRun, pack_content
+from sweeper.config.sweep_config import load_config
+from sweeper.findings.stored import planned_cells
+from sweeper.plan.cells import PackPlan
+from sweeper.plan.description import sweep_description
+from sweeper.plan.prepared import prepare
+from sweeper.run.worker import PackRun, pack_content
+from sweeper.store.store import Store
 from tests.integration.test_sweep import mirrored_cells, stamps
 
 pytestmark = pytest.mark.integration

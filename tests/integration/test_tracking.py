@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sweeper.tracking import Mirror, MirroredCell, MirrorError
+from sweeper.mirror.tracking import Mirror, MirroredCell, MirrorError
 from trainers.errors import InputError
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ def test_a_store_mlflow_does_not_know_is_one_line(store: Store) -> None:
 
 def test_the_database_is_created_without_a_word(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from sweeper.tracking import Mirror\n"
+        "import sys; from pathlib import Path; from sweeper.mirror.tracking import Mirror\n"
         "folder = Path(sys.argv[1])\n"
         "Mirror(uri=None, sweep_id='s', name='quiet', folder=folder, params={}, tags={})"
     )

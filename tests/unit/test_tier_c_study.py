@@ -16,7 +16,7 @@ from benchmarks.tier_c.screens import CASES, LEVELS, SHAM_PLACES, STRENGTHS, stu
 from benchmarks.tier_c.subsweeps import SUB_SEEDS, drawn, judged, part_of
 from benchmarks.tier_c.tables import BEGIN, END, README, tables
 from benchmarks.tier_c.truth import X, drawdown, reference_curve, smoothed, truth
-from sweeper.sweep import load_screen
+from sweeper.plan.prepared import load_screen
 
 LOSS = 0.6 * ndtr((X - 1.6) / 0.45)  # 10 % of a peak of 1 at 1.6 + 0.45·Φ⁻¹(1/6) = 1.165
 

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainers.abra.abra_settings import AbraSettings
 from trainers.abra.adversary import MlpCritic, reverse_gradient, ridge_r2
 from trainers.abra.alignment import coral, mmd, symmetric_kl
 from trainers.abra.encoder import Hook, encode
 from trainers.abra.margin import MarginTerms, arc_loss, class_logits, cosines
-from trainers.abra.settings import AbraSettings
 from trainers.abra.statistics import StyleDraw, StyleDraws, WorstCaseDirections, random_hook
 
 CLASS_VECTORS = "class_vectors"

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Timeline(Protocol):
-    """The settings that schedules read (documented in trainers.abra.settings)."""
+    """The settings that schedules read (documented in trainers.abra.abra_settings)."""
 
     @property
     def steps(self) -> int:

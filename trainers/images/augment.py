@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.base import IntArray
-from trainers.images.settings import AugmentSettings
+from trainers.images.image_settings import AugmentSettings
 from trainers.threads import torch_threads
 
 CACHED = 2**18

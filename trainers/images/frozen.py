@@ -1,7 +1,7 @@
 """The cheap first look: embed a screen once with a backbone as it is, then sweep heads on the features as for profiles.
 
-The features go to `trainers.abra.pack.AbraPack`. Where the backbone is untrained they are random projections of the
-images, which is a control, not a model.
+The features go to `trainers.abra.profile_pack.AbraPack`. Where the backbone is untrained they are random projections
+of the images, which is a control, not a model.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from torch import nn
 from trainers.base import FloatArray, IntArray
 from trainers.errors import InputError
 from trainers.images.backbones import create_backbone, pooled
+from trainers.images.image_settings import ImageAbraSettings
 from trainers.images.inputs import Images, check_images, evaluated
 from trainers.images.network import autocast, to_device
-from trainers.images.settings import ImageAbraSettings
 from trainers.images.weights import file_hash, weights_file
 from trainers.threads import torch_threads
 

@@ -14,7 +14,7 @@ from trainers.base import IntArray
 from trainers.errors import InputError
 from trainers.images.augment import standardised
 from trainers.images.backbones import has_one_size
-from trainers.images.settings import ImageAbraSettings
+from trainers.images.image_settings import ImageAbraSettings
 from trainers.rows import read_rows
 
 RESIDENT_SHARE = 0.4

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainers.abra.draws import Purpose, generator
 from trainers.images.backbones import create_backbone, pooled
-from trainers.images.settings import ImageAbraSettings
+from trainers.images.image_settings import ImageAbraSettings
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -16,10 +16,10 @@ from trainers.abra.draws import Purpose, generator
 from trainers.abra.sampler import CHUNK, GroupSampler, mini_batch_groups
 from trainers.base import IntArray, TrainingCell
 from trainers.images.augment import augmented, draw
+from trainers.images.image_objective import ImageBatch, ImageObjective, ImageTerms
+from trainers.images.image_settings import ImageAbraSettings
 from trainers.images.inputs import RowReader, in_format
 from trainers.images.network import ImageNetwork, to_device
-from trainers.images.objective import ImageBatch, ImageObjective, ImageTerms
-from trainers.images.settings import ImageAbraSettings
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from trainers.errors import InputError
-from trainers.images.settings import PRETRAINED
+from trainers.images.image_settings import PRETRAINED
 
 
 def weights_file(backbone: str, weights: str) -> Path:

@@ -30,15 +30,19 @@ class CellValues:
 
     Attributes:
         kind: what it is.
-        values: (n,) or, for lists, (n, k) float32, NaN where nothing is known and infinite beyond float32; None unless
+        read: (n,) or, for lists, (n, k) float32, NaN where nothing is known and infinite beyond float32; None unless
             numbers or lists.
-        says: for a refusal, what is wrong and the remedy.
+        says: for a refusal, what is wrong and the remedy: ("holds decimal commas", "say decimal: ','").
+        example: a value that shows it, with its row.
+        whole: numbers are of a whole-number type, or such that pandas made floating because some are missing.
         form: how numbers were written, where not as such ("decimal128", "lists", "decimal commas").
     """
 
     kind: Kind
-    values: FloatArray | None = None
-    says: str = ""
+    read: FloatArray | None = None
+    whole: bool = False
+    says: tuple[str, str] = ("", "")
+    example: str = ""
     form: str = ""
 
 
@@ -55,11 +59,11 @@ def understand(column: pd.Series, *, decimal: str = ".") -> CellValues:
     if pd.api.types.is_datetime64_any_dtype(dtype) or pd.api.types.is_timedelta64_dtype(dtype):
         return CellValues("dates")
     if pd.api.types.is_complex_dtype(dtype):
-        return CellValues("refused", says="holds complex numbers; give real and imaginary parts as columns")
+        return CellValues("refused", says=("holds complex numbers", "give real and imaginary parts as columns"))
     if isinstance(dtype, pd.CategoricalDtype) and pd.api.types.is_numeric_dtype(dtype.categories.dtype):
         column = column.astype("float64")
     if pd.api.types.is_numeric_dtype(column.dtype):
-        return CellValues("numbers", _single(column))
+        return CellValues("numbers", _single(column), whole=_whole(column))
     given = column[column.notna()]
     if not len(given):
         return CellValues("nothing")
@@ -90,14 +94,15 @@ def _written(column: pd.Series, decimal: str) -> CellValues:
         if decimal == ",":
             swapped = pd.to_numeric(text.str.replace(",", ".", regex=False), errors="coerce")
             return CellValues("numbers", _single(swapped), form="decimal commas")
-        sure = "" if spoilt.str.fullmatch(_CERTAIN_COMMA).any() else "or thousands? "
-        return CellValues("refused", says=f"holds decimal commas ({shown}); {sure}if so say decimal: ','")
+        sure = spoilt.str.fullmatch(_CERTAIN_COMMA).any()
+        what = "holds decimal commas" if sure else "holds decimal commas, or commas between thousands"
+        return CellValues("refused", says=(what, "say decimal: ',' (metrics: --decimal ,)"), example=shown)
     if spoilt.str.fullmatch(_LIST).mean() > _MOSTLY:
         return _written_lists(text, shown)
     if spoilt.str.fullmatch(_UNITS).mean() > _MOSTLY:
-        return CellValues("refused", says=f"holds numbers with units ({shown}); write the numbers alone")
+        return CellValues("refused", says=("holds numbers with units", "write the numbers alone"), example=shown)
     if (~np.isnan(plain)).any():
-        return CellValues("refused", says=f"is not numeric ({shown}); mend it")
+        return CellValues("refused", says=("is not numeric", "mend it"), example=shown)
     return CellValues("text")
 
 
@@ -105,12 +110,14 @@ def _lists(column: pd.Series, is_list: pd.Series) -> CellValues:
     """Sequences of numbers, one a row."""
     if not is_list.all():
         row = int((~is_list).to_numpy(dtype=bool).argmax())
-        return CellValues("refused", says=f"holds lists and other values (entry {row + 1} is none); mend it")
+        return CellValues(
+            "refused", says=("holds lists and other values", "mend it"), example=f"entry {row + 1} is none"
+        )
     known = column.notna().to_numpy(dtype=bool)
     try:
         rows = [np.asarray(value, dtype=np.float64) for value in column[known]]
     except (TypeError, ValueError, OverflowError):
-        return CellValues("refused", says="holds lists that are not all numbers; mend it")
+        return CellValues("refused", says=("holds lists that are not all numbers", "mend it"))
     return _stacked(rows, known)
 
 
@@ -123,7 +130,9 @@ def _written_lists(text: pd.Series, shown: str) -> CellValues:
             for value in text[known]
         ]
     except ValueError:
-        return CellValues("refused", says=f"holds lists as text that are cut or not all numbers ({shown}); store numbers")
+        return CellValues(
+            "refused", says=("holds lists as text, cut or not all numbers", "store numbers"), example=shown
+        )
     return _stacked(rows, known)
 
 
@@ -131,9 +140,7 @@ def _stacked(rows: list[NDArray[np.float64]], known: NDArray[np.bool_]) -> CellV
     sizes = sorted({row.shape for row in rows})
     if len(sizes) > 1 or len(sizes[0]) != 1 or sizes[0][0] == 0:
         listed = " and ".join("×".join(map(str, size)) for size in (sizes[0], sizes[-1]))
-        return CellValues(
-            "refused", says=f"holds lists of {listed} numbers; an embedding is one list of fixed length a row"
-        )
+        return CellValues("refused", says=(f"holds lists of {listed} numbers", "store one list of fixed length a row"))
     values = np.full((len(known), sizes[0][0]), np.nan, dtype=np.float32)
     with np.errstate(over="ignore"):
         values[known] = np.stack(rows)
@@ -145,6 +152,14 @@ def _single(column: pd.Series) -> FloatArray:
     with np.errstate(over="ignore"):  # beyond float32 is infinite, and counts as missing
         values: FloatArray = column.to_numpy(dtype=np.float32, na_value=np.nan)
     return values
+
+
+def _whole(column: pd.Series) -> bool:
+    """Whether a column counts: its type is whole, or it is floating only for what is missing."""
+    if pd.api.types.is_integer_dtype(column.dtype):
+        return True
+    known = column.dropna().to_numpy(dtype=np.float64)
+    return 0 < len(known) < len(column) and bool((known == np.round(known)).all() and np.isfinite(known).all())
 
 
 def _is_sequence(value: object) -> bool:

@@ -66,11 +66,12 @@ def control_types(
         negative_controls: perturbations that are negative controls whatever the column says.
         words: what further words mean.
     """
-    problems: list[str] = []
     existing = sorted(perturbation.dropna().unique())
-    for name in negative_controls:
-        if name not in existing:
-            problems.append(f"negative control {name!r} does not exist; {nearest(name, existing)}")
+    problems = [
+        f"negative control {name!r} does not exist; {nearest(name, existing)}"
+        for name in negative_controls
+        if name not in existing
+    ]
     named = perturbation.isin(list(negative_controls)).astype(bool)
     if column is None or values is None:
         types = pd.Series("treatment", index=perturbation.index, dtype=object)
@@ -111,9 +112,8 @@ def lookalikes(perturbation: pd.Series[str], types: pd.Series[str]) -> list[str]
         by_stem: dict[str, list[str]] = {}
         for name in sorted(negative):
             by_stem.setdefault(_stem(name), []).append(name)
-        for names in by_stem.values():
-            if len(names) > 1:
-                lines.append(f"{first_few(names)} are negative controls of one kind under {len(names)} names")
+        several = [names for names in by_stem.values() if len(names) > 1]
+        lines += [f"{first_few(names)} are negative controls of one kind under {len(names)} names" for names in several]
     return lines
 
 

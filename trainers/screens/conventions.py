@@ -233,7 +233,7 @@ def _incomplete(column: pd.Series, words: ControlWords) -> str:  # noqa: ARG001 
 
 def _no_batches(column: pd.Series, words: ControlWords) -> str:
     text = as_text(column)
-    return _incomplete(column, words) or ("" if text.nunique() > 1 else "one value only")
+    return _incomplete(column, words) or ("" if len(text.unique()) > 1 else "one value only")
 
 
 def _no_values(column: pd.Series, words: ControlWords) -> str:  # noqa: ARG001

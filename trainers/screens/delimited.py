@@ -8,7 +8,6 @@ import re
 import warnings
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -43,13 +42,12 @@ def read_delimited(path: Path, described: Described, options: FileOptions) -> Ra
         text = [name for name in names if name in describing_columns(names, described)]
         decimal = options.decimal or _decimal(sample, [name not in text for name in names], separator)
         warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-        kinds: dict[str, Any] = dict.fromkeys(text, str)
         missing = {name: [""] if name in text else _MISSING for name in names}
         frame: pd.DataFrame = pd.read_csv(
             path,
             sep=separator,
             decimal=decimal,
-            dtype=kinds,
+            dtype=dict.fromkeys(text, str),
             header=None,
             names=names,
             skiprows=skipped + 1,

@@ -107,7 +107,7 @@ def choose_features(
         if not patterns.include:
             _apply_rule([column for column in columns if column.reason is None], matrix)
     ruled = wanted is None or (isinstance(wanted, FeaturePatterns) and not wanted.include)
-    problems += [problem for column in columns if (problem := _unreadable(column, ruled=ruled))]
+    problems += _unreadable(columns, ruled=ruled)
     return _collected(columns, len(measured), tuple(problems), ruled=ruled)
 
 
@@ -148,8 +148,7 @@ def _apply_rule(columns: Sequence[_Column], matrix: str | None) -> None:
 def _settle_loose(loose: Sequence[_Column], known: Sequence[_Column]) -> None:
     """Columns whose names say nothing: the block of decimal numbers, where families do not outnumber it."""
     numbers = [column for column in loose if column.held.kind == "numbers"]
-    whole = [column for column in numbers if _whole(column.held.values)]
-    decimals = [column for column in numbers if not _whole(column.held.values)]
+    decimals = [column.name for column in numbers if not column.held.whole]
     size = sum(_width(column.held) for column in known)
     for column in loose:
         if column.held.kind == "refused":  # it looks like a feature: named among the problems
@@ -160,26 +159,35 @@ def _settle_loose(loose: Sequence[_Column], known: Sequence[_Column]) -> None:
         for column in numbers:
             column.reason = "numbers of no family of features"
         return
-    names = [column.name for column in decimals]
     for column in numbers:
-        if decimals and column in whole and not akin(column.name, names):
+        if decimals and column.held.whole and not akin(column.name, decimals):
             column.reason = "whole numbers beside decimal ones"
-        elif _counts_up(column.held.values):
+        elif _counts_up(column.held.read):
             column.reason = "row numbers"
         else:
             column.family = BLOCK
 
 
-def _unreadable(column: _Column, *, ruled: bool) -> str | None:
-    """What is wrong with a feature whose values cannot be read, and the remedy."""
-    if column.family is None or column.reason is not None:
-        return None
-    if column.held.kind == "refused":
-        remedy = f"leave it out (features: {{exclude: [{column.name}]}})" if ruled else "do not name it"
-        return f"feature {column.name!r} {column.held.says}, or {remedy}"
-    if column.held.kind in ("text", "dates", "truth values"):
-        return f"feature {column.name!r} is not numeric (it holds {column.held.kind}); do not name it"
-    return None
+def _unreadable(columns: Sequence[_Column], *, ruled: bool) -> list[str]:
+    """What is wrong with features whose values cannot be read, and the remedy: one line a kind, naming the columns."""
+    kinds: dict[tuple[str, str], list[_Column]] = {}
+    for column in columns:
+        if column.family is None or column.reason is not None:
+            continue
+        if column.held.kind == "refused":
+            kinds.setdefault(column.held.says, []).append(column)
+        elif column.held.kind in ("text", "dates", "truth values"):
+            kinds.setdefault((f"is not numeric but {column.held.kind}", "do not name it"), []).append(column)
+    lines: list[str] = []
+    for (what, remedy), found in kinds.items():
+        names = [column.name for column in found]
+        example = f" ({found[0].held.example})" if found[0].held.example else ""
+        subject = (
+            f"feature {names[0]!r}" if len(names) == 1 else f"{len(names)} features ({first_few(names, 12)}): each"
+        )
+        other = f", or leave {'it' if len(names) == 1 else 'them'} out (features: exclude)" if ruled else ""
+        lines.append(f"{subject} {what}{example}; {remedy}{other}")
+    return lines
 
 
 def _collected(columns: Sequence[_Column], rows: int, problems: tuple[str, ...], *, ruled: bool) -> FeatureChoice:
@@ -189,7 +197,7 @@ def _collected(columns: Sequence[_Column], rows: int, problems: tuple[str, ...],
     parts: list[FloatArray] = []
     forms: dict[str, str] = {}
     kept = [column for column in columns if column.family is not None and column.reason is None]
-    constant = [column for column in kept if ruled and _constant(column.held.values)]
+    constant = [column for column in kept if ruled and _constant(column.held.read)]
     if len(constant) < len(kept):  # where all are, they are a collapsed embedding, and that is said of it
         for column in constant:
             column.reason = CONSTANT
@@ -197,7 +205,7 @@ def _collected(columns: Sequence[_Column], rows: int, problems: tuple[str, ...],
         if column.reason is not None or column.family is None:
             left_out.setdefault(column.reason or "empty", []).append(column.name)
             continue
-        values = column.held.values
+        values = column.held.read
         if values is None:
             values = np.full(rows, np.nan, dtype=np.float32)
         block = values[:, None] if values.ndim == 1 else values
@@ -231,15 +239,7 @@ def _collected(columns: Sequence[_Column], rows: int, problems: tuple[str, ...],
 
 def _width(held: CellValues) -> int:
     """Number of features in a column."""
-    return 1 if held.values is None or held.values.ndim == 1 else held.values.shape[1]
-
-
-def _whole(values: FloatArray | None) -> bool:
-    """Whether all known values are whole numbers."""
-    if values is None:
-        return False
-    known = values[np.isfinite(values)]
-    return bool(len(known)) and bool((known == np.round(known)).all())
+    return 1 if held.read is None or held.read.ndim == 1 else held.read.shape[1]
 
 
 def _counts_up(values: FloatArray | None) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FORMATS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".h5ad", ".gct", ".gct.gz", ".npz")
 
 Described = Collection[str] | Callable[[Sequence[str]], Collection[str]] | None
-"""The columns that describe a row beside those called `Metadata_*`: their names, a function of all names, or None: all."""
+"""The columns that describe a row beside those called `Metadata_*`: names, a function of all names, or None for all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class FileOptions:
     matrix: str | None = None
 
 
-def read_table(path: Path, described: Described = (), options: FileOptions = FileOptions()) -> RawTable:  # noqa: B008
+def read_table(path: Path, described: Described = (), options: FileOptions = FileOptions()) -> RawTable:
     """Read a file by its suffix.
 
     Metadata are the columns named `Metadata_*` and those that `described` says; all others count as measured. In an

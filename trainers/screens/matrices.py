@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _GCT = "#1.3"
+_USUAL = ("features", "embeddings", "X")
 
 
 def read_matrix(path: Path, matrix: str | None) -> RawTable:
@@ -124,9 +125,15 @@ def _read_gct(path: Path) -> RawTable:
         if not described:
             metadata = pd.DataFrame(index=range(wells))
         refuse_repeated(path, [line[0] for line in described])
-        measured = pd.DataFrame({name: pd.to_numeric(pd.Series(row[first:width]), errors="coerce").astype("float64")
-                                 if _all_numbers(row[first:width]) else pd.Series(row[first:width], dtype=object)
-                                 for name, row in zip(names, rows, strict=True)}, index=range(wells))
+        measured = pd.DataFrame(
+            {
+                name: pd.to_numeric(pd.Series(row[first:width]), errors="coerce").astype("float64")
+                if _all_numbers(row[first:width])
+                else pd.Series(row[first:width], dtype=object)
+                for name, row in zip(names, rows, strict=True)
+            },
+            index=range(wells),
+        )
     return RawTable(metadata, measured, matrix="GCT matrix")
 
 
@@ -152,11 +159,11 @@ def _read_npz(path: Path, matrix: str | None) -> RawTable:
                     pickled.append(name)
     matrices = {name: found for name, found in arrays.items() if found.ndim == 2 and found.dtype.kind in "fiu"}
     if matrix is None:
-        known = [name for name in ("features", "embeddings", "X") if name in matrices] or list(matrices)
-        if not known or (len(known) > 1 and len(matrices) == len(known)):
+        usual = [name for name in _USUAL if name in matrices] or [*matrices]
+        if not usual or (len(usual) > 1 and usual[0] not in _USUAL):
             held = ", ".join(arrays) or "none that can be read"
             raise InputError(f"{path}: which array holds the features? choose with matrix (it holds {held})")
-        matrix = known[0]
+        matrix = usual[0]
     elif matrix not in matrices:
         raise InputError(f"{path}: no matrix {matrix!r} of numbers; {nearest(matrix, list(matrices))}")
     values = matrices[matrix]

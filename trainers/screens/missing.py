@@ -65,7 +65,7 @@ def complete(choice: FeatureChoice, mode: Missing, rows: IntArray) -> Completed:
     hollow = np.flatnonzero(counts == len(choice.values))
     filled = choice.without(hollow.tolist(), "no value at all") if len(hollow) else choice
     if mode == "drop_rows":
-        whole = np.isfinite(filled.values).all(axis=1)
+        whole = np.asarray(np.isfinite(filled.values).all(axis=1))
         done = f"{found} missing: {int((~whole).sum())} of {len(whole)} rows are left out ({listed})"
         return _checked(replace(filled, values=filled.values[whole]), rows[whole], done)
     done = f"{found} missing: filled with the feature's median ({listed})"

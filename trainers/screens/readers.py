@@ -85,11 +85,9 @@ def screen_frame(screen: Screen) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(columns), measured], axis=1)
 
 
-def screen_account(screen: Screen, source: str) -> Account:
+def simulated_account(screen: Screen, source: str) -> Account:
     """The account of a screen that no table was read for: a simulated one."""
-    choice = choose_features(pd.DataFrame(screen.features, columns=list(screen.feature_names)), screen.feature_names)
-    ruled = choose_features(pd.DataFrame(screen.features, columns=list(screen.feature_names)))
-    families = ruled.families if ruled.names == screen.feature_names else choice.families
+    families = choose_features(pd.DataFrame(screen.features, columns=list(screen.feature_names))).families
     return Account(source, len(screen), len(screen.feature_names), families, far_from_zero=_far(screen.features))
 
 
@@ -128,4 +126,4 @@ def _far(features: FloatArray) -> float:
     return float((np.abs(mean) > _FAR * std).mean()) if features.size else 0.0
 
 
-__all__ = ["Reading", "read_screen", "screen_account", "screen_frame"]
+__all__ = ["Reading", "read_screen", "screen_frame", "simulated_account"]

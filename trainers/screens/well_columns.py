@@ -95,7 +95,7 @@ def find_wells(
     if "control_type" in wells:
         kept = (wells["control_type"] != DROP).to_numpy(dtype=bool)
         notes += [f"{int((~kept).sum())} rows left out by control_words"] if not kept.all() else []
-    if "batch" in wells and wells.loc[kept, "batch"].nunique() == 1 and wells["batch"].notna().all():
+    if "batch" in wells and len(wells.loc[kept, "batch"].unique()) == 1 and wells["batch"].notna().all():
         only = wells.loc[kept, "batch"].iloc[0]
         problems.append(f"column {chosen.get('batch')!r} holds one batch only ({only!r}); at least 2 are needed")
     further = metadata.reset_index(drop=True).drop(columns=list(set(chosen.values())))
@@ -167,10 +167,8 @@ def _numbers(column: str, text: pd.Series[str], floor: int) -> tuple[pd.Series, 
 
 def _number(value: str, floor: int) -> int | None:
     """A row, column or site number."""
-    if floor == 1:
-        number = parse_index(value)
-    else:
-        number = int(value) if value.isdecimal() and len(value) < 16 else None
+    site = int(value) if value.isdecimal() and len(value) < 16 else None
+    number = parse_index(value) if floor == 1 else site
     return number if number is None or number < _LARGEST else None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dashboards.composites import BASELINES, composite_view
+from dashboards.composite_curves import BASELINES, composite_view
 from dashboards.records import checked
 from dashboards.report import build_page, render_report
 from sweeper.metrics.composites import composites

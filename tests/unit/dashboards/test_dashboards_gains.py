@@ -12,15 +12,15 @@ import pandas as pd
 import pytest
 from example_results import simulated_provenance, simulated_results
 
-from dashboards.boundary import boundary, optimism
+from dashboards.boundary_words import boundary, optimism
 from dashboards.figures.gain import describe_gains, draw_gains
-from dashboards.gains import GainView, gain_view
+from dashboards.formatting import signed
+from dashboards.gain_views import GainView, gain_view
 from dashboards.records import checked
 from dashboards.report import write_report
 from dashboards.rule import read_rule
 from dashboards.summary import text_summary
-from dashboards.text import signed
-from sweeper.gains import Gains, gains
+from sweeper.findings.unit_gains import Gains, gains
 
 PLATES = "held_out_plates"
 EVIL = "</script><b onmouseover=alert(1)>B02"

@@ -12,7 +12,7 @@ from example_results import simulated_provenance, simulated_results
 from dashboards.records import cells, checked, trained
 from dashboards.report import build_page, write_report
 from dashboards.summary import ladder_summary
-from sweeper.ladder_table import GAP, INSIDE, TEST, VALIDATION, LadderTable, RungScore, Score
+from sweeper.findings.ladder_table import GAP, INSIDE, TEST, VALIDATION, LadderTable, RungScore, Score
 
 VIEW = "held_out_batches"
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from plotly.offline import get_plotlyjs
 
 from dashboards.report import lead_and_rest, script_safe, write_report
-from sweeper.decision.advice import choice_text, frontier_text
-from sweeper.decision.printed import printed
-from sweeper.decision.ready_rules import detail_text
+from sweeper.decision.verdict.ready_rules import detail_text
+from sweeper.decision.words.advice import choice_text, frontier_text
+from sweeper.decision.words.printed import printed
 from trainers.errors import InputError
 
 PLATES = "held_out_plates"

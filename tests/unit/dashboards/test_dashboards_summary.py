@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from example_results import simulated_results
 
-from dashboards import text
+from dashboards import formatting
 from dashboards.records import checked, level_means
 from dashboards.summary import text_summary
 
@@ -58,15 +58,15 @@ def test_summary_of_too_little_data(decide: Any):
     ],
 )
 def test_numbers_have_sensible_digits(value: float | None, written: str):
-    assert text.number(value) == written
+    assert formatting.number(value) == written
 
 
 def test_fixed_decimals_line_up_and_zero_has_no_sign():
-    assert [text.fixed(value) for value in (-0.001, 0.5, -0.126, None)] == ["0.00", "0.50", "−0.13", "–"]
+    assert [formatting.fixed(value) for value in (-0.001, 0.5, -0.126, None)] == ["0.00", "0.50", "−0.13", "–"]
 
 
 def test_shares_are_never_rounded_to_all_or_nothing():
-    assert [text.percent(share) for share in (0.0, 0.001, 0.1, 0.999, 1.0, None)] == [
+    assert [formatting.percent(share) for share in (0.0, 0.001, 0.1, 0.999, 1.0, None)] == [
         "0 %",
         "<1 %",
         "10 %",
@@ -77,8 +77,8 @@ def test_shares_are_never_rounded_to_all_or_nothing():
 
 
 def test_names_are_opened_and_spelled():
-    assert text.name("control:raw") == "raw features"
-    assert text.name("activity_map") == "activity mAP"
-    assert text.name("held_out_batches") == "held-out batches"
-    assert text.question("elsewhere") == ""
-    assert text.drawn("<b>&") == "&lt;b&gt;&amp;"
+    assert formatting.name("control:raw") == "raw features"
+    assert formatting.name("activity_map") == "activity mAP"
+    assert formatting.name("held_out_batches") == "held-out batches"
+    assert formatting.question("elsewhere") == ""
+    assert formatting.drawn("<b>&") == "&lt;b&gt;&amp;"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sweeper.boundary import crossed_boundary
+from sweeper.findings.crossed_boundary import crossed_boundary
 from trainers.screens.splits import Split, ViewSpec, fold_count, make_split
 from trainers.screens.table import make_wells
 

@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 
 from dashboards.report import write_report
-from sweeper.config import build_config
-from sweeper.plan import PackPlan, control_cells, make_cells
-from sweeper.sweep import Prepared, prepare, report_provenance, stored_gains, sweep_description, tabulate_and_decide
-from sweeper.worker import PackRun, pack_content
+from sweeper.config.sweep_config import build_config
+from sweeper.findings.stored import report_provenance, stored_gains, tabulate_and_decide
+from sweeper.plan.cells import PackPlan, control_cells, make_cells
+from sweeper.plan.description import sweep_description
+from sweeper.plan.prepared import Prepared, prepare
+from sweeper.run.worker import PackRun, pack_content
 from trainers.errors import InputError
-from trainers.screens.simulate import SimulationSpec, simulate
+from trainers.screens.simulated_screen import SimulationSpec, simulate
 
 AXES = ["batch", "cell_type", "Metadata_Source", "perturbation"]
 

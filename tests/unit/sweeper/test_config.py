@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.config import apply_overrides, build_config, documented_keys, load_config
+from sweeper.config.sections import LogRange, round_strength
+from sweeper.config.sweep_config import apply_overrides, build_config, documented_keys, load_config
 from sweeper.errors import ConfigError
-from sweeper.sections import LogRange, round_strength
 
 MINIMAL = """\
 name: small

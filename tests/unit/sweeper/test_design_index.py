@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics.cluster import expected_mutual_information
 
-from sweeper.config import build_config
-from sweeper.design_index import _divergence, _expected_divergence, design_index
-from sweeper.sweep import Prepared, decision_provenance, prepare, sweep_description
+from sweeper.config.sweep_config import build_config
+from sweeper.findings.stored import decision_provenance
+from sweeper.plan.description import sweep_description
+from sweeper.plan.design_index import _divergence, _expected_divergence, design_index
+from sweeper.plan.prepared import Prepared, prepare
 
 
 def wells(counts: list[list[int]]) -> pd.DataFrame:

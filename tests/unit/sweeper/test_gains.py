@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeper.gains import (
+from sweeper.findings.unit_gains import (
     CURVE,
     SUMMARY_COLUMNS,
     UNIT_COLUMNS,

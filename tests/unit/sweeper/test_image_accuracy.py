@@ -20,16 +20,18 @@ from wilds.common.metrics.all_metrics import Accuracy
 from wilds.datasets.rxrx1_dataset import RxRx1Dataset
 
 from dashboards.report import write_report
-from sweeper.config import build_config
-from sweeper.plan import Cell, PackPlan, control_cells, make_cells, make_packs
-from sweeper.sweep import prepare, report_provenance, stored_ladder, sweep_description, tabulate_and_decide
-from sweeper.worker import PackRun, pack_content
+from sweeper.config.sweep_config import build_config
+from sweeper.findings.stored import report_provenance, stored_ladder, tabulate_and_decide
+from sweeper.plan.cells import Cell, PackPlan, control_cells, make_cells, make_packs
+from sweeper.plan.description import sweep_description
+from sweeper.plan.prepared import prepare
+from sweeper.run.worker import PackRun, pack_content
 from trainers.images.inputs import evaluated
 from trainers.images.network import ImageNetwork
+from trainers.screens.images.image_simulation import ImageSimulationSpec, draw_simulation
 from trainers.screens.images.manifest import open_packed
-from trainers.screens.images.pack import pack
-from trainers.screens.images.simulate import write_images
-from trainers.screens.images.simulation import ImageSimulationSpec, draw_simulation
+from trainers.screens.images.packing import pack
+from trainers.screens.images.simulated_images import write_images
 from trainers.screens.images.source import WildsSource, list_source
 
 SIMULATED = {"size": 32, "radius": 3, "cells": 4, "batches": 6, "cell_types": 2, "perturbations": 6, "seed": 4}

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import timm
 
+from sweeper.arms.ladder import resolved_rungs
 from sweeper.cli import main
-from sweeper.config import SweepConfig, load_config
-from sweeper.ladder import resolved_rungs
+from sweeper.config.sweep_config import SweepConfig, load_config
 from sweeper.metrics.registry import resolve
-from trainers.images.settings import ImageAbraSettings
+from trainers.images.image_settings import ImageAbraSettings
 from trainers.images.training import cell_steps
-from trainers.screens.images.simulate import write_images
-from trainers.screens.images.simulation import ImageSimulationSpec, draw_simulation
+from trainers.screens.images.image_simulation import ImageSimulationSpec, draw_simulation
+from trainers.screens.images.simulated_images import write_images
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 READY = ("rxrx1_wilds_resnet50", "rxrx1_wilds_ladder", "rxrx1_6ch_densenet161")

@@ -14,17 +14,18 @@ import torch
 import yaml
 
 from sweeper.cli import main
-from sweeper.config import build_config, load_config
+from sweeper.config.sweep_config import build_config, load_config
 from sweeper.errors import ConfigError, InputError, StoreMismatchError
-from sweeper.images import open_images
-from sweeper.plan import PackPlan, make_cells
-from sweeper.sweep import prepare, sweep_description
-from sweeper.worker import PackRun, pack_content
+from sweeper.plan.cells import PackPlan, make_cells
+from sweeper.plan.description import sweep_description
+from sweeper.plan.images import open_images
+from sweeper.plan.prepared import prepare
+from sweeper.run.worker import PackRun, pack_content
 from trainers.base import TrainingCell
 from trainers.images.simple import channel_statistics, statistic_names
-from trainers.screens.images.pack import pack
-from trainers.screens.images.simulate import write_images
-from trainers.screens.images.simulation import ImageSimulationSpec, draw_simulation
+from trainers.screens.images.image_simulation import ImageSimulationSpec, draw_simulation
+from trainers.screens.images.packing import pack
+from trainers.screens.images.simulated_images import write_images
 from trainers.screens.images.source import WildsSource, list_source
 
 TINY = {"size": 32, "radius": 3, "cells": 3, "batches": 3, "cell_types": 1, "sites": 1, "plates_per_batch": 2}
@@ -273,7 +274,7 @@ def test_a_killed_pack_keeps_its_finished_cells_and_goes_on_from_the_last_epoch(
 OUT_OF_MEMORY = {
     "in a step": "trainers.images.training.CellTraining.train_step",
     "in making the network": "trainers.images.training.CellTraining.__init__",
-    "in embedding": "trainers.images.pack.ImagePack._network",
+    "in embedding": "trainers.images.image_pack.ImagePack._network",
 }
 
 

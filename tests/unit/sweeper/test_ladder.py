@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeper.config import SweepConfig, build_config
+from sweeper.arms.ladder import cell_config, ladder_cells, ladder_parts, resolved_rungs
+from sweeper.config.sweep_config import SweepConfig, build_config
 from sweeper.errors import ConfigError, InputError
-from sweeper.ladder import cell_config, ladder_cells, ladder_parts, resolved_rungs
-from sweeper.ladder_table import GAP, INSIDE, TEST, VALIDATION, ladder_table
-from sweeper.plan import Cell, PackPlan, make_cells, make_packs
-from sweeper.rounds import _basis
-from sweeper.sweep import Prepared, prepare
-from sweeper.worker import PackRun, pack_content
+from sweeper.findings.ladder_table import GAP, INSIDE, TEST, VALIDATION, ladder_table
+from sweeper.plan.cells import Cell, PackPlan, make_cells, make_packs
+from sweeper.plan.prepared import Prepared, prepare
+from sweeper.run.sweep import _basis
+from sweeper.run.worker import PackRun, pack_content
 
 RUNGS: list[dict[str, Any]] = [
     {"name": "erm", "settings": {"critic": "none", "alignment": "none"}},

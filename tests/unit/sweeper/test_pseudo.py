@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dashboards.pseudo import pseudo_rows
+from dashboards.pseudo_cost import pseudo_rows
 from dashboards.records import checked
-from sweeper.config import build_config
-from sweeper.plan import PackPlan, cell_split, make_cells, make_packs
-from sweeper.rounds import next_round
-from sweeper.search.pseudo import pseudo_batches
-from sweeper.sweep import Prepared, prepare, sweep_description
-from sweeper.worker import PackRun, cell_rows, pack_content
+from sweeper.arms.pseudo import pseudo_batches
+from sweeper.config.sweep_config import build_config
+from sweeper.plan.cells import PackPlan, cell_split, make_cells, make_packs
+from sweeper.plan.description import sweep_description
+from sweeper.plan.prepared import Prepared, prepare
+from sweeper.run.sweep import next_round
+from sweeper.run.worker import PackRun, cell_rows, pack_content
 from tests.unit.sweeper.test_rounds import DATA, write
 
 FOLDS = {"held_out_plates": 1}

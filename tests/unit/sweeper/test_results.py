@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeper.results import (
+from sweeper.store.results import (
     COLUMNS,
     UNIT_SCHEMA,
     composite_table,

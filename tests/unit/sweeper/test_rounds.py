@@ -10,15 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sweeper.arms.proposal import Proposal
 from sweeper.cli.rounds import kept_rounds, upcoming_rounds
-from sweeper.config import build_config
-from sweeper.estimate import estimate
+from sweeper.config.sweep_config import build_config
+from sweeper.findings.stored import tabulate_and_decide
 from sweeper.metrics.units import COLUMNS
-from sweeper.plan import Cell
-from sweeper.rounds import next_round
-from sweeper.scoring import cell_record
-from sweeper.search.proposal import Proposal
-from sweeper.sweep import Prepared, prepare, sweep_description, tabulate_and_decide
+from sweeper.plan.cells import Cell
+from sweeper.plan.description import sweep_description
+from sweeper.plan.estimate import estimate
+from sweeper.plan.prepared import Prepared, prepare
+from sweeper.run.scoring import cell_record
+from sweeper.run.sweep import next_round
 
 DATA: dict[str, Any] = {
     "name": "small",

@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeper.search.composites import strength_composites
-from sweeper.search.optuna_rounds import propose
-from sweeper.sections import OptunaSearch
+from sweeper.arms.observed import strength_composites
+from sweeper.arms.optuna_rounds import propose
+from sweeper.config.sections import OptunaSearch
 
 
 def composites(weights: list[float], margins: list[float]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeper.search.sham import sham_batches, sham_strengths
+from sweeper.arms.sham import sham_batches, sham_strengths
 
 
 def test_labels_are_permuted_within_perturbation_among_training_rows_only() -> None:

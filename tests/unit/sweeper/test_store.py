@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sweeper.arms.proposal import Block, Proposal
 from sweeper.errors import InputError, StoreMismatchError
-from sweeper.search.proposal import Block, Proposal
-from sweeper.store import Store
-from trainers.screens.simulate import SimulationSpec, simulate
+from sweeper.store.store import Store
+from trainers.screens.simulated_screen import SimulationSpec, simulate
 
 SCREEN = simulate(
     SimulationSpec(

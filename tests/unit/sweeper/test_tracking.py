@@ -14,7 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.tracking import MirroredCell, _artefact_root, _Child, _is_settled, _masked, _name, _preflight, resolve_uri
+from sweeper.mirror.tracking import (
+    MirroredCell,
+    _artefact_root,
+    _Child,
+    _is_settled,
+    _masked,
+    _name,
+    _preflight,
+    resolve_uri,
+)
 from trainers.errors import InputError
 
 FOLDER = Path("/data/runs/a sweep")
@@ -151,6 +160,7 @@ def test_an_unknown_status_is_a_programming_error() -> None:
 
 def test_importing_the_adapter_imports_no_mlflow() -> None:
     code = (
-        "import sys, sweeper.tracking; sys.exit(int(any(m in sys.modules for m in ('mlflow', 'sqlalchemy', 'numpy'))))"
+        "import sys, sweeper.mirror.tracking\n"
+        "sys.exit(int(any(m in sys.modules for m in ('mlflow', 'sqlalchemy', 'numpy'))))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

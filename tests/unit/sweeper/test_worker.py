@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeper.config import build_config
-from sweeper.mirroring import mirrored_cell
-from sweeper.plan import PackPlan, control_cells, make_cells
-from sweeper.sweep import Prepared, prepare, stored_gains, sweep_description, tabulate_and_decide
-from sweeper.worker import PackRun, pack_content
+from sweeper.config.sweep_config import build_config
+from sweeper.findings.stored import stored_gains, tabulate_and_decide
+from sweeper.mirror.mirroring import mirrored_cell
+from sweeper.plan.cells import PackPlan, control_cells, make_cells
+from sweeper.plan.description import sweep_description
+from sweeper.plan.prepared import Prepared, prepare
+from sweeper.run.worker import PackRun, pack_content
 
 DATA = {
     "name": "small",

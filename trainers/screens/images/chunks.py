@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trainers.base import IntArray
 from trainers.errors import InputError
-from trainers.screens.images.files import BadImageError, Header, decode, read_header
+from trainers.screens.images.image_files import BadImageError, Header, decode, read_header
 
 
 def survey_chunk(

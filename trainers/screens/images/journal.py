@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainers.screens.atomic import write_whole
-from trainers.screens.images.plan import PackPlan
+from trainers.screens.images.pack_plan import PackPlan
 
 JOURNAL = "packing.jsonl"
 

@@ -20,7 +20,7 @@ import pandas as pd
 
 from trainers.errors import InputError
 from trainers.screens.atomic import write_whole
-from trainers.screens.images.screen import PIXEL_TYPES, ImageScreen, Pixels
+from trainers.screens.images.image_screen import PIXEL_TYPES, ImageScreen, Pixels
 from trainers.screens.table import wells_digest
 
 FORMAT = 1

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.base import IntArray
-from trainers.screens.images.simulation import TRAITS, Array, ImageSimulation, position_gain
+from trainers.screens.images.image_simulation import TRAITS, Array, ImageSimulation, position_gain
 
 _BRIGHTNESS = 90.0
 _RENDER_STREAM = 3

@@ -11,7 +11,7 @@ import numpy as np
 from trainers.base import IntArray
 from trainers.errors import InputError
 from trainers.screens.images.chunks import survey_chunk
-from trainers.screens.images.files import Header
+from trainers.screens.images.image_files import Header
 from trainers.screens.images.listing import Listing
 from trainers.screens.images.workers import Workers
 

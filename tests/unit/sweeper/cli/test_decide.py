@@ -14,11 +14,13 @@ import pandas as pd
 import pytest
 
 from sweeper.cli import main
-from sweeper.config import build_config, parse_yaml
-from sweeper.plan import Cell
-from sweeper.scoring import cell_record
-from sweeper.store import Store
-from sweeper.sweep import prepare, sweep_description, tabulate_and_decide
+from sweeper.config.sweep_config import build_config, parse_yaml
+from sweeper.findings.stored import tabulate_and_decide
+from sweeper.plan.cells import Cell
+from sweeper.plan.description import sweep_description
+from sweeper.plan.prepared import prepare
+from sweeper.run.scoring import cell_record
+from sweeper.store.store import Store
 
 CONFIG = """\
 name: small

@@ -80,7 +80,7 @@ def test_images_are_written_packed_and_handed_to_the_sweep_once(
 def test_a_demo_that_was_stopped_while_it_wrote_goes_on(
     place: Path, swept: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainers.screens.images import simulate
+    from trainers.screens.images import simulated_images as simulate
 
     real, written = simulate.render, []
 

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from sweeper.cli import main
+from trainers.screens.images.image_simulation import ImageSimulationSpec, draw_simulation
 from trainers.screens.images.manifest import IMAGES, open_packed
 from trainers.screens.images.render import render_all
-from trainers.screens.images.simulate import write_images
-from trainers.screens.images.simulation import ImageSimulationSpec, draw_simulation
+from trainers.screens.images.simulated_images import write_images
 
 SPEC = ImageSimulationSpec(batches=2, cell_types=1, sites=1, size=16, cells=2, radius=3, perturbations=4, targets=2)
 CONFIG = """\

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweeper.decision.advice import choice_text, frontier_text, mechanism_text, next_text
+from sweeper.decision.words.advice import choice_text, frontier_text, mechanism_text, next_text
 
 
 def rule(label=None, sham=None, djs=None, unsafe=3.0, judged=True):

@@ -7,8 +7,8 @@ import pytest
 from decision_curves import SHAPES, STRENGTHS, noise_sd, sample, truth
 from scipy.stats import t as student
 
-from sweeper.decision.bracket import baseline_bracket, detectable_drop, drawdown_bracket, max_t_quantile
-from sweeper.decision.noise import draw, fit_levels, positions
+from sweeper.decision.inference.bracket import baseline_bracket, detectable_drop, drawdown_bracket, max_t_quantile
+from sweeper.decision.inference.noise import draw, fit_levels, positions
 
 X = positions(STRENGTHS)
 REPETITIONS = 80

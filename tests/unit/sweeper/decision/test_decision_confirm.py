@@ -10,7 +10,7 @@ import pytest
 from decision_curves import SHAPES, STRENGTHS, exact_curve, sample, technical_curve, tidy
 
 from sweeper.decision import DecisionSettings, decide_sweep
-from sweeper.decision.confirm import _chance
+from sweeper.decision.verdict.confirmation import _chance
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=2000)
 FRESH = (100, 101, 102)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from decision_curves import SEED_SD, SHAPES, STRENGTHS
 
-from sweeper.decision.bracket import drawdown_bracket, max_t_quantile
-from sweeper.decision.correlation import smooth_correlation
-from sweeper.decision.noise import draw, fit_levels, noise_courses, positions
-from sweeper.decision.posterior import fit_posterior, locate
+from sweeper.decision.inference.bracket import drawdown_bracket, max_t_quantile
+from sweeper.decision.inference.correlation import smooth_correlation
+from sweeper.decision.inference.noise import draw, fit_levels, noise_courses, positions
+from sweeper.decision.inference.posterior import fit_posterior, locate
 
 X = positions(STRENGTHS)
 SIGMA = 0.03

@@ -8,8 +8,8 @@ import pytest
 from decision_curves import controls, exact_curve, tidy
 
 from sweeper.decision import DecisionSettings
-from sweeper.decision.curve import build_curve
-from sweeper.decision.table import prepare, select
+from sweeper.decision.input.curve import build_curve
+from sweeper.decision.input.results_table import prepare, select
 
 SETTINGS = DecisionSettings(deciding_view="v")
 NAMES = ("activity_map", "retrieval_map")

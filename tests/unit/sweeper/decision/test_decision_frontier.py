@@ -14,10 +14,10 @@ from jsonschema import Draft202012Validator
 
 import sweeper.decision as room
 from sweeper.decision import DecisionSettings, decide, decide_sweep
-from sweeper.decision.frontier import _slopes, frontier
-from sweeper.decision.margin import choose, holm
-from sweeper.decision.states import State
-from sweeper.decision.table import prepare
+from sweeper.decision.input.results_table import prepare
+from sweeper.decision.verdict.margin_choice import choose, holm
+from sweeper.decision.verdict.margin_frontier import _slopes, frontier
+from sweeper.decision.verdict.states import State
 
 # One curve in twenty fails the test of its fit, and the bracket decides: not what is looked at here.
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", method="posterior", draws=500, lack_of_fit=1e-6)

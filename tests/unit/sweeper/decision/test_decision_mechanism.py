@@ -8,7 +8,7 @@ import pytest
 from decision_curves import SHAPES, STRENGTHS, exact_curve, lose, sample, technical_curve, tidy
 
 from sweeper.decision import DecisionSettings, decide_sweep
-from sweeper.decision.mechanism import _pooled, _probability
+from sweeper.decision.verdict.mechanism import _pooled, _probability
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=2000)
 ARM = (0.0, STRENGTHS[9], STRENGTHS[10], STRENGTHS[12])

@@ -10,7 +10,7 @@ import pytest
 from decision_curves import SHAPES, STRENGTHS, controls, exact_curve, sample, technical_curve, tidy, truth
 
 from sweeper.decision import DecisionSettings, decide, decide_sweep
-from sweeper.decision.rule import plain
+from sweeper.decision.verdict.rule_document import plain
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=500)
 

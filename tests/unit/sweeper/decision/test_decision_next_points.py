@@ -12,13 +12,13 @@ import pytest
 from decision_curves import SHAPES, STRENGTHS, noisy, sample, technical_curve, tidy
 
 from sweeper.decision import DecisionSettings, decide_sweep
-from sweeper.decision.decision import decide
-from sweeper.decision.next_points import APART, NextOptions, NextPoints, next_points
-from sweeper.decision.posterior import Location
-from sweeper.decision.rule import plain, rule
-from sweeper.decision.states import State
-from sweeper.decision.text import sentence
-from sweeper.decision.values import Decision, Interval
+from sweeper.decision.inference.posterior import Location
+from sweeper.decision.verdict.judge import decide
+from sweeper.decision.verdict.next_points import APART, NextOptions, NextPoints, next_points
+from sweeper.decision.verdict.rule_document import plain, rule
+from sweeper.decision.verdict.states import State
+from sweeper.decision.verdict.values import Decision, Interval
+from sweeper.decision.words.rule_text import sentence
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=2000, curves=500)
 OPTIONS = NextOptions()

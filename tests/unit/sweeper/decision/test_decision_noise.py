@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from decision_curves import SHAPES, STRENGTHS, noise_sd, sample
 
-from sweeper.decision.noise import draw, fit_levels, kernel_weights, positions, signal_lower_bound
+from sweeper.decision.inference.noise import draw, fit_levels, kernel_weights, positions, signal_lower_bound
 
 X = positions(STRENGTHS)
 
@@ -14,7 +14,7 @@ X = positions(STRENGTHS)
 @pytest.fixture
 def independent(monkeypatch):
     """Runs of a seed taken as independent, for what has a closed form then."""
-    monkeypatch.setattr("sweeper.decision.noise.seed_correlation", lambda *_: np.eye(len(X)))
+    monkeypatch.setattr("sweeper.decision.inference.noise.seed_correlation", lambda *_: np.eye(len(X)))
 
 
 def test_lambda_zero_stands_one_step_below_the_smallest():

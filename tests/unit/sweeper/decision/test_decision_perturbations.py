@@ -9,9 +9,9 @@ from decision_curves import FLOOR, SHAPES, STRENGTHS, sample, technical_curve
 from decision_curves import tidy as results_table
 
 from sweeper.decision import DecisionSettings, decide, decide_sweep
-from sweeper.decision.bracket import drawdown_bracket, max_t_quantile
-from sweeper.decision.noise import draw, fit_levels, level_errors, positions, signal_lower_bound
-from sweeper.decision.perturbations import (
+from sweeper.decision.inference.bracket import drawdown_bracket, max_t_quantile
+from sweeper.decision.inference.noise import draw, fit_levels, level_errors, positions, signal_lower_bound
+from sweeper.decision.inference.perturbations import (
     NoPerturbationsError,
     level_covariance,
     paired_values,
@@ -19,7 +19,7 @@ from sweeper.decision.perturbations import (
     resample,
     resampled_runs,
 )
-from sweeper.decision.states import State
+from sweeper.decision.verdict.states import State
 
 LEVELS = (0.0, 0.1, 1.0, 10.0)
 SEEDS = (0, 1, 2)

@@ -9,10 +9,10 @@ import pytest
 from decision_curves import SHAPES, STRENGTHS, sample, truth
 from scipy.stats import multivariate_t
 
-from sweeper.decision.evidence import Whitened
-from sweeper.decision.families import INTERCEPT_SD, shapes
-from sweeper.decision.noise import fit_levels, positions
-from sweeper.decision.posterior import Posterior, fit_posterior, locate
+from sweeper.decision.inference.evidence import Whitened
+from sweeper.decision.inference.families import INTERCEPT_SD, shapes
+from sweeper.decision.inference.noise import fit_levels, positions
+from sweeper.decision.inference.posterior import Posterior, fit_posterior, locate
 
 X = positions(STRENGTHS)
 BANK = shapes(STRENGTHS)

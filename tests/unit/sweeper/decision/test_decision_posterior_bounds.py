@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from sweeper.decision.noise import Noise, fit_levels, noise_courses, positions
-from sweeper.decision.posterior import RETIMING, Posterior, _over_courses, crossings, fit_posterior, locate
+from sweeper.decision.inference.noise import Noise, fit_levels, noise_courses, positions
+from sweeper.decision.inference.posterior import RETIMING, Posterior, _over_courses, crossings, fit_posterior, locate
 
 LEVELS = (0.0, *(float(value) for value in np.logspace(-3, 2, 12)))
 TRAINED = np.log10(np.array(LEVELS[1:]))

@@ -8,9 +8,9 @@ import pytest
 from decision_curves import SHAPES, STRENGTHS, controls, exact_curve, sample, tidy
 
 from sweeper.decision import DecisionSettings, decide_sweep, decide_table
-from sweeper.decision.printed import printed
-from sweeper.decision.ready_rules import SOURCES, in_words
-from sweeper.decision.settings import ReadyThresholds
+from sweeper.decision.input.decision_settings import ReadyThresholds
+from sweeper.decision.verdict.ready_rules import SOURCES, in_words
+from sweeper.decision.words.printed import printed
 from trainers.errors import InputError
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=500)

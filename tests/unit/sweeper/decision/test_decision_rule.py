@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 import sweeper.decision as room
 from sweeper.decision import DecisionSettings, decide, decide_sweep, sentence
-from sweeper.decision.rule import ASSUMPTIONS, DOWNGRADES, plain, rule, steps
+from sweeper.decision.verdict.rule_document import ASSUMPTIONS, DOWNGRADES, plain, rule, steps
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", method="posterior", draws=500)
 PROVENANCE = {"dataset_hash": "sha256:ab", "trainer": "abra", "settings_hash": "sha256:cd", "adaptive": False}

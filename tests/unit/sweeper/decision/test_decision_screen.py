@@ -9,9 +9,9 @@ import pytest
 from decision_curves import SHAPES, STRENGTHS, exact_curve, sample, tidy
 
 from sweeper.decision import DecisionSettings
-from sweeper.decision.curve import build_curve
-from sweeper.decision.screen import screen
-from sweeper.decision.table import prepare, select
+from sweeper.decision.input.collapse_screen import screen
+from sweeper.decision.input.curve import build_curve
+from sweeper.decision.input.results_table import prepare, select
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates")
 WHICH = {"view": "held_out_plates", "margin": 0.3}

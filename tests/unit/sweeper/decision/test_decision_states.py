@@ -22,13 +22,13 @@ from decision_curves import (
 )
 
 from sweeper.decision import STATES, DecisionSettings, decide
-from sweeper.decision.bracket import Bracket
-from sweeper.decision.decision import _fallback
-from sweeper.decision.fitted import Point
-from sweeper.decision.posterior import Location, Posterior
-from sweeper.decision.rule import plain, rule
-from sweeper.decision.states import State
-from sweeper.decision.text import sentence
+from sweeper.decision.inference.bracket import Bracket
+from sweeper.decision.inference.fitted import Point
+from sweeper.decision.inference.posterior import Location, Posterior
+from sweeper.decision.verdict.judge import _fallback
+from sweeper.decision.verdict.rule_document import plain, rule
+from sweeper.decision.verdict.states import State
+from sweeper.decision.words.rule_text import sentence
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", method="posterior", draws=1000)
 

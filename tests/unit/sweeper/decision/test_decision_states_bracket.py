@@ -22,8 +22,8 @@ from decision_curves import (
 )
 
 from sweeper.decision import STATES, DecisionSettings, decide
-from sweeper.decision.rule import plain
-from sweeper.decision.states import State
+from sweeper.decision.verdict.rule_document import plain
+from sweeper.decision.verdict.states import State
 
 # Bounds, not a point: three states need an interval of the point itself.
 BRACKET_STATES = tuple(

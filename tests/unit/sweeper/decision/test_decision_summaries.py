@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from decision_curves import SHAPES, STRENGTHS, sample, technical_curve
 
-from sweeper.decision.noise import fit_levels, positions
-from sweeper.decision.posterior import Posterior, fit_posterior
-from sweeper.decision.summaries import Span, effective, locatable_drop, onset, technical_kept
+from sweeper.decision.inference.noise import fit_levels, positions
+from sweeper.decision.inference.posterior import Posterior, fit_posterior
+from sweeper.decision.inference.summaries import Span, effective, locatable_drop, onset, technical_kept
 
 X = np.concatenate([[-np.inf], np.linspace(-3, 2, 126)])
 

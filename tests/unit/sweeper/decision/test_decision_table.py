@@ -8,7 +8,7 @@ import pytest
 from decision_curves import STRENGTHS, exact_curve, tidy
 
 from sweeper.decision import DecisionSettings, decide
-from sweeper.decision.table import canonical, curves, prepare
+from sweeper.decision.input.results_table import canonical, curves, prepare
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=500)
 

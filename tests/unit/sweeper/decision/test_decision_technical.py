@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from decision_curves import SHAPES, STRENGTHS, sample, technical_curve
 
-from sweeper.decision.noise import draw, fit_levels, positions
-from sweeper.decision.technical import assess_technical, technical_falls
+from sweeper.decision.inference.noise import draw, fit_levels, positions
+from sweeper.decision.inference.technical import assess_technical, technical_falls
 
 X = positions(STRENGTHS)
 with np.errstate(divide="ignore"):

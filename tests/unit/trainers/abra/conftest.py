@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from trainers.abra.pack import AbraPack
-from trainers.abra.settings import AbraSettings
+from trainers.abra.abra_settings import AbraSettings
+from trainers.abra.profile_pack import AbraPack
 from trainers.base import FloatArray, IntArray, TrainingCell
 
 

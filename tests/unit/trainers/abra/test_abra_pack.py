@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.abra.pack import AbraPack
-from trainers.abra.settings import AbraSettings
+from trainers.abra.abra_settings import AbraSettings
+from trainers.abra.profile_pack import AbraPack
 from trainers.base import Pack
 from trainers.errors import InputError
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from trainers.abra.abra_settings import AbraSettings
 from trainers.abra.alignment import coral, mmd, symmetric_kl
 from trainers.abra.draws import Purpose, generator
 from trainers.abra.encoder import encode, encoder_shapes, initial_values
 from trainers.abra.sampler import CHUNK, GroupSampler, mini_batch_groups
 from trainers.abra.schedule import learning_rate, margin_factor, strength_factor
-from trainers.abra.settings import AbraSettings
 from trainers.abra.stacked import StackedParameters
 
 

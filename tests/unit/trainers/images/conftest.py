@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from trainers.base import IntArray, TrainingCell
+from trainers.images.image_pack import ImagePack
+from trainers.images.image_settings import ImageAbraSettings
 from trainers.images.inputs import Images
-from trainers.images.pack import ImagePack
-from trainers.images.settings import ImageAbraSettings
 
 CLASSES, BATCHES, SIDE, CHANNELS = 4, 4, 32, 3
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainers.abra.statistics import StyleDraw, WorstCaseDirections, random_hook
 from trainers.errors import InputError
 from trainers.images.backbones import create_backbone, pooled
-from trainers.images.draws import MapDraws
+from trainers.images.map_draws import MapDraws
 from trainers.images.points import Point, PointHooks, find_points, point_modules, restyled
 from trainers.images.weights import file_hash, read_weights, weights_file
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainers.abra.statistics import WorstCaseDirections
+from trainers.images.image_objective import ImageBatch, ImageObjective
+from trainers.images.image_settings import AugmentSettings, ImageAbraSettings
 from trainers.images.network import ImageNetwork
-from trainers.images.objective import ImageBatch, ImageObjective
-from trainers.images.settings import AugmentSettings, ImageAbraSettings
 
 GROUPS, ITEMS, CLASSES, SIDE, CHANNELS = 3, 4, 5, 32, 4
 BASE: dict[str, Any] = {

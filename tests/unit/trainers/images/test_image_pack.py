@@ -14,15 +14,15 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as reference
 
-from trainers.abra.pack import AbraPack
-from trainers.abra.settings import AbraSettings
+from trainers.abra.abra_settings import AbraSettings
+from trainers.abra.profile_pack import AbraPack
 from trainers.base import Pack
 from trainers.errors import InputError, OutOfMemoryError
 from trainers.images.augment import _together, augmented, draw, standardised
 from trainers.images.backbones import create_backbone
 from trainers.images.frozen import frozen_features
-from trainers.images.pack import ImagePack
-from trainers.images.settings import AugmentSettings, ImageAbraSettings
+from trainers.images.image_pack import ImagePack
+from trainers.images.image_settings import AugmentSettings, ImageAbraSettings
 
 ADVERSARIES: dict[str, dict[str, Any]] = {
     "worst_case_ridge": {},

@@ -16,12 +16,12 @@ import pytest
 from numpy.typing import NDArray
 
 from trainers.images.frozen import frozen_features
-from trainers.images.settings import ImageAbraSettings
+from trainers.images.image_settings import ImageAbraSettings
 from trainers.images.simple import channel_statistics
+from trainers.screens.images.image_screen import ImageScreen
 from trainers.screens.images.manifest import open_packed
-from trainers.screens.images.pack import pack
+from trainers.screens.images.packing import pack
 from trainers.screens.images.plates import PlateFolder, list_plates
-from trainers.screens.images.screen import ImageScreen
 
 IMAGES = Path(__file__).resolve().parents[5] / "shared" / "data" / "rxrx1_b02_images"
 SETTINGS = ImageAbraSettings(backbone="test_resnet", precision="fp32", statistics="none", points=())

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from scipy import sparse
 
 from trainers.errors import InputError
-from trainers.screens.readers import ScreenSpec, read_screen, screen_frame
+from trainers.screens.readers import read_screen, screen_frame
+from trainers.screens.screen_spec import ScreenSpec
 from trainers.screens.table import Screen, screen_warnings
 
 
@@ -33,7 +34,7 @@ def write(frame: pd.DataFrame, path: Path) -> Path:
 
 
 def read(path: Path, **spec: object) -> Screen:
-    return read_screen(ScreenSpec.model_validate({"path": path.name, **spec}), path.parent)
+    return read_screen(ScreenSpec.model_validate({"path": path.name, **spec}), path.parent).screen
 
 
 @pytest.mark.parametrize("name", ["s.parquet", "s.csv", "s.csv.gz", "s.h5ad"])

@@ -143,7 +143,7 @@ def test_text_of_every_kind_of_column() -> None:
 
 
 def test_screens_import_nothing_heavy() -> None:
-    code = "import sys, trainers.screens.simulate, trainers.screens.splits; print(*sys.modules)"
+    code = "import sys, trainers.screens.simulated_screen, trainers.screens.splits; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "trainers.screens.readers" in loaded
     assert not {"torch", "anndata", "sklearn", "ray", "mlflow"} & set(loaded)

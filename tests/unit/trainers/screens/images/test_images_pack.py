@@ -21,8 +21,8 @@ from trainers.screens.images import manifest as manifest_module
 from trainers.screens.images.journal import JOURNAL
 from trainers.screens.images.listing import Listing
 from trainers.screens.images.manifest import IMAGES, MANIFEST, WELLS, open_packed
-from trainers.screens.images.pack import pack
-from trainers.screens.images.plan import PackProgress
+from trainers.screens.images.pack_plan import PackProgress
+from trainers.screens.images.packing import pack
 
 Listed = Callable[..., tuple[Listing, NDArray[np.generic]]]
 
@@ -196,7 +196,7 @@ if __name__ == "__main__":
     import numpy as np, pandas as pd
     from trainers.screens.images import manifest
     from trainers.screens.images.listing import Listing
-    from trainers.screens.images.pack import pack
+    from trainers.screens.images.packing import pack
 
     def progress(step):
         print(step.phase, step.done, flush=True)
@@ -293,7 +293,7 @@ def test_a_wrong_channel_count_is_one_clear_line(listed: Listed, tmp_path: Path)
 
 
 def test_a_full_disk_is_said_before_packing(listed: Listed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainers.screens.images import plan
+    from trainers.screens.images import pack_plan as plan
 
     listing, _ = listed()
     monkeypatch.setattr(plan.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100})())

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from trainers.errors import InputError
 from trainers.screens.images.listing import Listing
 from trainers.screens.images.manifest import open_packed
-from trainers.screens.images.pack import pack
+from trainers.screens.images.packing import pack
 from trainers.screens.images.plates import RXRX1_CHANNELS, PlateFolder, list_plates
 from trainers.screens.images.wilds_rxrx1 import MIXED_TO_TEST, list_wilds
 from trainers.screens.splits import ViewSpec, fold_count, make_split

@@ -11,13 +11,13 @@ from pydantic import ValidationError
 
 from sweeper.cli import main
 from trainers.errors import InputError
+from trainers.screens.images.image_screen import ImageScreen
+from trainers.screens.images.image_simulation import ImageSimulation, ImageSimulationSpec, draw_simulation
 from trainers.screens.images.manifest import open_packed
-from trainers.screens.images.pack import pack
+from trainers.screens.images.packing import pack
 from trainers.screens.images.plates import PlateFolder, list_plates
 from trainers.screens.images.render import render, render_all
-from trainers.screens.images.screen import ImageScreen
-from trainers.screens.images.simulate import simulated_screen, write_images
-from trainers.screens.images.simulation import ImageSimulation, ImageSimulationSpec, draw_simulation
+from trainers.screens.images.simulated_images import simulated_screen, write_images
 from trainers.screens.images.wilds_rxrx1 import list_wilds
 from trainers.screens.splits import ViewSpec, make_split
 

@@ -1,0 +1,1 @@
+"""The statistics of a curve: noise, brackets, posterior, what they summarise to."""

@@ -1,0 +1,1 @@
+"""What a decision reads: the tidy table, checked, anchored and screened."""

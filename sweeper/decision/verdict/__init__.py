@@ -1,0 +1,1 @@
+"""From inference to one verdict a curve, a view and a sweep."""

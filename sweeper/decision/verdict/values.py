@@ -1,0 +1,225 @@
+"""What is known about one trade-off curve: plain values, ready to be drawn or written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sweeper.decision.inference.bracket import Bracket
+from sweeper.decision.inference.posterior import Location
+from sweeper.decision.inference.summaries import Span
+from sweeper.decision.inference.technical import Technical
+from sweeper.decision.input.curve import LeftOut, MetricUse
+from sweeper.decision.verdict.confirmation import Confirmation
+from sweeper.decision.verdict.mechanism import Mechanism
+from sweeper.decision.verdict.states import State
+
+UNWRITTEN: Mapping[str, bool] = {"written": False}
+"""Metadata of a field that is passed on in memory and not written to JSON."""
+
+
+@dataclass(frozen=True)
+class LevelMean:
+    """A level mean and its two-sided interval (90 % at confidence 0.95), seed effects removed; anchored scale."""
+
+    mean: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class Level:
+    """One strength of the curve.
+
+    Attributes:
+        kept: it lost at most the tolerated share of its runs and takes part in the decision.
+        recorded: runs recorded.
+        lost: runs that failed, ran out of memory or collapsed.
+        collapse_rate: lost / recorded.
+        biological, technical: over the usable runs; None where the level is not kept or the curve not judged.
+    """
+
+    strength: float
+    kept: bool
+    recorded: int
+    lost: int
+    collapse_rate: float
+    biological: LevelMean | None = None
+    technical: LevelMean | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a strength with a seed, all folds together.
+
+    Attributes:
+        status: "ok", "collapsed", "failed", "oom", "incomplete" (a metric is missing) or "screened" (fell far below its
+            level); strength-seed pairs that were never recorded are not listed.
+        used: it takes part in the decision: ok, at a kept strength, and its seed is ok at more than half of those.
+        biological, technical: composites, anchored scale; None where a metric is missing.
+    """
+
+    strength: float
+    seed: int
+    status: str
+    used: bool
+    biological: float | None
+    technical: float | None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where the over-correction point lies, λ, by the method that decides; an end that is not known is None.
+
+    The posterior's safe bound λ_L, median λ_OC and upper end where it decides and has located the point. Otherwise its
+    quantiles rest on the prior as much as on the data: the bounds at trained strengths, without a median.
+    """
+
+    lower: float | None
+    median: float | None
+    upper: float | None
+
+    @classmethod
+    def of(cls, chosen: Sensitivity, p_identify: float) -> Interval:
+        """That of the curve at one δ; `p_identify` is the probability of a loss from which on it counts as located."""
+        found = chosen.location
+        if chosen.fallback is None and found is not None and found.upper is not None and found.p_detect >= p_identify:
+            return cls(found.lower, found.median, found.upper)
+        return cls(chosen.safe_up_to, None, chosen.unsafe_from)
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The curve judged at one δ.
+
+    Attributes:
+        delta: the loss that counts.
+        state: as it would be if this δ decided.
+        safe_up_to, unsafe_from: bounds on λ_OC at trained strengths by the method that decides: the largest below the
+            safe bound λ_L of `location` and the smallest above its upper end, or the bracket's where that decides or
+            the point is neither located nor out of reach.
+        bracket: the drawdown bracket, the cross-check.
+        location: λ_OC of the composite or, where metrics conflict, of the earliest; None without a signal.
+        fallback: why the bracket decides: "declared", "poor_fit", "conflict" or "no_signal"; None: the posterior does.
+        earliest: the metric that a conflict makes the rule follow; None without a conflict.
+        technical_falls: T at `unsafe_from` is shown to be ε_T or more below T at some smaller strength.
+        window: (upper bound of λ_E, safe_up_to); None when empty or when either end is missing.
+        recommended: smallest trained λ in the window.
+        detectable_drop: loss that would have been established with 80 % power, as a share of the peak; above 1: none.
+        psi: δ·√S/σ; below 2 expect INCONCLUSIVE. None without noise.
+    """
+
+    delta: float
+    state: State
+    safe_up_to: float | None
+    unsafe_from: float | None
+    bracket: Bracket
+    location: Location | None
+    fallback: str | None
+    earliest: str | None
+    technical_falls: bool
+    window: tuple[float, float] | None
+    recommended: float | None
+    detectable_drop: float
+    psi: float | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the data say about the point, at `DecisionSettings.delta`.
+
+    Attributes:
+        peak: median of the three best biological level means, anchored scale: the unit of `sigma` and of losses.
+        lambda_peak: strength of the best biological level mean; flat tops make it arbitrary, so nothing rests on it.
+        signal_lower: lower bound of the highest true biological level.
+        sigma: seed standard deviation of the biological composite, seed effects removed, in units of the peak.
+        safe_up_to, unsafe_from, bracket, location, fallback: as in `Sensitivity`.
+        interval: where the point lies, by the method that decides.
+        families: curve family → posterior probability; empty without a signal.
+        lof_p: of the fit's test; None without a signal.
+        lambda_ni: bracket of "no worse than uncorrected"; secondary.
+        technical: rise, saturation and effective strength of batch removal.
+        technical_falls, window, recommended: as in `Sensitivity`.
+        biology_at_effective: biological level mean at λ_E, anchored scale; compares margins.
+        detectable_drop, psi: as in `Sensitivity`.
+        onset, effective: λ_peak and λ_E by the drawn curves; None where the posterior was not asked for, or no signal.
+        p_technical_kept: probability that batch removal at λ_OC is no worse than at λ_peak by ε_T; None as above, or
+            where no drawn curve loses δ.
+        locatable_drop: loss that the posterior would have located with 80 % power, as a share of the peak; only where
+            it decides and locates nothing.
+        metric_brackets: drawdown bracket of every primary biological metric by itself.
+        metric_locations: λ_OC of each of two or more primary biological metrics that fit.
+        earliest_metric: in a conflict the one the rule follows, else the one whose loss the brackets establish at the
+            smallest strength; None: at none.
+        crossings: draws of log10 λ_OC behind `location`, +∞ beyond the range; empty without one. Not written.
+    """
+
+    peak: float
+    lambda_peak: float
+    signal_lower: float
+    sigma: float
+    safe_up_to: float | None
+    unsafe_from: float | None
+    bracket: Bracket
+    location: Location | None
+    fallback: str | None
+    interval: Interval
+    families: Mapping[str, float]
+    lof_p: float | None
+    lambda_ni: Bracket
+    technical: Technical
+    technical_falls: bool
+    window: tuple[float, float] | None
+    recommended: float | None
+    biology_at_effective: float | None
+    detectable_drop: float
+    psi: float | None
+    onset: Span | None
+    effective: Span | None
+    p_technical_kept: float | None
+    locatable_drop: float | None
+    metric_brackets: Mapping[str, Bracket]
+    metric_locations: Mapping[str, Location]
+    earliest_metric: str | None
+    crossings: tuple[float, ...] = field(default=(), repr=False, metadata=UNWRITTEN)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The judgement of one trade-off curve, and everything a report draws of it.
+
+    Attributes:
+        margin, trainer: None when the table could not be read that far.
+        delta, confidence: as in the settings.
+        state: exactly one, see `STATES`.
+        reasons: why, in plain sentences; for INVALID_INPUT and INSUFFICIENT_DATA what to mend or to add.
+        levels: every recorded strength, ascending.
+        runs: every recorded run, by strength and seed.
+        seeds: those that the decision rests on.
+        metrics, left_out: what the composites are made of, and what they lack.
+        controls: untrained embedding → role → composite.
+        lambda_unstable: smallest λ that lost too many runs.
+        estimate: None when the data do not suffice to look.
+        sensitivity: one entry a δ, ascending; empty without an estimate.
+        mechanism: what explains the loss, from the sham arm; None until that was asked.
+        confirmation: what fresh seeds say of the bounds; None without such seeds.
+    """
+
+    view: str
+    margin: float | None
+    trainer: str | None
+    delta: float
+    confidence: float
+    state: State
+    reasons: tuple[str, ...]
+    levels: tuple[Level, ...] = ()
+    runs: tuple[Run, ...] = ()
+    seeds: tuple[int, ...] = ()
+    metrics: tuple[MetricUse, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    controls: Mapping[str, Mapping[str, float | None]] | None = None
+    lambda_unstable: float | None = None
+    estimate: Estimate | None = None
+    sensitivity: tuple[Sensitivity, ...] = ()
+    mechanism: Mechanism | None = None
+    confirmation: Confirmation | None = None

@@ -1,0 +1,1 @@
+"""The verdict in words, rendered from its values alone."""

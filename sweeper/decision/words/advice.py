@@ -1,0 +1,146 @@
+"""What goes with the rule, in words rendered from the document alone: mechanism, next points, and the second dial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sweeper.decision.words.reasons import counted, probability_text, share_text, strength_text
+
+CONFOUNDED = 0.2  # design index above which a loss and label imbalance cannot be separated
+ADVICE: Mapping[str | None, str] = {
+    "A_design": "A, confounded design: perturbations and batches are imbalanced, so the loss may be unavoidable. No "
+    "strength mends that: align within perturbations, weigh the wells, or add a bridging plate.",
+    "B_subspace": "B, shared directions: biology is lost with the real batch labels and not with permuted ones. Stay "
+    "below the over-correction point.",
+    "C_optimiser": "C, damage to the training: this is not over-correction. Mend the schedule, the warm-up or the "
+    "gradient clipping, then sweep again.",
+    "A_or_C": "A or C: biology is lost with permuted batch labels too, which keep the design's imbalance, so training "
+    "damage and a confounded design cannot be told apart. Mend the training and balance the design.",
+}
+
+
+def mechanism_text(rule: Mapping[str, Any]) -> str:
+    """What explains the loss, with the advice that follows; "" where there is no loss to explain."""
+    mechanism, estimate = rule["mechanism"], rule["estimate"]
+    if rule["estimate"]["lambda_peak"] is None:
+        return ""
+    label, djs = mechanism["label"], mechanism["design_djs"]
+    if label == "B_subspace" and (djs or 0.0) > CONFOUNDED:
+        label = "A_design"
+    known = [] if djs is None else [f"design index {djs:.2g}"]
+    if mechanism["sham_drawdown"] is not None:
+        known.append(f"the sham arm loses {share_text(max(mechanism['sham_drawdown'], 0.0))}")
+    detail = f" ({'; '.join(known)})" if known else ""
+    if label is not None:
+        return f"Mechanism {ADVICE[label].removesuffix('.')}{detail}."
+    if estimate["unsafe_from"] is None:
+        return ""
+    return f"Mechanism unknown: without a sham arm training damage is not told apart from over-correction{detail}."
+
+
+def confirmation_text(document: Mapping[str, Any]) -> str:
+    """What fresh seeds say of the deciding curve's bounds; "" where there were none."""
+    rule = document["rule"]
+    margins = document["views"].get(document["deciding_view"], {"margins": []})["margins"]
+    margin = next((clause["value"] for clause in rule["if"] if clause["var"] == "margin"), None)
+    curve = next((item for item in margins if item["margin"] == margin), None)
+    if curve is None or curve["confirmation"] is None:
+        return ""
+    found = curve["confirmation"]
+    if found["agrees"] is None:
+        return "Fresh seeds were trained, but say nothing of the bounds: none is stated, or too few runs are usable."
+    roles = {"safe": "called safe", "loss": "where the loss is stated"}
+    points = [
+        f"at {strength_text(point['strength'])}, {roles[point['role']]}, a loss of {share_text(curve['delta'])} is "
+        f"{probability_text(point['probability'])} ({counted(point['seeds'], 'seed')})"
+        for point in found["points"]
+    ]
+    verdict = "confirm" if found["agrees"] else "do not confirm"
+    screened = rule["design"]["target"] == "new_perturbations"
+    whom = ", for the perturbations of this screen" if screened else ""
+    return f"Fresh seeds {verdict} the bounds{whom}: {'; '.join(points)}."
+
+
+def next_text(proposal: Mapping[str, Any]) -> str:
+    """What to train next and what it costs; "" where nothing is proposed."""
+    strengths, seeds = proposal["strengths"], proposal["seeds"]
+    parts = []
+    if strengths:
+        parts.append(f"Train λ ∈ {{{', '.join(f'{strength:.3g}' for strength in strengths)}}} with the same seeds")
+    if seeds:
+        named = proposal.get("seeds_at")  # documents of earlier versions do not have it
+        where = "every strength" if named is None else f"λ ∈ {{{', '.join(f'{strength:.3g}' for strength in named)}}}"
+        parts.append(f"{'add' if parts else 'Add'} {counted(seeds, 'seed')} at {where}")
+    if not parts:
+        return ""
+    seconds = proposal["seconds"]
+    cost = counted(proposal["cells"], "cell") + (
+        "" if seconds is None else f", about {_duration(seconds)} of one worker"
+    )
+    return f"{' and '.join(parts)}: {cost}."
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{seconds / 3600:.1f} h"
+
+
+def frontier_text(frontier: Mapping[str, Any], confidence: float) -> str:
+    """How the point moves with the margin."""
+    if len(frontier["points"]) < 2:
+        return ""
+    shift = frontier["shift"]
+    if shift["status"] == "estimated":
+        slope, lower, upper = (f"{shift[key]:+.2g}".replace("-", "−") for key in ("slope", "lower", "upper"))
+        return (
+            f"The over-correction point moves by {slope} decades of λ a radian of margin "
+            f"({share_text(2 * confidence - 1)} interval {lower} to {upper}; that larger "
+            f"margins have it at a larger λ is {probability_text(shift['p_later'])}).{_apart(frontier)}"
+        )
+    if shift["status"] == "bracket":
+        return f"Brackets locate no point, so no shift with the margin is estimated.{_apart(frontier)}"
+    why = "; ".join(f"margin {margin:.3g}: {reason}" for margin, reason in shift["left_out"])
+    short = "The shift of the point with the margin is not estimable: fewer than two margins have a located point"
+    return f"{short} ({why}).{_apart(frontier)}"
+
+
+def _apart(frontier: Mapping[str, Any]) -> str:
+    """The pairs of margins whose intervals put the point in order."""
+    words = {"later": "larger", "earlier": "smaller"}
+    ordered = [
+        f"at a {words[pair['order']]} λ at margin {pair['larger']:.3g} than at {pair['smaller']:.3g}"
+        for pair in frontier["pairs"]
+        if pair["order"] in words
+    ]
+    if not ordered:
+        return " No two margins can be told apart by their intervals."
+    return f" By disjoint intervals it lies {'; '.join(ordered)}."
+
+
+def choice_text(choice: Mapping[str, Any]) -> str:
+    """Why the margin is the chosen one; "" where only one was swept."""
+    margin, metric = choice["margin"], choice["metric"].replace("_", " ")
+    own = next((item for item in choice["compared"] if item["margin"] == margin), None)
+    match choice["by"]:
+        case "only":
+            return ""
+        case "rule":
+            why = "its rule is the strongest"
+        case "accuracy" if own is not None and own["p_holm"] is not None:
+            why = (
+                f"{metric} at its effective strength is {own['difference']:+.2g} against margin "
+                f"{choice['compared'][0]['margin']:.3g} (paired over {counted(own['seeds'], 'seed')}, Holm p = "
+                f"{own['p_holm']:.2g})"
+            )
+        case "accuracy":
+            why = f"{metric} at the effective strength is shown to be lower at the others"
+        case "biology":
+            why = "biology at its effective strength is highest"
+        case "state":
+            why = "no margin has a recommendation, and its state says most"
+        case _:
+            why = "nothing tells it from the others, and it is the smallest"
+    return f"Margin {margin:.3g} was chosen: {why}."

@@ -1,0 +1,1 @@
+"""From configuration and screen to the cells that are trained, before anything is written."""

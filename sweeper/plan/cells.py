@@ -1,0 +1,217 @@
+"""From configuration to a plan: content-addressed cells, and packs of them that train together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from sweeper.config.sweep_config import SweepConfig
+from sweeper.content import content_hash
+from sweeper.decision.input.results_table import CONTROL_PREFIX, LADDER_PREFIX, PSEUDO_PREFIX, SHAM_PREFIX
+from sweeper.metrics.biological.plain_accuracy import PLAIN_ACCURACIES
+from sweeper.metrics.controls import CONTROLS
+from sweeper.metrics.registry import REGISTRY
+from trainers.screens.splits import Split, make_split
+
+MAX_PACK = 96
+
+SplitKey = tuple[str, int, int]
+"""View, fold, seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """trainer × strength × seed × split; `cell_id` is its content hash within the sweep.
+
+    Controls ("control:raw", …) have no strength: adversarial_weight and margin are None.
+    """
+
+    cell_id: str
+    trainer: str
+    adversarial_weight: float | None
+    margin: float | None
+    seed: int
+    view: str
+    fold: int
+
+    @property
+    def split(self) -> str:
+        """Name of the split, "held_out_batches/2"."""
+        return f"{self.view}/{self.fold}"
+
+    @property
+    def split_key(self) -> SplitKey:
+        """What a split is drawn from: view, fold and seed."""
+        return self.view, self.fold, self.seed
+
+    @property
+    def is_control(self) -> bool:
+        """True for embeddings that are not trained."""
+        return self.trainer.startswith(CONTROL_PREFIX)
+
+    @property
+    def is_sham(self) -> bool:
+        """True for a training with batch labels permuted within perturbation."""
+        return self.trainer.startswith(SHAM_PREFIX)
+
+    @property
+    def is_rung(self) -> bool:
+        """True for a training of the ladder: the trainer with other settings."""
+        return self.trainer.startswith(LADDER_PREFIX)
+
+    @property
+    def is_pseudo(self) -> bool:
+        """True for a training on one batch that was split into two at random."""
+        return self.trainer.startswith(PSEUDO_PREFIX)
+
+    @property
+    def label(self) -> str:
+        """For people: "abra λ=3 m=0.3 seed 1 held_out_plates/0"."""
+        strength = "" if self.is_control else f" λ={self.adversarial_weight:g} m={self.margin:g}"
+        return f"{self.trainer}{strength} seed {self.seed} {self.split}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackPlan:
+    """Cells of one split family that run as one Ray Tune trial."""
+
+    pack_id: str
+    cells: tuple[Cell, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"pack_id": self.pack_id, "cells": [cell.to_json() for cell in self.cells]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PackPlan:
+        """Inverse of `to_json`."""
+        return cls(pack_id=data["pack_id"], cells=tuple(Cell(**cell) for cell in data["cells"]))
+
+
+def panel_names(config: SweepConfig) -> tuple[str, ...]:
+    """Metrics the sweep measures, in the registry's order: those it names, else those marked `in_sweep`.
+
+    Images are scored per image too, as WILDS does; so are the rungs of a ladder, see `cell_metrics`.
+    """
+    wanted = config.metrics
+    if wanted is None:
+        wanted = tuple(name for name, metric in REGISTRY.items() if metric.in_sweep)
+        wanted += PLAIN_ACCURACIES if config.images is not None else ()
+    return tuple(name for name in REGISTRY if name in wanted)
+
+
+def cell_metrics(config: SweepConfig, cell: Cell) -> tuple[str, ...]:
+    """The panel of a cell: the sweep's, for a rung with the plain accuracies that the ladder is read from."""
+    names = panel_names(config)
+    return (*names, *(name for name in PLAIN_ACCURACIES if name not in names)) if cell.is_rung else names
+
+
+def sweep_identity(config: SweepConfig, fingerprint: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What makes two sweeps the same sweep: data, preparation, splits, trainer settings and panel.
+
+    Strengths and seeds are left out, so that a finished sweep can be extended with more of them. `settings` stand in
+    for the trainer's where those name files (`sweeper.plan.images.image_identity`).
+    """
+    return {
+        "schema": "sweep/1",
+        "data": fingerprint,
+        "normalise": config.normalise,
+        "views": [view.model_dump(mode="json") for view in config.views],
+        "held_out_perturbations": config.held_out_perturbations,
+        "trainer": config.trainer,
+        "settings": config.trainer_settings.model_dump(mode="json") if settings is None else dict(settings),
+        "metrics": list(panel_names(config)),
+        # What else is kept, and where it is computed, changes no number.
+        "panel": config.panel.model_dump(mode="json", exclude={"units", "device"}),
+    }
+
+
+def cell_split(config: SweepConfig, wells: pd.DataFrame, cell: Cell) -> Split:
+    """The split of a cell: the same for every strength and trainer."""
+    spec = next(view for view in config.views if view.view == cell.view)
+    return make_split(wells, spec, fold=cell.fold, seed=cell.seed, held_out_perturbations=config.held_out_perturbations)
+
+
+def make_cells(
+    sweep_id: str,
+    trainer: str,
+    strengths: Iterable[tuple[float, float]],
+    seeds: Sequence[int],
+    folds: Mapping[str, int],
+) -> tuple[Cell, ...]:
+    """Every strength × seed × split of the trainer; `folds` maps a view to its number of folds."""
+    return tuple(
+        _cell(sweep_id, trainer, weight, margin, seed, view, fold)
+        for view, count in folds.items()
+        for weight, margin in strengths
+        for seed in seeds
+        for fold in range(count)
+    )
+
+
+def control_cells(sweep_id: str, seeds: Sequence[int], folds: Mapping[str, int]) -> tuple[Cell, ...]:
+    """Every control × seed × split."""
+    return tuple(
+        _cell(sweep_id, f"{CONTROL_PREFIX}{name}", None, None, seed, view, fold)
+        for view, count in folds.items()
+        for name in CONTROLS
+        for seed in seeds
+        for fold in range(count)
+    )
+
+
+def _cell(
+    sweep_id: str, trainer: str, weight: float | None, margin: float | None, seed: int, view: str, fold: int
+) -> Cell:
+    content = [sweep_id, trainer, weight, margin, seed, view, fold]
+    return Cell(
+        cell_id=content_hash(content),
+        trainer=trainer,
+        adversarial_weight=weight,
+        margin=margin,
+        seed=seed,
+        view=view,
+        fold=fold,
+    )
+
+
+def make_packs(
+    cells: Sequence[Cell],
+    *,
+    workers: int,
+    pack_size: int | None = None,
+    training_batches: Mapping[SplitKey, int] | None = None,
+) -> tuple[PackPlan, ...]:
+    """Group cells that can train together into packs, balanced over `workers`.
+
+    Cells of a family share kind (trained, on pseudo-batches, control, or which rung of the ladder), view, fold and,
+    since it sets the shape of a mini-batch, the number of training batches (`training_batches`, by `Cell.split_key`;
+    the same for all without it). Without `pack_size` a family is cut into as few packs as keep every worker busy and
+    none above `MAX_PACK` cells. Which pack a cell is in does not change its result, so the cut is free. Trained packs
+    come first: they take longest.
+    """
+    families: dict[tuple[bool, str, str, int, int], list[Cell]] = {}
+    for cell in cells:
+        batches = 0 if training_batches is None else training_batches[cell.split_key]
+        kind = cell.trainer if cell.is_rung or cell.is_pseudo else ""
+        families.setdefault((cell.is_control, kind, cell.view, cell.fold, batches), []).append(cell)
+    trained = sum(1 for is_control, *_ in families if not is_control)
+    packs = []
+    for (is_control, *_), members in sorted(families.items()):
+        if pack_size is not None:
+            size = pack_size
+        else:
+            share = 1 if is_control else max(1, -(-workers // max(1, trained)))
+            parts = max(share if len(members) >= 2 * share else 1, -(-len(members) // MAX_PACK))
+            size = -(-len(members) // parts)
+        for start in range(0, len(members), size):
+            part = tuple(members[start : start + size])
+            packs.append(PackPlan(pack_id=content_hash([c.cell_id for c in part]), cells=part))
+    return tuple(packs)

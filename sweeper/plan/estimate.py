@@ -1,0 +1,159 @@
+"""How long missing cells will take: from finished cells of the same sweep, else from a few real training steps."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sweeper.arms.ladder import cell_config
+from sweeper.config.sections import ExecutorOptions
+from sweeper.plan.cells import Cell, cell_split, make_packs
+from sweeper.plan.images import open_images
+from sweeper.plan.prepared import Prepared
+from sweeper.run.worker import build_pack, training_cell
+from sweeper.store.store import Store
+from trainers.screens.table import Screen
+
+START_SECONDS = 15.0
+"""Ray and the workers' imports, once a sweep, on two cores."""
+OUTPUT_SECONDS = 5.0
+"""Decisions and the report."""
+MIRROR_START_SECONDS, MIRROR_SECONDS = 10.0, 0.06
+"""MLflow's imports and database, once, and a cell's run with 24 metrics, a curve and a file: CPU seconds on SQLite."""
+TRIAL_STEPS = 6
+STAND_IN_WIDTH = 512
+"""Dimension of an embedding that has none of its own, for timing its scores."""
+
+
+def local_workers(options: ExecutorOptions) -> int:
+    """Packs that run at once on this machine alone."""
+    return max(1, int((os.cpu_count() or 1) / options.cpus_per_pack))
+
+
+def finished_seconds(store: Store) -> tuple[float, float] | None:
+    """Worker seconds of a trained cell, and of scoring alone, on average; None where no trained cell is finished."""
+    finished: list[dict[str, float]] = [store.record(cell_id)["seconds"] for cell_id in store.finished()]
+    trained = [seconds for seconds in finished if seconds.get("train")]
+    if not trained:
+        return None
+    score = sum(seconds["score"] for seconds in trained) / len(trained)
+    return sum(seconds["train"] for seconds in trained) / len(trained) + score, score
+
+
+def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> tuple[float, float]:
+    """Worker seconds of a trained cell, and of scoring alone."""
+    known = finished_seconds(prepared.store)
+    if known is not None:
+        return known
+    wells = prepared.screen.wells
+    images = prepared.images
+    if images is not None:  # one after another: a single cell tells, and one with the adversary is the slow kind
+        cells = [max(cells, key=lambda cell: cell.adversarial_weight or 0.0)]
+    sample = [training_cell(cell, cell_split(prepared.config, wells, cell), wells) for cell in cells]
+    config = cell_config(prepared.config, cells[0])
+    pack = build_pack(config, prepared.screen, sample, images=images, device="cpu", threads=1)
+    warm, steps = (2, TRIAL_STEPS) if images is None else (1, 2)
+    pack.advance(warm)  # the first steps pay for warming up
+    began = time.perf_counter()
+    pack.advance(steps)
+    step = (time.perf_counter() - began) / steps
+    score = _seconds_a_score(prepared, cells[0])
+    return step * pack.total_steps / len(sample) + score, score
+
+
+def _seconds_a_score(prepared: Prepared, cell: Cell) -> float:
+    from sweeper.plan.cells import panel_names
+    from sweeper.run.scoring import score
+
+    split = cell_split(prepared.config, prepared.screen.wells, cell)
+    features = prepared.screen.features[:, : prepared.config.trainer_settings.embedding_dim]
+    seconds = 0.0
+    for _ in range(2):  # the first call pays for imports
+        began = time.perf_counter()
+        score(
+            lambda rows: features[rows],
+            split,
+            prepared.screen.wells,
+            cell=cell,
+            names=panel_names(prepared.config),
+            options=prepared.config.panel,
+        )
+        seconds = time.perf_counter() - began
+    return seconds
+
+
+def _embedding_seconds(prepared: Prepared) -> float:
+    """Of a frozen backbone over images whose features are not on disk; 0 where nothing is to be embedded."""
+    frozen = prepared.config.frozen
+    if frozen is None or prepared.store.folder.joinpath("screen").exists():
+        return 0.0
+    from trainers.images.frozen import embedding_seconds
+
+    return embedding_seconds(open_images(prepared.config).images, frozen.image_settings, device=frozen.device)
+
+
+def _with_features(prepared: Prepared) -> Prepared:
+    """With random numbers in the place of features that a dry run does not make: they take as long."""
+    if prepared.screen.features.shape[1]:
+        return prepared
+    width = prepared.config.trainer_settings.embedding_dim or STAND_IN_WIDTH
+    if prepared.config.frozen is not None:
+        from trainers.images.frozen import feature_width
+
+        width = feature_width(open_images(prepared.config).images, prepared.config.frozen.image_settings)
+    wells = prepared.screen.wells
+    features = np.random.default_rng(0).standard_normal((len(wells), width), dtype=np.float32)
+    return replace(prepared, screen=Screen(features, tuple(f"f{number}" for number in range(width)), wells))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Wall seconds by what they are spent on; what runs beside the workers takes their cores."""
+
+    embedding: float
+    """Features of the images, by a frozen backbone, where they are not made yet."""
+    training: float
+    """Training and scoring of the missing cells that are known already."""
+    controls: float
+    rounds: float
+    """The same for rounds that are yet to be proposed, at their most."""
+    mirror: float
+    rest: float
+    """Ray's start, decisions and the report."""
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.embedding + self.training + self.controls + self.rounds + self.mirror + self.rest
+
+
+def estimate(prepared: Prepared, missing: Sequence[Cell], *, further: int, workers: int) -> Estimate:
+    """How long `missing` and up to `further` trained cells of later rounds will take on `workers` workers."""
+    trained = [cell for cell in missing if not cell.is_control]
+    controls = [cell for cell in missing if cell.is_control]
+    embedding = _embedding_seconds(prepared)
+    prepared = _with_features(prepared)
+    sample = trained or [cell for cell in prepared.known_cells() if not cell.is_control]
+    packs = make_packs(
+        sample,
+        workers=workers,
+        pack_size=prepared.config.pack_size,
+        training_batches=prepared.batches_of(sample),
+    )
+    # the pack with the largest λ: λ = 0, and a ladder's rungs without an adversary, train faster
+    slow = max(packs, key=lambda pack: max(cell.adversarial_weight or 0.0 for cell in pack.cells))
+    a_cell, a_score = _seconds_a_cell(prepared, slow.cells)
+    count = len(missing) + further
+    mirror = MIRROR_START_SECONDS + MIRROR_SECONDS * count if prepared.config.tracking.enabled and count else 0.0
+    return Estimate(
+        embedding=embedding,
+        training=a_cell * len(trained) / workers,
+        controls=a_score * len(controls) / workers,
+        rounds=a_cell * further / workers,
+        mirror=mirror / workers,
+        rest=(START_SECONDS if count else 0.0) + OUTPUT_SECONDS,
+    )

@@ -1,0 +1,220 @@
+"""A sweep before anything is written: its screen read, every split tried, its identity and its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweeper.arms.ladder import ladder_cells, ladder_parts, resolved_rungs
+from sweeper.arms.proposal import Proposal
+from sweeper.arms.pseudo import pseudo_batches
+from sweeper.config.sweep_config import SweepConfig
+from sweeper.content import content_hash
+from sweeper.errors import InputError
+from sweeper.metrics.registry import REGISTRY, resolve
+from sweeper.metrics.units import check_axes
+from sweeper.plan.cells import (
+    Cell,
+    SplitKey,
+    cell_split,
+    control_cells,
+    make_cells,
+    sweep_identity,
+)
+from sweeper.plan.design_index import DesignIndex, confounding_warning, design_index
+from sweeper.plan.images import bare_screen, feature_screen, image_identity, image_pack, open_images
+from sweeper.store.store import Store
+from trainers.base import TrainingCell
+from trainers.screens.images.image_screen import ImageScreen
+from trainers.screens.normalise import normalise
+from trainers.screens.readers import read_screen, simulated_account
+from trainers.screens.screen_account import Account
+from trainers.screens.splits import Split, fold_count, make_split
+from trainers.screens.table import Screen, screen_warnings
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A validated sweep: nothing has been written yet."""
+
+    config: SweepConfig
+    screen: Screen
+    sweep_id: str
+    identity: dict[str, Any]
+    folds: dict[str, int]
+    designs: dict[str, DesignIndex]
+    """View → perturbation × batch imbalance of its training wells: the worst fold of the first seed."""
+    warnings: tuple[str, ...]
+    account: Account
+    """How the screen was read."""
+    images: ImageScreen | None = None
+    """What is trained on, where it is images; `screen` then holds simple features of them."""
+
+    @property
+    def store(self) -> Store:
+        """The sweep's store (it may not exist yet)."""
+        return Store(self.config.output)
+
+    def batches_of(self, cells: Iterable[Cell]) -> dict[SplitKey, int]:
+        """Number of training batches of each split that the cells use."""
+        batch = self.screen.wells["batch"]
+        splits = {cell.split_key: cell for cell in cells}
+        return {
+            key: batch.iloc[cell_split(self.config, self.screen.wells, cell).train].nunique()
+            for key, cell in splits.items()
+        }
+
+    @cached_property
+    def pseudo_batch(self) -> str | None:
+        """The real batch that the pseudo-batch arm splits (at the first seed and fold); None where there is none."""
+        config, wells = self.config, self.screen.wells
+        spec = next(view for view in config.views if view.view == config.decision.deciding_view)
+        seed = (config.pseudo.seeds or config.seeds)[0]
+        split = make_split(wells, spec, fold=0, seed=seed, held_out_perturbations=config.held_out_perturbations)
+        found = pseudo_batches(wells, split, seed=seed)
+        return None if found is None else found.batch
+
+    def known_cells(self) -> tuple[Cell, ...]:
+        """Grid, controls and every round proposed so far."""
+        return known_cells(self.config, self.store.proposals(), sweep_id=self.sweep_id, folds=self.folds)
+
+
+def grid_cells(config: SweepConfig, *, sweep_id: str, folds: Mapping[str, int]) -> tuple[Cell, ...]:
+    """Controls and the grid."""
+    return (
+        *control_cells(sweep_id, config.seeds, folds),
+        *make_cells(sweep_id, config.trainer, config.strengths.grid(), config.seeds, folds),
+    )
+
+
+def proposed_cells(
+    proposal: Proposal, config: SweepConfig, *, sweep_id: str, folds: Mapping[str, int]
+) -> tuple[Cell, ...]:
+    """The cells of a round."""
+    views = {view: count for view, count in folds.items() if proposal.views is None or view in proposal.views}
+    return tuple(
+        cell
+        for block in proposal.blocks
+        for cell in make_cells(
+            sweep_id,
+            proposal.trainer,
+            block.strengths,
+            config.seeds if block.seeds is None else block.seeds,
+            views,
+        )
+    )
+
+
+def confirm_seeds(proposals: Iterable[Proposal]) -> tuple[int, ...]:
+    """Fresh seeds of the confirmations, ascending: they take part in nothing that they confirm."""
+    confirming = (proposal for proposal in proposals if proposal.kind == "confirm")
+    return tuple(sorted({seed for made in confirming for block in made.blocks for seed in block.seeds or ()}))
+
+
+def known_cells(
+    config: SweepConfig, proposals: Sequence[Proposal], *, sweep_id: str, folds: Mapping[str, int]
+) -> tuple[Cell, ...]:
+    """Grid, controls, every round proposed so far, and the ladder."""
+    cells = list(grid_cells(config, sweep_id=sweep_id, folds=folds))
+    for proposal in proposals:
+        cells.extend(proposed_cells(proposal, config, sweep_id=sweep_id, folds=folds))
+    cells.extend(ladder_cells(config, sweep_id=sweep_id, folds=folds))
+    return tuple(dict.fromkeys(cells))
+
+
+def load_screen(config: SweepConfig) -> Screen:
+    """The screen that the configuration names: read, simulated, or the features of its images."""
+    if config.images is not None:
+        return feature_screen(config, open_images(config))
+    return load_table(config)[0]
+
+
+def load_table(config: SweepConfig) -> tuple[Screen, Account]:
+    """The screen of profiles that the configuration names, read or simulated, and how it was read."""
+    if config.screen is not None:
+        reading = read_screen(config.screen, Path())
+        return reading.screen, reading.account
+    from trainers.screens.simulated_screen import simulate
+
+    assert config.simulate is not None  # noqa: S101 - the configuration has one of the two
+    screen = simulate(config.simulate).screen
+    return screen, simulated_account(screen, "simulated")
+
+
+def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
+    """Read the screen and try every split: whatever is wrong with the input is said before anything is written.
+
+    Args:
+        embed: make the features that stand for images. Without it the screen of images has none: for dry runs.
+    """
+    resolve(config.metrics if config.metrics is not None else tuple(REGISTRY))
+    images = None if config.images is None else open_images(config)
+    settings = None if images is None else image_identity(config)
+    if images is None:
+        screen, account = load_table(config)
+    else:
+        screen = (feature_screen if embed else bare_screen)(config, images)
+        account = Account("images", len(images), len(images.channels), {"channels of images": len(images.channels)})
+    check_axes(config.panel.units, screen.wells)
+    folds: dict[str, int] = {spec.view: fold_count(spec, screen.wells) for spec in config.views}
+    designs: dict[str, DesignIndex] = {}
+    for spec in config.views:
+        found: list[DesignIndex] = []
+        for seed in config.seeds:
+            for fold in range(folds[spec.view]):
+                split = make_split(
+                    screen.wells, spec, fold=fold, seed=seed, held_out_perturbations=config.held_out_perturbations
+                )
+                _refuse_one_batch(config, screen, split, seed)
+                if seed == config.seeds[0]:
+                    found.append(design_index(screen.wells.iloc[split.train]))
+        designs[spec.view] = max(found, key=lambda index: index.d_js)
+    normalise(screen.features, screen.wells, config.normalise)
+    trained_on = images if config.trainer == "abra_images" else None
+    if config.ladder is not None:
+        ladder_parts(config, screen.wells)
+    if trained_on is not None:
+        for network in (config.trainer_settings, *(rung.settings for rung in resolved_rungs(config))):
+            _try_backbone(config.model_copy(update={"abra_images": network}), trained_on)
+    identity = sweep_identity(config, screen.fingerprint if images is None else images.fingerprint, settings)
+    prepared = Prepared(
+        config=config,
+        screen=screen,
+        sweep_id=content_hash(identity),
+        identity=identity,
+        folds=folds,
+        designs=designs,
+        warnings=(*_reading_warnings(config, account), *screen_warnings(screen), *confounding_warning(designs)),
+        account=account,
+        images=trained_on,
+    )
+    prepared.store.check(prepared.sweep_id)
+    return prepared
+
+
+def _reading_warnings(config: SweepConfig, account: Account) -> tuple[str, ...]:
+    """What a user should look at of how the table was read."""
+    scale = account.unscaled if config.normalise == "none" else None
+    return (*account.warnings, *([f"{scale}: normalise: plate"] if scale else []))
+
+
+def _refuse_one_batch(config: SweepConfig, screen: Screen, split: Split, seed: int) -> None:
+    """An adversary has nothing to remove from one batch; every cell with λ > 0 would fail on its own."""
+    corrects = any(weight > 0.0 for weight, _ in config.strengths.grid())
+    if corrects and screen.wells["batch"].iloc[split.train].nunique() < 2:
+        raise InputError(
+            f"views: {split.name} of seed {seed} trains on one batch alone, where there is nothing to remove; take "
+            "fewer folds, or more batches"
+        )
+
+
+def _try_backbone(config: SweepConfig, images: ImageScreen) -> None:
+    """Make one cell's network: a wrong point, size or weight file shows before anything is written."""
+    rows = np.arange(len(images))
+    cell = TrainingCell(key="trial", adversarial_weight=1.0, margin=0.0, seed=0, train=rows, validation=rows[:0])
+    image_pack(config, images, [cell], device="cpu", threads=1)

@@ -1,0 +1,1 @@
+"""Running a sweep: rounds in the driver, packs of cells on Ray, scores into the store."""

@@ -1,0 +1,276 @@
+"""The result store: one folder a sweep, one atomically written folder a finished cell.
+
+::
+
+    <folder>/sweep.json           what the sweep is: identity, id, configuration as given
+    <folder>/screen/              features.npy (n × d float32, opened memory-mapped), wells.parquet
+    <folder>/cells/<cell id>/     record.json, embeddings.npz (float16, evaluation wells), curve.json, units.parquet
+    <folder>/proposals/           round-001.json: what a round added to the grid
+    <folder>/checkpoints/         cells in training
+    <folder>/results.parquet · units.parquet · decision.json · report.html
+
+A cell is finished when its folder exists: it is written beside and renamed, so no reader ever sees half a cell, and a
+cell written twice keeps its first result.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sweeper.arms.proposal import Proposal
+from sweeper.errors import InputError, StoreMismatchError
+from trainers.screens.table import Screen
+
+RETRIED = frozenset({"failed", "oom"})
+"""Statuses that `--retry-failed` runs again. A collapsed cell is a result."""
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write beside and rename: a reader sees the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    data = content.encode() if isinstance(content, str) else content
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def dump_json(value: Any) -> str:
+    """JSON for a file: sorted, indented, without NaN, with a final newline."""
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _is_foreign(path: Path) -> bool:
+    """False for what a start that was killed leaves: the mirror's database, made before the store, and temporaries."""
+    return path.name != "mlartifacts" and not path.name.startswith("mlflow.db") and path.suffix != ".tmp"
+
+
+@dataclass(frozen=True)
+class Store:
+    """The folder of one sweep. Making the value touches nothing; `create` and the writers do."""
+
+    folder: Path
+
+    @property
+    def cells_folder(self) -> Path:
+        """Where finished cells are."""
+        return self.folder / "cells"
+
+    @property
+    def results_path(self) -> Path:
+        """Tidy table of every metric of every cell."""
+        return self.folder / "results.parquet"
+
+    @property
+    def units_path(self) -> Path:
+        """Tidy table of the label metrics by batch, cell type and perturbation; absent where no cell has any."""
+        return self.folder / "units.parquet"
+
+    @property
+    def decision_path(self) -> Path:
+        """The decision as JSON."""
+        return self.folder / "decision.json"
+
+    @property
+    def report_path(self) -> Path:
+        """The report."""
+        return self.folder / "report.html"
+
+    # ---- the sweep ---------------------------------------------------------------------------------------------------
+
+    def check(self, sweep_id: str) -> None:
+        """Raise `StoreMismatchError` unless the folder is free or this sweep's; writes nothing."""
+        if (self.folder / "sweep.json").exists():
+            found = self.description()["sweep_id"]
+            if found != sweep_id:
+                raise StoreMismatchError(
+                    f"{self.folder}: holds another sweep (id {found}, this configuration is {sweep_id}: data, splits, "
+                    "trainer settings or panel differ); choose another folder, e.g. --set folder=runs/other"
+                )
+        elif self.folder.exists() and (not self.folder.is_dir() or any(map(_is_foreign, self.folder.iterdir()))):
+            raise StoreMismatchError(f"{self.folder}: is not empty and not a sweep's folder; choose another folder")
+
+    def create(self, *, sweep_id: str, description: Mapping[str, Any], screen: Screen) -> None:
+        """Lay the folder out and write what the sweep is.
+
+        `description` (configuration, identity, versions) is written anew each time: strengths and seeds may have grown.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot make the output folder: {error.strerror}") from None
+        # First: whatever a kill leaves behind from here on is this sweep's, and the same command goes on with it.
+        write_atomically(self.folder / "sweep.json", dump_json({"sweep_id": sweep_id, **description}))
+        screen_folder = self.folder / "screen"
+        if not screen_folder.exists():
+            temporary = self.folder / f".screen.{os.getpid()}.tmp"
+            temporary.mkdir()
+            np.save(temporary / "features.npy", screen.features, allow_pickle=False)
+            screen.wells.to_parquet(temporary / "wells.parquet")
+            (temporary / "features.json").write_text(dump_json({"names": list(screen.feature_names)}))
+            temporary.rename(screen_folder)
+        for name in ("cells", "packs", "proposals", "checkpoints"):
+            (self.folder / name).mkdir(exist_ok=True)
+
+    def description(self) -> dict[str, Any]:
+        """sweep.json; raises `InputError` where there is none."""
+        path = self.folder / "sweep.json"
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(
+                f"{self.folder}: no sweep here (sweep.json is missing); give the folder of a sweep"
+            ) from None
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}") from None
+        if not isinstance(data, dict) or "sweep_id" not in data:
+            raise InputError(f"{path}: key 'sweep_id' is missing; give the folder of a sweep")
+        return data
+
+    def screen(self) -> Screen:
+        """The stored screen, its features memory-mapped read-only so that all packs of a node share the page cache."""
+        folder = self.folder / "screen"
+        features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
+        names = tuple(json.loads((folder / "features.json").read_text())["names"])
+        return Screen(features=features, feature_names=names, wells=pd.read_parquet(folder / "wells.parquet"))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the sweep for this driver; the system lets go of it when the process ends, however it ends.
+
+        Raises `InputError` when another driver holds it.
+        """
+        with (self.folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"{self.folder}: another process runs this sweep; wait for it or stop it") from None
+            yield
+
+    # ---- cells -------------------------------------------------------------------------------------------------------
+
+    def finished(self, *, retry: bool = False) -> frozenset[str]:
+        """Ids of the finished cells; with `retry`, without those whose status is in `RETRIED`."""
+        if not self.cells_folder.exists():
+            return frozenset()
+        ids = (path.name for path in self.cells_folder.iterdir() if not path.name.startswith("."))
+        if not retry:
+            return frozenset(ids)
+        return frozenset(i for i in ids if self.record(i)["status"] not in RETRIED)
+
+    def record(self, cell_id: str) -> dict[str, Any]:
+        """The result record of a finished cell."""
+        data: dict[str, Any] = json.loads((self.cells_folder / cell_id / "record.json").read_text(encoding="utf-8"))
+        return data
+
+    def records(self, cell_ids: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """Result records in the order given."""
+        return (self.record(cell_id) for cell_id in cell_ids)
+
+    def curve(self, cell_id: str) -> list[dict[str, float]]:
+        """The training curve of a finished cell; empty for controls."""
+        data: list[dict[str, float]] = json.loads((self.cells_folder / cell_id / "curve.json").read_text())
+        return data
+
+    def embeddings(self, cell_id: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """(rows, embeddings): row numbers of the screen, (n,), and their embeddings, (n, e), stored as float16."""
+        with np.load(self.cells_folder / cell_id / "embeddings.npz", allow_pickle=False) as data:
+            return data["rows"], data["embeddings"].astype(np.float32)
+
+    def units(self, cell_id: str) -> pd.DataFrame | None:
+        """A finished cell's label metrics by batch, cell type and perturbation (`sweeper.metrics.units.COLUMNS`).
+
+        None where there are none: not asked for, not an `ok` cell, or written before they were kept.
+        """
+        try:
+            return pd.read_parquet(self.cells_folder / cell_id / "units.parquet")
+        except FileNotFoundError:
+            return None
+
+    def write_cell(
+        self,
+        record: Mapping[str, Any],
+        *,
+        curve: list[dict[str, float]],
+        rows: NDArray[np.int64] | None = None,
+        embeddings: NDArray[np.float32] | None = None,
+        units: pd.DataFrame | None = None,
+        replace: bool = False,
+    ) -> bool:
+        """Write a finished cell in one rename. False when it is there already (the first result stays).
+
+        `replace` is for a failed cell that is run again.
+        """
+        cell_id = record["cell_id"]
+        final = self.cells_folder / cell_id
+        temporary = self.cells_folder / f".{cell_id}.{os.getpid()}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        (temporary / "curve.json").write_text(json.dumps(curve, allow_nan=False))
+        if rows is not None and embeddings is not None:
+            np.savez(temporary / "embeddings.npz", rows=rows, embeddings=embeddings.astype(np.float16))
+        if units is not None and len(units):
+            units.to_parquet(temporary / "units.parquet", index=False, compression="zstd")
+        write_atomically(temporary / "record.json", dump_json(record))
+        if replace and final.exists():
+            shutil.rmtree(final)
+        try:
+            temporary.rename(final)
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            if not final.exists():
+                raise
+            return False
+        return True
+
+    def sweep_leftovers(self) -> None:
+        """Remove what a killed process left half-written; only the driver calls this, before workers start."""
+        for path in self.cells_folder.glob(".*.tmp"):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.glob(".*.tmp"):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+
+    # ---- proposals and packs -----------------------------------------------------------------------------------------
+
+    def proposals(self) -> list[Proposal]:
+        """The rounds proposed so far, in order."""
+        paths = sorted((self.folder / "proposals").glob("round-*.json"))
+        found = []
+        for path in paths:
+            try:
+                found.append(Proposal.from_json(json.loads(path.read_text(encoding="utf-8"))))
+            except (KeyError, TypeError, ValueError):
+                raise InputError(f"{path}: not a round as this version keeps it; sweep into another folder") from None
+        return found
+
+    def write_proposal(self, number: int, proposal: Proposal) -> None:
+        """Keep round `number` (from 1), so that a restarted sweep follows the same road."""
+        write_atomically(self.folder / "proposals" / f"round-{number:03d}.json", dump_json(proposal.to_json()))
+
+    def write_pack(self, pack_id: str, content: Mapping[str, Any]) -> Path:
+        """Write what a trial needs to know about its pack; returns the path that is given to the trial."""
+        path = self.folder / "packs" / f"{pack_id}.json"
+        write_atomically(path, dump_json(content))
+        return path
+
+    def checkpoint_path(self, key: str) -> Path:
+        """Where cells in training keep their checkpoint; `key` names the cells."""
+        return self.folder / "checkpoints" / f"{key}.pt"
+
+    def drop_checkpoints(self) -> None:
+        """Remove what trainings that are over, or were cut into other packs, left behind; while nothing trains."""
+        for path in (self.folder / "checkpoints").iterdir():
+            path.unlink()
