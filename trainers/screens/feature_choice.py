@@ -36,16 +36,16 @@ class FeatureChoice:
 
     Attributes:
         names: d distinct names, in the file's order.
-        values: (n, d) float32; NaN or infinite where a value is missing.
+        features: (n, d) float32; NaN or infinite where a value is missing.
         families: family → number of its columns, in the order of their first column.
         left_out: reason → columns of the file.
         forms: column → how its numbers were written, where not as such.
         warnings: what a user should look at.
-        problems: what is wrong, one line each; names and values then do not count.
+        problems: what is wrong, one line each; names and features then do not count.
     """
 
     names: tuple[str, ...]
-    values: FloatArray
+    features: FloatArray
     families: dict[str, int]
     left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
     forms: dict[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class FeatureChoice:
         return replace(
             self,
             names=tuple(self.names[place] for place in kept),
-            values=self.values[:, kept],
+            features=self.features[:, kept],
             left_out=self.left_out | {reason: (*self.left_out.get(reason, ()), *gone)},
         )
 

@@ -25,7 +25,7 @@ _BOOKKEEPING: tuple[tuple[str, re.Pattern[str]], ...] = (
         re.compile(
             r"(.*_)?Location_.*|.*_AreaShape_(Center|BoundingBox(Minimum|Maximum))_[XYZ](_.*)?"
             r"|(.*[_ .-])?(center|centroid|coords?|coordinates?|pos|position|bbox)[_ .-]?[xyz0-2](min|max)?|[xyzXYZ]"
-            r"|(.*[_ .])?(centre|center|centroid|position)[XYZ]",
+            r"|(.*[_ .])?([Cc]ent(er|re)|[Cc]entroid|[Pp]osition)[XYZ]",
         ),
     ),
     (

@@ -43,8 +43,8 @@ def complete(choice: FeatureChoice, mode: Missing, rows: IntArray) -> Completed:
         mode: what to do.
         rows: the row numbers that count; the others are left out beforehand.
     """
-    choice = replace(choice, values=choice.values[rows])
-    missing = ~np.isfinite(choice.values)
+    choice = replace(choice, features=choice.features[rows])
+    missing = ~np.isfinite(choice.features)
     if not missing.any():
         return Completed(choice, rows)
     counts = missing.sum(axis=0)
@@ -62,21 +62,21 @@ def complete(choice: FeatureChoice, mode: Missing, rows: IntArray) -> Completed:
     if mode == "drop_features":
         done = f"{found} missing: these features are left out ({listed})"
         return _checked(choice.without(columns.tolist(), "missing values"), rows, done)
-    hollow = np.flatnonzero(counts == len(choice.values))
+    hollow = np.flatnonzero(counts == len(choice.features))
     filled = choice.without(hollow.tolist(), "no value at all") if len(hollow) else choice
     if mode == "drop_rows":
-        whole = np.asarray(np.isfinite(filled.values).all(axis=1))
+        whole = np.asarray(np.isfinite(filled.features).all(axis=1))
         done = f"{found} missing: {int((~whole).sum())} of {len(whole)} rows are left out ({listed})"
-        return _checked(replace(filled, values=filled.values[whole]), rows[whole], done)
+        return _checked(replace(filled, features=filled.features[whole]), rows[whole], done)
     done = f"{found} missing: filled with the feature's median ({listed})"
     return _checked(_with_medians(filled), rows, done)
 
 
 def _with_medians(choice: FeatureChoice) -> FeatureChoice:
-    known = np.where(np.isfinite(choice.values), choice.values, np.nan)
+    known = np.where(np.isfinite(choice.features), choice.features, np.nan)
     median = np.nanmedian(known, axis=0)
     values: FloatArray = np.where(np.isnan(known), median, known).astype(np.float32)
-    return replace(choice, values=values)
+    return replace(choice, features=values)
 
 
 def _checked(choice: FeatureChoice, rows: IntArray, done: str) -> Completed:

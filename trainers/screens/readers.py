@@ -66,7 +66,7 @@ def read_screen(spec: ScreenSpec, base_dir: Path) -> Reading:
         repeated = repeated_wells(make_wells(wells), done.rows)
         problems += [repeated] if repeated else []
     raise_problems(path, problems)
-    screen = make_screen(done.choice.values, done.choice.names, wells)
+    screen = make_screen(done.choice.features, done.choice.names, wells)
     account = _account(path, table, found, done, screen.features)
     return Reading(screen, account, table.metadata.iloc[done.rows].reset_index(drop=True))
 

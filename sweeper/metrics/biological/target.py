@@ -44,7 +44,8 @@ def target_consistency(evaluation: Evaluation) -> Measurement:
 
     A perturbation is its consensus, the median of its unit rows. Queries are the scored perturbations; candidates are
     all non-negative test perturbations with a target. Value is the mean over targets of the mean over perturbations.
-    Consensus averages batches out, so a batch effect in a balanced design does not show here, and there is no value by batch.
+    Consensus averages batches out, so a batch effect in a balanced design does not show here, and there is no value by
+    batch.
     """
     found = evaluation.once(_consensus)
     if found is None:
