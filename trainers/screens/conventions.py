@@ -153,9 +153,7 @@ class _Search:
     def __init__(self, metadata: pd.DataFrame, given: Mapping[str, str | None], words: ControlWords) -> None:
         self.metadata, self.given, self.words = metadata, given, words
         self.existing = [str(name) for name in metadata.columns]
-        self.plain = all(
-            name in given or any(column in self.existing for column in CONVENTION[name]) for name in IDENTIFYING
-        )
+        self.plain = all(name in given or self._plainly_named(name) for name in IDENTIFYING)
         self.chosen: dict[str, str] = {}
         self.derived: dict[str, str] = {}
         self.notes: list[str] = []
@@ -172,6 +170,11 @@ class _Search:
         if name == "perturbation":  # a gene may be what a compound hits: behind the names of compounds
             found = []
         return [column for column in dict.fromkeys([*found, *by_word]) if column not in taken]
+
+    def _plainly_named(self, name: str) -> bool:
+        """Whether the plain convention gives the column, and for a perturbation one that is filled in."""
+        found = [column for column in CONVENTION[name] if column in self.existing]
+        return any(name != "perturbation" or not self.misfit(name, column) for column in found)
 
     def find(self, name: str) -> None:
         """Settle one canonical column."""
