@@ -203,14 +203,15 @@ class _Search:
 
     def _absent(self, name: str) -> None:
         """A required column that no name gives: derived where a convention says how, else a problem."""
-        columns = {bare(column): column for column in self.existing}
-        if name == "batch" and "platemapname" in columns and {"broadsample", "broadid"} & set(columns):
+        columns = {bare(column) for column in self.existing}
+        placed = "row" in columns and bool({"col", "column"} & columns)
+        if name == "batch" and "platemapname" in columns and {"broadsample", "broadid"} & columns:
             self.derived[name] = "plate"
             self.warnings.append("no column says the batch (a LINCS table has none): every plate counts as a batch")
-        elif name == "well" and "row" in columns and {"col", "column"} & set(columns):
+        elif name == "well" and placed:
             self.derived[name] = "row and column"
-        elif name == "plate" and "batch" in self.chosen and "row" in columns and {"col", "column"} & set(columns):
-            self.derived[name] = "batch"
+        elif name == "plate" and placed and "batch" in self.chosen and not self.candidates("well"):
+            self.derived[name] = "batch"  # cpDistiller's obs: batch, row, col, control
             self.warnings.append("no column says the plate: every batch counts as one plate")
         else:
             wanted = CONVENTION[name]
