@@ -28,10 +28,10 @@ from sweeper.findings.stored import (
     stored_config,
     tabulate_and_decide,
 )
-from sweeper.plan.estimate import finished_seconds
-from sweeper.plan.prepared import Prepared, grid_cells, prepare
-from sweeper.run.executor import Executor
-from sweeper.run.sweep import TITLES, run_sweep
+from sweeper.planning.estimate import finished_seconds
+from sweeper.planning.prepared import Prepared, grid_cells, prepare
+from sweeper.running.executor import Executor
+from sweeper.running.sweep import TITLES, run_sweep
 from sweeper.store.store import Store
 
 CONFIG = Path(__file__).parent.parent / "configs/jump_source3.yaml"

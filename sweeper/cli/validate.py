@@ -25,8 +25,8 @@ def run(options: argparse.Namespace) -> int:
     from sweeper.config.sweep_config import documented_keys, load_config
     from sweeper.errors import InputError
     from sweeper.metrics.biological.target_sets import count_targets
-    from sweeper.plan.images import open_images
-    from sweeper.plan.prepared import prepare
+    from sweeper.planning.images import open_images
+    from sweeper.planning.prepared import prepare
 
     if options.keys:
         for key, default, meaning in documented_keys():

@@ -72,7 +72,7 @@ def target_consistency(evaluation: Evaluation) -> Measurement:
     value, raw, chance = (
         mean_by_group(column[place], group) for column in (ranking.normalised, ranking.precision, ranking.expected)
     )
-    return Measurement(value, raw=raw, chance=chance, units=tuple(units), weighted=weighted)
+    return Measurement(value, raw=raw, chance=chance, reason=target.note, units=tuple(units), weighted=weighted)
 
 
 def target_recall(evaluation: Evaluation) -> Measurement:
@@ -97,7 +97,7 @@ def target_recall(evaluation: Evaluation) -> Measurement:
     raw, chance = float(extreme[known].mean()), float(extreme.mean())
     if chance == 1.0:
         return Measurement(None, reason="every pair of perturbations is equally similar")
-    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance)
+    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance, reason=target.note)
 
 
 def nsc_accuracy(evaluation: Evaluation) -> Measurement:
@@ -145,7 +145,7 @@ def _matching(evaluation: Evaluation, *, across_batches: bool) -> Measurement:
     raw, chance = mean_by_group(found.share[at], groups), mean_by_group(found.chance[at], groups)
     axes, sets = evaluation.options.units, target.code[np.searchsorted(eligible, found.queries)]
     units = query_units(evaluation.test_wells, found.queries, found.share, chance=chance, groups=sets, axes=axes)
-    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance, units=units)
+    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance, reason=target.note, units=units)
 
 
 def _matches(evaluation: Evaluation) -> tuple[IntArray, TargetSets, list[Nearest]]:

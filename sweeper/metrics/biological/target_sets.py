@@ -14,6 +14,8 @@ from trainers.base import IntArray
 SEPARATOR = "|"
 """Between the targets of one perturbation, as the Drug Repurposing Hub and JUMP write them."""
 
+_EQUAL = "any two perturbations share a target: equal sets of targets count instead"
+
 
 @dataclass(frozen=True, eq=False)
 class TargetSets:
@@ -23,15 +25,17 @@ class TargetSets:
         code: (n,) which of the s distinct sets a row has.
         shared: (s, s) whether two sets have a target in common; of sets of one target each, the identity.
         members: the targets of each set, as numbers.
+        note: what is unusual about them.
     """
 
     code: IntArray
     shared: BoolArray
     members: tuple[tuple[int, ...], ...]
+    note: str | None = None
 
     def of(self, rows: IntArray | BoolArray) -> TargetSets:
         """Those of some rows."""
-        return TargetSets(self.code[rows], self.shared, self.members)
+        return TargetSets(self.code[rows], self.shared, self.members, self.note)
 
     def by_target(self, rows: IntArray) -> tuple[IntArray, IntArray]:
         """(places in `rows`, target) of every target of every row: a row with two targets counts towards both."""
@@ -47,7 +51,10 @@ def split_targets(text: str) -> frozenset[str]:
 
 
 def target_sets(texts: NDArray[np.str_]) -> TargetSets:
-    """The sets of targets that n texts name."""
+    """The sets of targets that n texts name.
+
+    Where any two sets share a target, sharing tells nothing apart: equal sets then count as one target each.
+    """
     distinct, inverse = np.unique(texts, return_inverse=True)
     of_text = [split_targets(str(text)) or frozenset([str(text)]) for text in distinct]
     names = sorted({name for found in of_text for name in found})
@@ -59,7 +66,10 @@ def target_sets(texts: NDArray[np.str_]) -> TargetSets:
         member[row, list(targets)] = 1.0
     place = {targets: number for number, targets in enumerate(sets)}
     code = np.array([place[targets] for targets in members], dtype=np.int64)
-    return TargetSets(code[inverse], member @ member.T > 0, tuple(sets))
+    shared = member @ member.T > 0
+    if shared.all() and len(sets) > 1:
+        return TargetSets(code[inverse], np.eye(len(sets), dtype=bool), tuple((n,) for n in range(len(sets))), _EQUAL)
+    return TargetSets(code[inverse], shared, tuple(sets))
 
 
 def count_targets(texts: pd.Series) -> int:

@@ -15,12 +15,12 @@ from sweeper.cli.rounds import kept_rounds, upcoming_rounds
 from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import tabulate_and_decide
 from sweeper.metrics.units import COLUMNS
-from sweeper.plan.cells import Cell
-from sweeper.plan.description import sweep_description
-from sweeper.plan.estimate import estimate
-from sweeper.plan.prepared import Prepared, prepare
-from sweeper.run.scoring import cell_record
-from sweeper.run.sweep import next_round
+from sweeper.planning.cells import Cell
+from sweeper.planning.description import sweep_description
+from sweeper.planning.estimate import estimate
+from sweeper.planning.prepared import Prepared, prepare
+from sweeper.running.scoring import cell_record
+from sweeper.running.sweep import next_round
 
 DATA: dict[str, Any] = {
     "name": "small",
@@ -186,6 +186,7 @@ def test_locate_extends_the_range_where_batch_removal_still_improves(tmp_path: P
     assert all(weight > 0.3 for weight, _ in proposal.strengths)
 
 
+@pytest.mark.slow
 def test_the_bounds_are_confirmed_last_on_seeds_that_nothing_else_uses(tmp_path: Path) -> None:
     sweep = prepared(tmp_path / "s", confirm={"seeds": 2})
     arm, confirmation = follow(sweep)
@@ -211,6 +212,7 @@ def test_nothing_is_confirmed_where_no_strength_removes_the_batch(tmp_path: Path
     assert follow(prepared(tmp_path / "s", confirm={"seeds": 2}), removal=0.0) == []
 
 
+@pytest.mark.slow
 def test_rounds_are_told_with_their_cells(tmp_path: Path) -> None:
     sweep = prepared(tmp_path / "s", search="locate")
     assert told(sweep) == (

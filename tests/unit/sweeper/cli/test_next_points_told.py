@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.cli.rounds import proposed_next
-from sweeper.plan.cells import control_cells, make_cells
-from sweeper.run.scoring import cell_record
+from sweeper.planning.cells import control_cells, make_cells
+from sweeper.running.scoring import cell_record
 from sweeper.store.store import Store, dump_json
 
 POINTS: dict[str, Any] = {

@@ -50,10 +50,29 @@ def test_a_second_target_that_nobody_shares_only_counts_as_a_target(metric, make
         assert found.raw == pytest.approx(plain.raw, abs=1e-9)
 
 
-def test_a_shared_target_makes_a_pair(make_wells, embed, evaluation) -> None:
-    """Every perturbation with the target x of two: all pairs are known pairs, and nothing is left to tell apart."""
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_target_of_all_tells_nothing_apart_and_equal_sets_count(metric, make_wells, embed, evaluation) -> None:
     wells = make_wells()
+    rows = embed(wells, biology=1.0, batch=0.5)
     everywhere = wells["target"].where(wells["target"].isna(), wells["target"] + "|x")
-    found = target_recall(evaluation(embed(wells), wells.assign(target=everywhere)))
-    assert (found.value, found.reason is not None) == (None, True)
+    plain, found = (metric(evaluation(rows, wells.assign(target=column))) for column in (wells["target"], everywhere))
+    assert (found.value, found.raw) == (plain.value, plain.raw)
+    assert (plain.reason, found.reason) == (
+        None,
+        "any two perturbations share a target: equal sets of targets count instead",
+    )
     assert count_targets(everywhere) == count_targets(wells["target"]) + 1
+
+
+def test_a_shared_target_makes_a_pair(make_wells, embed, evaluation) -> None:
+    """Of 8 perturbations in 4 pairs one pair gets a second target of another: 4 more pairs are known."""
+    wells = make_wells()
+    crossed = wells["target"].replace({"t0": "t0|t1"})
+    embedding = embed(wells, biology=1.0)
+    known = []
+    for column in (wells["target"], crossed):
+        found = target_sets(column[wells["target"].notna()].groupby(wells["perturbation"]).first().to_numpy(dtype=str))
+        shared = found.shared[np.ix_(found.code, found.code)]
+        known.append(int(np.triu(shared, 1).sum()))
+        assert target_recall(evaluation(embedding, wells.assign(target=column))).value is not None
+    assert known == [4, 8]
