@@ -12,7 +12,8 @@ export NO_MKDOCS_2_WARNING = true
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check lint docs docs-serve lock jump jump-followed benchmark-adversaries benchmark-critic benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate benchmark-tier-c benchmark-images-training benchmark-images-input benchmark-images-demo fuzz benchmark-doors clean
+# No target is a file of its name.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)
 
 install: $(VENV)/.installed ## a virtual environment in .venv with the pinned versions
 
@@ -77,6 +78,9 @@ benchmark-packs: install ## study: packs against one cell a trial
 benchmark-panel: install ## study: embeddings with a known fault
 	$(BIN)/python benchmarks/panel.py
 
+benchmark-readers: install ## study: which reader sees which batch effect
+	$(BIN)/python benchmarks/readers.py
+
 benchmark-panel-speed: install $(VENV)/.reference ## study: the panel's speed
 	$(BIN)/python benchmarks/panel_speed.py --again
 
@@ -97,6 +101,12 @@ benchmark-images-training: install ## study: training on images
 
 benchmark-images-demo: install ## study: the image demo
 	$(BIN)/python benchmarks/images_demo.py
+
+benchmark-doors: install ## study: the time of the quick verbs
+	$(BIN)/python benchmarks/doors.py
+
+fuzz: install ## 10,000 malformed inputs at every door
+	$(BIN)/python -m benchmarks.fuzz
 
 COMPILE = $(BIN)/uv pip compile -q --upgrade pyproject.toml --extra dev --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 

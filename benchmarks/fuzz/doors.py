@@ -70,12 +70,14 @@ def doors(folder: Path) -> tuple[Door, ...]:
         ".csv": _write_csv,
         ".parquet": _write_parquet,
         ".h5ad": _write_h5ad,
+        ".gct": _write_gct,
+        ".npz": _write_npz,
     }
     return (
         Door("configuration", 0.22, _config),
         Door("--set", 0.29, partial(_override, keys=[key for key, _, _ in documented_keys()])),
         *(
-            Door(f"profiles {suffix}", 0.10, partial(_profiles, table=table, suffix=suffix, write=write))
+            Door(f"profiles {suffix}", 0.06, partial(_profiles, table=table, suffix=suffix, write=write))
             for suffix, write in formats.items()
         ),
         *(
@@ -162,6 +164,27 @@ def _write_h5ad(table: pd.DataFrame, path: Path) -> int:
     obs.index = obs.index.astype(str)
     made = anndata.AnnData(kept[numbers].to_numpy(dtype=np.float32), obs=obs, var=pd.DataFrame(index=numbers))
     made.write_h5ad(path)
+    return len(numbers)
+
+
+def _write_gct(table: pd.DataFrame, path: Path) -> int:
+    """GCT 1.3: rows are features, columns are wells."""
+    kept = table.loc[:, ~table.columns.duplicated()].reset_index(drop=True)
+    numbers = [name for name in kept.columns if _is_feature(name)]
+    about = [name for name in kept.columns if name not in numbers]
+    wells = "\t".join(f"w{number}" for number in range(len(kept)))
+    lines = ["#1.3", f"{len(numbers)}\t{len(kept)}\t0\t{len(about)}", f"id\t{wells}"]
+    lines += ["\t".join([str(name), *kept[name].astype(str)]) for name in (*about, *numbers)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return len(numbers)
+
+
+def _write_npz(table: pd.DataFrame, path: Path) -> int:
+    """DeepProfiler's: an array `features` and a pickled `metadata` beside it, here as plain arrays."""
+    kept = table.loc[:, ~table.columns.duplicated()].reset_index(drop=True)
+    numbers = [name for name in kept.columns if _is_feature(name)]
+    about = {str(name): kept[name].astype(str).to_numpy(dtype=str) for name in kept.columns if name not in numbers}
+    np.savez(path, features=kept[numbers].to_numpy(dtype=np.float32), **about)
     return len(numbers)
 
 

@@ -12,9 +12,11 @@ settings than those declared before the sweep.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweeper.decision import Decision
 
 EXAMPLE = """examples:
   sweeper decide runs/demo                                        the declared decision, from the stored cells
@@ -51,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
     from sweeper.decision.input.decision_settings import decision_settings
     from sweeper.decision.words.printed import printed
     from sweeper.errors import InputError
+    from sweeper.findings.stored import damaged_files
     from sweeper.store.store import dump_json, write_atomically
 
     if (options.folder is None) == (options.table is None):
@@ -64,22 +67,22 @@ def run(options: argparse.Namespace) -> int:
     decision_settings({"deciding_view": "any", **changes}, "decide")  # a key that is none shows before anything is read
     view = changes.pop("deciding_view", None)
     if options.folder is not None:
-        for damaged in sweeper.open_store(options.folder).store.damage():
+        for damaged in damaged_files(sweeper.open_store(options.folder).store):
             warn(damaged)
     if options.folder is None:
-        document = _of_table(options, view, changes)
+        decision = _of_table(options, view, changes)
     else:
-        document = sweeper.decide(options.folder, view=view, **changes)
+        decision = sweeper.decide(options.folder, view=view, **changes)
     if options.json is not None:
-        _refuse_replacing(options.json, options.folder, document)
-    print(printed(document))
+        _refuse_replacing(options.json, options.folder, decision)
+    print(printed(decision))
     if options.json is not None:
-        write_atomically(options.json, dump_json(document))
+        write_atomically(options.json, dump_json(decision.to_json()))
         print(f"\ndecision: {options.json}")
     return 0
 
 
-def _of_table(options: argparse.Namespace, view: str | None, changes: dict[str, Any]) -> Mapping[str, Any]:
+def _of_table(options: argparse.Namespace, view: str | None, changes: dict[str, Any]) -> Decision:
     import pandas as pd
 
     from sweeper.decision.input.tidy import TEXT_COLUMNS, decide_table
@@ -100,7 +103,7 @@ def _check_target(path: Path | None) -> None:
         raise InputError(f"--json {path}: is a folder, expected a file")
 
 
-def _refuse_replacing(path: Path, folder: Path | None, document: Mapping[str, Any]) -> None:
+def _refuse_replacing(path: Path, folder: Path | None, decision: Decision) -> None:
     """A sweep's decision.json is the one declared before it, and no other."""
     from sweeper.errors import InputError
     from sweeper.store.store import Store
@@ -110,8 +113,8 @@ def _refuse_replacing(path: Path, folder: Path | None, document: Mapping[str, An
         return
     if folder is None or folder.resolve() != home:
         raise InputError(f"--json {path}: holds the decision of the sweep in {home.name}; choose another file")
-    if document["departures"]:
-        changed = ", ".join(item["setting"] for item in document["departures"])
+    if decision.departures:
+        changed = ", ".join(item.setting for item in decision.departures)
         raise InputError(
             f"--json {path}: holds the decision declared before the sweep, and these settings depart from it "
             f"({changed}); choose another file"

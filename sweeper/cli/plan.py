@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from sweeper.cli.account import account_lines
 from sweeper.cli.common import add_config, duration, read_config
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def print_plan(plan: Plan, *, timed: bool = True) -> None:
     config = prepared.config
     trained = [cell for cell in missing if not cell.is_control]
     print(f"sweep:     {config.name} ({prepared.sweep_id}) in {prepared.store.folder}")
+    print("\n".join(account_lines(prepared.account)))
     grid = config.strengths.grid()
     weights = sorted({weight for weight, _ in grid})
     shape = f"{len(weights)} adversarial weights × {len(grid) // len(weights)} margins × {len(config.seeds)} seeds"

@@ -18,13 +18,13 @@ def run(options: argparse.Namespace) -> int:
     """The verb."""
     import sweeper
     from sweeper.cli.common import warn
-    from sweeper.findings.stored import planned_rounds
+    from sweeper.findings.stored import damaged_files, planned_rounds, readable_decision
     from sweeper.library.rounds import kept_rounds, proposed_next
     from sweeper.library.stored_sweep import MISSING
 
     sweep = sweeper.open_store(options.folder)
     store = sweep.store
-    for damaged in store.damage():
+    for damaged in damaged_files(store):
         warn(damaged)
     cells = sweep.cells
     finished = cells[cells["status"] != MISSING]
@@ -40,9 +40,9 @@ def run(options: argparse.Namespace) -> int:
     counts = [(sum(cell.cell_id in done for cell in planned), len(planned)) for _, planned in rounds]
     for line in kept_rounds([proposal for proposal, _ in rounds], counts):
         print(line)
-    if (decision := store.decision()) is not None:
+    if (decision := readable_decision(store)) is not None:
         note = " (made before the missing cells)" if missing else ""
-        print(f"decision: {decision['rule']['state']}{note}\n          {decision['sentence']}")
+        print(f"decision: {decision.rule.state}{note}\n          {decision.sentence}")
         if following := proposed_next(store):
             print(f"next:     {following}")
     else:

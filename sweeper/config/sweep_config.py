@@ -33,7 +33,7 @@ from trainers.abra.abra_settings import AbraSettings
 from trainers.images.image_settings import PRETRAINED, ImageAbraSettings
 from trainers.screens.images.image_simulation import ImageSimulationSpec
 from trainers.screens.images.source import SOURCES, ImageInput, ImageSource, relative_to
-from trainers.screens.readers import ScreenSpec
+from trainers.screens.screen_spec import ScreenSpec
 from trainers.screens.simulated_screen import SimulationSpec
 from trainers.screens.splits import ViewSpec
 

@@ -82,26 +82,6 @@ class _StoredDescription(_Stored):
     design: Mapping[str, Mapping[str, Any]] = {}
 
 
-class _StoredRule(_Stored):
-    state: str
-
-
-class _StoredNext(_Stored):
-    strengths: tuple[float, ...]
-    seeds: int
-    cells: int
-    seconds: float | None
-    seeds_at: tuple[float, ...] | None = None
-
-
-class _StoredDecision(_Stored):
-    """What is read again of decision.json."""
-
-    rule: _StoredRule
-    sentence: str
-    next_points: _StoredNext
-
-
 def read_json(path: Path) -> Any:
     """The value of a JSON file; raises `DamagedFileError`."""
     try:
@@ -137,11 +117,6 @@ def read_object(path: Path) -> dict[str, Any]:
 def read_description(path: Path) -> dict[str, Any]:
     """sweep.json; raises `DamagedFileError`."""
     return _checked(path, _StoredDescription, "not a sweep's description")
-
-
-def read_decision(path: Path) -> dict[str, Any]:
-    """decision.json; raises `DamagedFileError`."""
-    return _checked(path, _StoredDecision, "not a decision")
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -202,7 +177,6 @@ def _no_number(name: str) -> NoReturn:
 
 __all__ = [
     "DamagedFileError",
-    "read_decision",
     "read_description",
     "read_json",
     "read_object",

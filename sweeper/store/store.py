@@ -36,7 +36,6 @@ from sweeper.store.lease import FOLDER as LEASES
 from sweeper.store.lease import Lease, owned
 from sweeper.store.reading import (
     DamagedFileError,
-    read_decision,
     read_description,
     read_json,
     read_object,
@@ -92,13 +91,6 @@ class Store:
     def units_path(self) -> Path:
         """Tidy table of the label metrics by batch, cell type and perturbation; absent where no cell has any."""
         return self.folder / "units.parquet"
-
-    def decision(self) -> dict[str, Any] | None:
-        """The decision as it was last written; None where there is none yet, or none that can be read."""
-        try:
-            return read_decision(self.decision_path) if self.decision_path.exists() else None
-        except DamagedFileError:
-            return None
 
     @property
     def decision_path(self) -> Path:
@@ -188,16 +180,11 @@ class Store:
         return tuple(sorted(path.name for path in self.cells_folder.iterdir() if not path.name.startswith(".")))
 
     def damage(self) -> tuple[str, ...]:
-        """What cannot be read of decision and finished cells, one line a file: such a cell counts as not finished.
+        """What cannot be read of the finished cells, one line a file: such a cell counts as not finished.
 
         Damaged values by batch and perturbation cost a cell those alone.
         """
         found = []
-        try:
-            if self.decision_path.exists():
-                read_decision(self.decision_path)
-        except DamagedFileError as error:
-            found.append(f"{self.decision_path.name}: {error.reason}; `sweeper report` makes it anew")
         for cell_id in self._cell_folders():
             if (reason := record_fault(self.cells_folder / cell_id)) is not None:
                 found.append(f"cells/{cell_id}/record.json: {reason}; the cell counts as not finished")

@@ -1,8 +1,9 @@
-"""A short run of `make fuzz`: every door, a seed of its own, and not one fault; and the judge sees each kind of fault."""
+"""A short run of `make fuzz` without a fault, and a judge that sees each kind of fault."""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -56,13 +57,11 @@ def judged(monkeypatch: pytest.MonkeyPatch, called: object, attempt: Attempt | N
 
 
 def test_the_judge_sees_every_kind_of_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import sys
-
     def raising(_: object) -> int:
         raise KeyError("x")
 
     def talking(_: object) -> int:
-        print("sweeper: one\nand another", file=sys.stderr)
+        sys.stderr.write("sweeper: one\nand another\n")
         return 2
 
     def mute(_: object) -> int:
@@ -77,16 +76,16 @@ def test_the_judge_sees_every_kind_of_fault(monkeypatch: pytest.MonkeyPatch, tmp
 
     def writing(_: object) -> int:
         (tmp_path / "half").write_text("{")
-        print("sweeper: no", file=sys.stderr)
+        sys.stderr.write("sweeper: no\n")
         return 2
 
     def changing(_: object) -> int:
         (tmp_path / "half").write_text("more")
-        print("sweeper: no", file=sys.stderr)
+        sys.stderr.write("sweeper: no\n")
         return 2
 
     def scoring(_: object) -> int:
-        print("t.csv: 72 rows × 13 dimensions, sha256:0")
+        sys.stdout.write("t.csv: 72 rows × 13 dimensions, sha256:0\n")
         return 0
 
     def sleeping(_: object) -> int:

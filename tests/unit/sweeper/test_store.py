@@ -7,6 +7,7 @@ import pytest
 
 from sweeper.arms.proposal import Block, Proposal
 from sweeper.errors import InputError, StoreMismatchError
+from sweeper.findings.stored import damaged_files, readable_decision
 from sweeper.store.store import Store
 from trainers.screens.simulated_screen import SimulationSpec, simulate
 
@@ -178,12 +179,12 @@ def test_a_damaged_screen_is_named_with_the_remedy(tmp_path: Path, name: str, sh
 
 def test_a_damaged_decision_is_named_and_none(tmp_path: Path) -> None:
     store = make(tmp_path)
-    assert store.decision() is None
-    assert store.damage() == ()
+    assert readable_decision(store) is None
+    assert damaged_files(store) == []
     for content in ("", "{", "[]", '{"rule": {"state": "IDENTIFIED"}}'):
         store.decision_path.write_text(content)
-        assert store.decision() is None
-        (line,) = store.damage()
+        assert readable_decision(store) is None
+        (line,) = damaged_files(store)
         assert line.startswith("decision.json: ")
 
 
