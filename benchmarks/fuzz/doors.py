@@ -197,6 +197,8 @@ def _profiles(
     write: Callable[[pd.DataFrame, Path], int],
 ) -> Attempt:
     path, touched, dimensions = _written(rng, folder, table, suffix, write)
+    if suffix == ".npz" and touched is not None:
+        touched = (*touched, "features_")  # its columns have no names of their own
     arguments = ["metrics", str(path), "--metrics", "batch_variance", "--json", str(folder / "panel.json")]
     return Attempt(arguments, written=folder / "panel.json", touched=touched, dimensions=dimensions)
 

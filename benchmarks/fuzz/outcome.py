@@ -17,7 +17,7 @@ from sweeper.cli import main
 
 SECONDS = 60
 """A call that takes longer hangs."""
-GOOD = ("done", "nothing to score", "refused in one line")
+GOOD = ("done", "nothing to score", "refused with the reason")
 FAULTS = (
     "traceback",
     "more than one line",
@@ -102,7 +102,8 @@ def run(attempt: Attempt) -> Outcome:
         return Outcome("a library's warning", f"{Path(first.filename).name}: {first.category.__name__}: {told}")
     if code not in (0, 1, 2) or (code == 2 and len([line for line in lines if line.startswith("sweeper: ")]) != 1):
         return Outcome("more than one line", f"exit code {code}: {' / '.join(lines)[:300]}")
-    if code == 2 and len(lines) > 1:
+    # Several problems of a table are a list under the line that counts them.
+    if code == 2 and any(not line.startswith("  ") for line in lines[1:]):
         return Outcome("more than one line", " / ".join(lines)[:300])
     if code == 2 and ((attempt.written is not None and attempt.written.exists()) or _state(attempt.kept) != before):
         return Outcome("half-written", " / ".join(lines)[:300])

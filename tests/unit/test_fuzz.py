@@ -30,7 +30,7 @@ def test_every_door_is_tried_and_both_sides_of_it(document: dict[str, dict[str, 
     outcomes = document["outcomes"]
     assert len(outcomes) >= 10
     assert all(sum(found.values()) > 0 for found in outcomes.values())
-    for kind in ("done", "refused in one line"):
+    for kind in ("done", "refused with the reason"):
         assert sum(found[kind] for found in outcomes.values()) >= INPUTS // 20
 
 
