@@ -19,7 +19,7 @@ from typing import Any
 import sweeper
 from sweeper import SweepConfig, load_config
 from sweeper.decision import Decision, decide_sweep
-from sweeper.decision.input.results_table import SHAM_PREFIX
+from sweeper.decision.input.arm_names import SHAM_PREFIX
 from sweeper.decision.verdict.json_codec import plain
 from sweeper.decision.verdict.next_points import NextPoints
 from sweeper.decision.words.advice import confirmation_text, mechanism_text, next_text

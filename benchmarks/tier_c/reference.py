@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.tier_c.screens import METRICS, SHAM_PLACES, STRENGTHS, VIEW, Study
-from sweeper.decision.input.results_table import CONTROL_PREFIX, LABEL_SHUFFLED, SHAM_PREFIX
+from sweeper.decision.input.arm_names import CONTROL_PREFIX, SHAM_PREFIX
+from sweeper.decision.input.results_table import LABEL_SHUFFLED
 from sweeper.metrics.controls import control_embedding
 from sweeper.metrics.registry import REGISTRY
 from sweeper.planning.cells import Cell, cell_split, control_cells, make_cells

@@ -21,7 +21,8 @@ from benchmarks.locator.methods import METHODS
 from benchmarks.locator.shapes import Sweep
 from benchmarks.tier_c.screens import LEVELS, STRENGTHS, STRIDE, VIEW, Study
 from sweeper.decision import DecisionSettings, JudgedCurve, judge_curve
-from sweeper.decision.input.results_table import CONTROL_PREFIX, SHAM_PREFIX, prepare
+from sweeper.decision.input.arm_names import CONTROL_PREFIX, SHAM_PREFIX
+from sweeper.decision.input.results_table import prepare
 from sweeper.decision.verdict.mechanism import CLAIMING, explained
 from sweeper.decision.verdict.states import State
 

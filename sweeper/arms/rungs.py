@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator
 from sweeper.config.sections import Section
 from sweeper.config.wording import one_line
 from sweeper.content import content_hash
-from sweeper.decision.input.results_table import LADDER_PREFIX
+from sweeper.decision.input.arm_names import LADDER_PREFIX
 from trainers.abra.abra_settings import AbraSettings
 from trainers.images.image_settings import ImageAbraSettings
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from sweeper.decision.verdict.next_points import NextOptions
+if TYPE_CHECKING:
+    from sweeper.decision.verdict.next_points import NextOptions
 from trainers.images.image_settings import ImageAbraSettings
 
 SIGNIFICANT_DIGITS = 4
@@ -112,6 +113,8 @@ class LocateSearch(Section):
     @property
     def next_options(self) -> NextOptions:
         """These options as the decision's next points take them."""
+        from sweeper.decision.verdict.next_points import NextOptions
+
         return NextOptions(strengths=self.strengths_per_round, seeds=self.extra_seeds, width=self.width)
 
 

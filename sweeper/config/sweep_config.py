@@ -28,14 +28,14 @@ from sweeper.config.sections import (
 from sweeper.config.wording import one_line
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.errors import ConfigError
-from sweeper.metrics.evaluation import PanelOptions
+from sweeper.metrics.panel_options import PanelOptions
 from trainers.abra.abra_settings import AbraSettings
 from trainers.images.image_settings import PRETRAINED, ImageAbraSettings
-from trainers.screens.images.image_simulation import ImageSimulationSpec
+from trainers.screens.images.image_simulation_spec import ImageSimulationSpec
 from trainers.screens.images.source import SOURCES, ImageInput, ImageSource, relative_to
 from trainers.screens.screen_spec import ScreenSpec
-from trainers.screens.simulated_screen import SimulationSpec
-from trainers.screens.splits import ViewSpec
+from trainers.screens.simulation_spec import SimulationSpec
+from trainers.screens.view_spec import ViewSpec
 
 Model = TypeVar("Model", bound=BaseModel)
 

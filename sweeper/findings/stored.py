@@ -14,7 +14,7 @@ from sweeper.arms.proposal import Proposal
 from sweeper.config.sweep_config import SweepConfig, build_config
 from sweeper.content import content_hash
 from sweeper.decision import Decision, DecisionSettings, decide_sweep
-from sweeper.decision.input.results_table import CONTROL_PREFIX, LADDER_PREFIX
+from sweeper.decision.input.arm_names import CONTROL_PREFIX, LADDER_PREFIX
 from sweeper.errors import ConfigError, InputError, SweepFailedError
 from sweeper.findings.crossed_boundary import crossed_boundary
 from sweeper.findings.ladder_table import LadderTable, ladder_table

@@ -10,7 +10,7 @@ import pandas as pd
 
 from sweeper.config.sweep_config import SweepConfig
 from sweeper.content import content_hash
-from sweeper.decision.input.results_table import CONTROL_PREFIX, LADDER_PREFIX, PSEUDO_PREFIX, SHAM_PREFIX
+from sweeper.decision.input.arm_names import CONTROL_PREFIX, LADDER_PREFIX, PSEUDO_PREFIX, SHAM_PREFIX
 from sweeper.metrics.biological.plain_accuracy import PLAIN_ACCURACIES
 from sweeper.metrics.controls import CONTROLS
 from sweeper.metrics.registry import REGISTRY

@@ -21,7 +21,7 @@ from sweeper.arms.sham import sham_strengths
 from sweeper.config.sections import PseudoArm, ShamArm
 from sweeper.content import content_hash
 from sweeper.decision import JudgedCurve, decide_sweep
-from sweeper.decision.input.results_table import PSEUDO_PREFIX, SHAM_PREFIX
+from sweeper.decision.input.arm_names import PSEUDO_PREFIX, SHAM_PREFIX
 from sweeper.decision.verdict.next_points import NextPoints
 from sweeper.decision.verdict.states import State
 from sweeper.findings.stored import deciding_units, decision_provenance, results_table

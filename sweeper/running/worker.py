@@ -18,10 +18,11 @@ from sweeper.arms.pseudo import NONE, pseudo_batches
 from sweeper.arms.sham import sham_batches
 from sweeper.config.sweep_config import SweepConfig, build_config
 from sweeper.content import content_hash
-from sweeper.decision.input.results_table import CONTROL_PREFIX
+from sweeper.decision.input.arm_names import CONTROL_PREFIX
 from sweeper.metrics.biological.retention import uncorrected
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
-from sweeper.metrics.evaluation import Evaluation, PanelOptions, Predict, Source
+from sweeper.metrics.evaluation import Evaluation, Predict, Source
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.planning.cells import Cell, PackPlan, SplitKey, cell_metrics, cell_split
 from sweeper.planning.images import image_pack, open_images
 from sweeper.running.scoring import Embed, Scored, cell_record, score, unmeasured

@@ -14,15 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sweeper.decision.input.arm_names import CONTROL_PREFIX
 from sweeper.decision.input.decision_settings import DecisionSettings
-from sweeper.decision.input.results_table import (
-    CONTROL_PREFIX,
-    LABEL_SHUFFLED,
-    LOST,
-    ROLES,
-    InvalidTableError,
-    Selection,
-)
+from sweeper.decision.input.results_table import LABEL_SHUFFLED, LOST, ROLES, InvalidTableError, Selection
 
 Array = NDArray[np.float64]
 

@@ -7,12 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-CONTROL_PREFIX = "control:"
-LADDER_PREFIX = "ladder:"  # a rung: the trainer with other settings, never part of a curve
-SHAM_PREFIX = "sham:"  # the same trainer with batch labels permuted within perturbation: never part of a curve
-PSEUDO_PREFIX = "pseudo:"  # the same trainer on one batch split into two at random: never part of a curve
-ASIDE = (CONTROL_PREFIX, SHAM_PREFIX, PSEUDO_PREFIX, LADDER_PREFIX)
-"""How the names of trainers begin that are part of no curve."""
+from sweeper.decision.input.arm_names import ASIDE, CONTROL_PREFIX
+
 LABEL_SHUFFLED = "control:label_shuffled"
 ROLES = ("biological", "technical")
 LOST = ("collapsed", "failed", "oom")  # worst first: the first that occurs among a run's cells names the run

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sweeper.decision.input.arm_names import ASIDE, CONTROL_PREFIX
 from sweeper.decision.input.decision_settings import decision_settings
-from sweeper.decision.input.results_table import ASIDE, CONTROL_PREFIX, KEY, LOST, NUMBERS, ROLES, TEXTS, prepare
+from sweeper.decision.input.results_table import KEY, LOST, NUMBERS, ROLES, TEXTS, prepare
 from sweeper.decision.verdict.decision import Decision
 from sweeper.decision.verdict.states import State
 from sweeper.decision.verdict.whole_sweep import decide_sweep

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr
 
+from sweeper.decision.input.arm_names import CONTROL_PREFIX
 from sweeper.decision.input.curve import Curve, build_curve
 from sweeper.decision.input.decision_settings import DecisionSettings
-from sweeper.decision.input.results_table import CONTROL_PREFIX, InvalidTableError, Selection, canonical
+from sweeper.decision.input.results_table import InvalidTableError, Selection, canonical
 from sweeper.decision.verdict.json_codec import under
 
 if TYPE_CHECKING:

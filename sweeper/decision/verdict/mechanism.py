@@ -22,9 +22,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
+from sweeper.decision.input.arm_names import CONTROL_PREFIX, SHAM_PREFIX
 from sweeper.decision.input.curve import Curve, build_curve
 from sweeper.decision.input.decision_settings import DecisionSettings
-from sweeper.decision.input.results_table import CONTROL_PREFIX, SHAM_PREFIX, InvalidTableError, Selection, canonical
+from sweeper.decision.input.results_table import InvalidTableError, Selection, canonical
 from sweeper.decision.verdict.json_codec import under
 from sweeper.decision.verdict.states import State
 from sweeper.planning.design_index import CONFOUNDED

@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from sweeper.decision.input.arm_names import CONTROL_PREFIX
 from sweeper.decision.input.decision_settings import DecisionSettings, departures
-from sweeper.decision.input.results_table import CONTROL_PREFIX, InvalidTableError, curves, prepare
+from sweeper.decision.input.results_table import InvalidTableError, curves, prepare
 from sweeper.decision.verdict.certainty import Grounds
 from sweeper.decision.verdict.confirmation import confirmed
 from sweeper.decision.verdict.decision import Curve, Decision, ViewDecision
