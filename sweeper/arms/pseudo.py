@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweeper.metrics.probes.pseudo_batch import halves
 from trainers.base import IntArray
 from trainers.screens.splits import Split
 
@@ -62,6 +61,8 @@ def pseudo_batches(wells: pd.DataFrame, split: Split, *, seed: int) -> PseudoBat
     inside = np.flatnonzero(batch == name)
     own = wells.iloc[inside].reset_index(drop=True)
     half = np.zeros(len(wells), dtype=np.int64)
+    from sweeper.metrics.probes.pseudo_batch import halves
+
     half[inside] = halves(own, seed) == "b"
     labels = batch.astype(object)
     labels[inside] = [f"{name}/{'ab'[code]}" for code in half[inside]]

@@ -14,7 +14,6 @@ from sweeper.config.sections import ExecutorOptions
 from sweeper.planning.cells import Cell, cell_split, make_packs
 from sweeper.planning.images import open_images
 from sweeper.planning.prepared import Prepared
-from sweeper.running.worker import build_pack, training_cell
 from sweeper.store.store import Store
 from trainers.screens.table import Screen
 
@@ -49,6 +48,8 @@ def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> tuple[float, f
     known = finished_seconds(prepared.store)
     if known is not None:
         return known
+    from sweeper.running.worker import build_pack, training_cell  # torch
+
     wells = prepared.screen.wells
     images = prepared.images
     if images is not None:  # one after another: a single cell tells, and one with the adversary is the slow kind
