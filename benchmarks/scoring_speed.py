@@ -1,11 +1,11 @@
 """What scoring a cell costs with the batch reader, beside what it cost before there was one.
 
-make benchmark-scoring-speed BEFORE=<checkout of an earlier commit>     (a minute; writes benchmarks/scoring_speed.json)
+.venv/bin/python benchmarks/scoring_speed.py --before CHECKOUT   (minutes; writes benchmarks/scoring_speed.json)
 
-The default panel of a sweep on simulated test rows of three sizes, as a worker scores them: the reference of a split is
+CHECKOUT is one of an earlier commit. The default panel of a sweep on simulated test rows of three sizes, as a worker scores them: the reference of a split is
 made once and shared by the cells scored one after another (8 here); processor seconds a cell, one thread, the two codes
-in turn, the smallest of 5 rounds. The ratio is what counts. Without BEFORE the panel without the reader is the other
-side, on this code.
+in turn, the smallest of 4 rounds. The ratio is what counts. Without
+CHECKOUT the other side is the panel without the reader, on this code.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 SIZES = {"768 wells × 16": (4, 2, 96, 16), "1,536 wells × 24": (8, 2, 96, 24), "4,608 wells × 128": (6, 2, 384, 128)}
 """Batches, plates a batch, wells a plate, dimensions."""
-CELLS, ROUNDS = 8, 5
+CELLS, ROUNDS = 8, 4
 
 
 def measure_once(size: str, *, without: bool) -> float:

@@ -81,10 +81,14 @@ def _held_together(evaluation: Evaluation, factor: Factor, unit: str) -> IntArra
 
     A perturbation that is met in training is read instead of the batch, as long as batches differ in perturbations.
     Negative controls are the same in all: held out together, they would be read by what treated wells show, and
-    features fitted to the latter would pass while every control still tells its batch.
+    features fitted to the latter would pass while every control still tells its batch. Where a batch has controls on
+    one plate only they stay together: without any of its controls a reader would learn that controls are of others.
     """
-    code = evaluation.code(unit)
-    if factor == "plate" or unit != "perturbation":
+    code, negative = evaluation.code(unit), evaluation.negative
+    if factor == "plate" or unit != "perturbation" or not negative.any():
+        return code
+    plates = np.unique(np.stack([evaluation.code("batch"), evaluation.code("plate")])[:, negative], axis=1)
+    if (np.unique(plates[0], return_counts=True)[1] < 2).any():
         return code
     return np.where(evaluation.negative, code.max() + 1 + evaluation.code("plate"), code)
 
