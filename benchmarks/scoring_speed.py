@@ -2,10 +2,10 @@
 
 .venv/bin/python benchmarks/scoring_speed.py --before CHECKOUT   (minutes; writes benchmarks/scoring_speed.json)
 
-CHECKOUT is one of an earlier commit. The default panel of a sweep on simulated test rows of three sizes, as a worker scores them: the reference of a split is
-made once and shared by the cells scored one after another (8 here); processor seconds a cell, one thread, the two codes
-in turn, the smallest of 4 rounds. The ratio is what counts. Without
-CHECKOUT the other side is the panel without the reader, on this code.
+CHECKOUT is one of an earlier commit. The default panel of a sweep on simulated test rows of three sizes, as a worker
+scores them: the reference of a split is made once and shared by the cells scored one after another (8 here). Processor
+seconds a cell, one thread, the two codes in turn, the smallest of 4 rounds; the ratio is what counts. Without CHECKOUT
+the other side is the panel without the reader, on this code.
 """
 
 from __future__ import annotations
