@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sweeper.arms.arm import Arm, in_arms
+from sweeper.arms.rounds import TITLES
 from sweeper.cli.common import ProgressLine
 from sweeper.config.sweep_config import SweepConfig, load_config
 from sweeper.decision import decide_sweep
-from sweeper.decision.input.results_table import SHAM_PREFIX
 from sweeper.decision.words.advice import confirmation_text, mechanism_text, next_text
 from sweeper.findings.stored import (
     decision_provenance,
@@ -31,7 +32,7 @@ from sweeper.findings.stored import (
 from sweeper.planning.estimate import finished_seconds
 from sweeper.planning.prepared import Prepared, grid_cells, prepare
 from sweeper.running.executor import Executor
-from sweeper.running.sweep import TITLES, run_sweep
+from sweeper.running.sweep import run_sweep
 from sweeper.store.store import Store
 
 CONFIG = Path(__file__).parent.parent / "configs/jump_source3.yaml"
@@ -143,7 +144,7 @@ def _next_points(store: Store, config: SweepConfig) -> Mapping[str, Any]:
     """What is proposed before the sham arm is looked at, as the sweep's own rounds are."""
     results = results_table(store)
     document = decide_sweep(
-        results[~results["trainer"].str.startswith(SHAM_PREFIX)],
+        results[~in_arms(results["trainer"], Arm.SHAM)],
         settings=config.decision,
         provenance=decision_provenance(store.description(), store.proposals()),
         next_options=config.locate.next_options,

@@ -6,13 +6,10 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from sweeper.arms.arm import Arm, in_arms
 from sweeper.store.results import COLUMNS
 from trainers.errors import InputError
 
-CONTROL = "control:"
-SHAM = "sham:"  # trained with batch labels permuted: its own arm, part of no curve
-LADDER = "ladder:"  # a rung, trained with other settings: its own table, part of no curve
-PSEUDO = "pseudo:"  # trained on one batch split into two at random: likewise
 _NUMBERS = ("adversarial_weight", "margin", "value", "floor", "ceiling", "raw", "chance")
 _ORDER = ["view", "trainer", "margin", "adversarial_weight", "seed", "split", "role", "metric", "cell_id"]
 _SEED_KEYS = ["view", "trainer", "margin", "adversarial_weight", "metric", "role", "primary", "seed"]
@@ -38,18 +35,18 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def trained(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of trained cells, those of the sham and pseudo-batch arms and of the ladder left out."""
-    return frame[~frame["trainer"].str.startswith((CONTROL, SHAM, PSEUDO, LADDER))]
+    """Rows of the cells that are on a curve."""
+    return frame[in_arms(frame["trainer"], Arm.SWEEP)]
 
 
 def without_ladder(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of everything but the ladder, whose rungs measure more than the sweep's panel."""
-    return frame[~frame["trainer"].str.startswith(LADDER)]
+    return frame[~in_arms(frame["trainer"], Arm.LADDER)]
 
 
 def controls(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of the non-trained reference embeddings."""
-    return frame[frame["trainer"].str.startswith(CONTROL)]
+    return frame[in_arms(frame["trainer"], Arm.CONTROL)]
 
 
 def seed_means(frame: pd.DataFrame) -> pd.DataFrame:

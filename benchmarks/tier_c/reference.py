@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.tier_c.screens import METRICS, SHAM_PLACES, STRENGTHS, VIEW, Study
-from sweeper.decision.input.results_table import CONTROL_PREFIX, LABEL_SHUFFLED, SHAM_PREFIX
+from sweeper.arms.arm import Arm, read_name
+from sweeper.decision.input.results_table import LABEL_SHUFFLED
 from sweeper.metrics.controls import control_embedding
 from sweeper.metrics.registry import REGISTRY
 from sweeper.planning.cells import Cell, cell_split, control_cells, make_cells
@@ -33,7 +34,7 @@ def cells(study: Study, seed: int) -> tuple[Cell, ...]:
     sham = [(STRENGTHS[0], margin), *((STRENGTHS[place + 1], margin) for place in SHAM_PLACES)]
     return (
         *make_cells(study.sweep_id, trainer, [(strength, margin) for strength in STRENGTHS], (seed,), one),
-        *make_cells(study.sweep_id, f"{SHAM_PREFIX}{trainer}", sham, (seed,), one),
+        *make_cells(study.sweep_id, trainer, sham, (seed,), one, arm=Arm.SHAM),
     )
 
 
@@ -68,7 +69,7 @@ def train_seed(study: Study, seed: int) -> Records:
         records.append(_record(cell, scored, seconds, len(planned)))
     control = next(cell for cell in control_cells(study.sweep_id, (seed,), {VIEW: 1}) if cell.trainer == LABEL_SHUFFLED)
     shuffled = control_embedding(
-        control.trainer.removeprefix(CONTROL_PREFIX),
+        read_name(control.trainer).trainer,
         np.asarray(screen.features),
         screen.wells,
         train_rows=split.train,

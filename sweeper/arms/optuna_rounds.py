@@ -13,7 +13,7 @@ Strength = tuple[float, float]
 SAMPLER = "optuna.samplers.TPESampler"
 
 
-def propose(
+def propose_strengths(
     composites: pd.DataFrame, *, options: OptunaSearch, margins: Sequence[float], round_number: int, study_name: str
 ) -> list[Strength]:
     """Propose strengths that are not in `composites` yet.

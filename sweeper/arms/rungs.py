@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator
 
+from sweeper.arms.arm import Arm, stored_name
 from sweeper.config.sections import Section
 from sweeper.content import content_hash
-from sweeper.decision.input.results_table import LADDER_PREFIX
 from trainers.abra.abra_settings import AbraSettings
 from trainers.images.image_settings import ImageAbraSettings
 
@@ -77,15 +77,20 @@ class ResolvedRung:
 
     Attributes:
         name: as configured.
-        trainer: of its cells, "ladder:<name>@<hash of its settings>": a changed rung is another cell.
+        code: "<name>@<hash of its settings>": a changed rung is another cell.
         settings: the trainer's whole settings.
         strengths: (adversarial weight, margin), ascending.
     """
 
     name: str
-    trainer: str
+    code: str
     settings: Settings
     strengths: tuple[tuple[float, float], ...]
+
+    @property
+    def trainer(self) -> str:
+        """What its cells are stored under."""
+        return stored_name(Arm.LADDER, self.code)
 
 
 def resolve(ladder: Ladder, base: Settings) -> tuple[ResolvedRung, ...]:
@@ -107,7 +112,7 @@ def resolve(ladder: Ladder, base: Settings) -> tuple[ResolvedRung, ...]:
         code = content_hash(whole.model_dump(mode="json", exclude={"weights"}))[:8]
         made = ResolvedRung(
             name=rung.name,
-            trainer=f"{LADDER_PREFIX}{rung.name}@{code}",
+            code=f"{rung.name}@{code}",
             settings=whole,
             strengths=tuple((weight, margin) for weight in sorted(set(weights))),
         )

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from sweeper.cli.common import add_config, duration, read_config
-from sweeper.cli.rounds import proposed_next, upcoming_rounds
+from sweeper.cli.rounds import proposed_next
 
 if TYPE_CHECKING:
     from sweeper.planning.prepared import Prepared
@@ -32,6 +32,8 @@ def run(options: argparse.Namespace) -> int:
 
 def print_plan(prepared: Prepared, *, timed: bool = True) -> None:
     """What is done of a sweep, what is missing and, with `timed`, about how long it will take."""
+    from sweeper.arms.arm import Arm
+    from sweeper.arms.rounds import upcoming_rounds
     from sweeper.planning.estimate import estimate, local_workers
 
     config = prepared.config
@@ -52,7 +54,7 @@ def print_plan(prepared: Prepared, *, timed: bool = True) -> None:
         f"cells:     {len(cells)}: {len(cells) - len(missing)} done, {len(missing)} missing ({len(trained)} to train)"
     )
     if config.ladder is not None:
-        rungs = sum(cell.is_rung for cell in cells)
+        rungs = sum(cell.arm is Arm.LADDER for cell in cells)
         names = ", ".join(rung.name for rung in config.ladder.rungs)
         print(f"ladder:    {rungs} of them: {names}; selected on {', '.join(config.ladder.select_on)}")
     rounds = upcoming_rounds(prepared)

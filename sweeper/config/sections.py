@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sweeper.decision.verdict.next_points import NextOptions
 from trainers.images.image_settings import ImageAbraSettings
@@ -106,65 +106,6 @@ class LocateSearch(Section):
     def next_options(self) -> NextOptions:
         """These options as the decision's next points take them."""
         return NextOptions(strengths=self.strengths_per_round, seeds=self.extra_seeds, width=self.width)
-
-
-class ShamArm(Section):
-    """Trainings with batch labels permuted within perturbation: what the adversary costs by itself."""
-
-    enabled: bool = Field(
-        default=True, description="After the grid and the search, train the sham arm at the deciding curve's margin."
-    )
-    strengths: int = Field(
-        default=3,
-        ge=1,
-        description="Strengths λ > 0: nearest the safe bound, nearest the loss, the largest, then in between; λ = 0 is "
-        "added.",
-    )
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        default=None, min_length=1, description="Seeds of the arm; none: those of the sweep. A number n: 0..n-1."
-    )
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _count_of_seeds(cls, value: Any) -> Any:
-        return counted_seeds(value)
-
-
-class PseudoArm(Section):
-    """Trainings that are to correct one batch, split into two at random, for the split: any loss is over-correction."""
-
-    enabled: bool = Field(
-        default=False,
-        description="After the sham arm, train the deciding curve's key strengths on one real batch whose wells are "
-        "dealt at random to two pseudo-batches.",
-    )
-    strengths: int = Field(default=3, ge=1, description="Strengths λ > 0, chosen as the sham arm's; λ = 0 is added.")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        default=None, min_length=1, description="Seeds of the arm; none: those of the sweep. A number n: 0..n-1."
-    )
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _count_of_seeds(cls, value: Any) -> Any:
-        return counted_seeds(value)
-
-
-class ConfirmArm(Section):
-    """The bounds again, at fixed strengths and with seeds that had no part in finding them."""
-
-    seeds: int = Field(
-        default=0,
-        ge=0,
-        description="Fresh seeds at λ = 0, the recommended strength, the safe bound, the loss and the largest λ of the "
-        "deciding curve, after everything else; 0: none. Without them adaptively chosen strengths cost certainty.",
-    )
-
-    @field_validator("seeds")
-    @classmethod
-    def _enough(cls, value: int) -> int:
-        if value == 1:
-            raise ValueError("one fresh seed confirms nothing; give 2 or more, or 0")
-        return value
 
 
 class FrozenBackbone(Section):

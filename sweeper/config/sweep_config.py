@@ -10,16 +10,16 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from sweeper.arms.confirm import ConfirmOptions
+from sweeper.arms.pseudo import PseudoOptions
 from sweeper.arms.rungs import Ladder, resolve
+from sweeper.arms.sham import ShamOptions
 from sweeper.config.sections import (
-    ConfirmArm,
     ExecutorOptions,
     FrozenBackbone,
     LocateSearch,
     OptunaSearch,
-    PseudoArm,
     Section,
-    ShamArm,
     Strengths,
     TrackingOptions,
     counted_seeds,
@@ -90,11 +90,13 @@ class SweepConfig(Section):
     locate: LocateSearch = Field(
         default_factory=LocateSearch, description="Strengths and seeds placed where the point is believed to lie."
     )
-    sham: ShamArm = Field(default_factory=ShamArm, description="The sham arm: over-correction or training damage?")
-    pseudo: PseudoArm = Field(
-        default_factory=PseudoArm, description="The pseudo-batch arm: what a correction for nothing costs."
+    sham: ShamOptions = Field(
+        default_factory=ShamOptions, description="The sham arm: over-correction or training damage?"
     )
-    confirm: ConfirmArm = Field(default_factory=ConfirmArm, description="The bounds again on fresh seeds.")
+    pseudo: PseudoOptions = Field(
+        default_factory=PseudoOptions, description="The pseudo-batch arm: what a correction for nothing costs."
+    )
+    confirm: ConfirmOptions = Field(default_factory=ConfirmOptions, description="The bounds again on fresh seeds.")
     ladder: Ladder | None = Field(
         default=None, description="The trainer built up rung by rung on the same splits and seeds, beside the sweep."
     )
@@ -184,6 +186,11 @@ class SweepConfig(Section):
         """Cells of a pack; None: as many as keep the workers busy. Images train one cell after another: few."""
         images = IMAGE_CELLS_A_PACK if self.trainer == "abra_images" else None
         return self.executor.pack_size or images
+
+    @property
+    def corrects(self) -> bool:
+        """Whether any strength of the grid corrects at all."""
+        return any(weight > 0.0 for weight, _ in self.strengths.grid())
 
     @property
     def output(self) -> Path:

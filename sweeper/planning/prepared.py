@@ -76,6 +76,10 @@ class Prepared:
         found = pseudo_batches(wells, split, seed=seed)
         return None if found is None else found.batch
 
+    def cells_of(self, proposal: Proposal) -> tuple[Cell, ...]:
+        """The cells of a round."""
+        return proposed_cells(proposal, self.config, sweep_id=self.sweep_id, folds=self.folds)
+
     def known_cells(self) -> tuple[Cell, ...]:
         """Grid, controls and every round proposed so far."""
         return known_cells(self.config, self.store.proposals(), sweep_id=self.sweep_id, folds=self.folds)
@@ -99,18 +103,13 @@ def proposed_cells(
         for block in proposal.blocks
         for cell in make_cells(
             sweep_id,
-            proposal.trainer,
+            proposal.own_trainer,
             block.strengths,
             config.seeds if block.seeds is None else block.seeds,
             views,
+            arm=proposal.arm,
         )
     )
-
-
-def confirm_seeds(proposals: Iterable[Proposal]) -> tuple[int, ...]:
-    """Fresh seeds of the confirmations, ascending: they take part in nothing that they confirm."""
-    confirming = (proposal for proposal in proposals if proposal.kind == "confirm")
-    return tuple(sorted({seed for made in confirming for block in made.blocks for seed in block.seeds or ()}))
 
 
 def known_cells(
@@ -121,7 +120,7 @@ def known_cells(
     for proposal in proposals:
         cells.extend(proposed_cells(proposal, config, sweep_id=sweep_id, folds=folds))
     cells.extend(ladder_cells(config, sweep_id=sweep_id, folds=folds))
-    return tuple(dict.fromkeys(cells))
+    return tuple({cell.cell_id: cell for cell in reversed(cells)}.values())[::-1]
 
 
 def load_screen(config: SweepConfig) -> Screen:
@@ -184,8 +183,7 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
 
 def _refuse_one_batch(config: SweepConfig, screen: Screen, split: Split, seed: int) -> None:
     """An adversary has nothing to remove from one batch; every cell with λ > 0 would fail on its own."""
-    corrects = any(weight > 0.0 for weight, _ in config.strengths.grid())
-    if corrects and screen.wells["batch"].iloc[split.train].nunique() < 2:
+    if config.corrects and screen.wells["batch"].iloc[split.train].nunique() < 2:
         raise InputError(
             f"views: {split.name} of seed {seed} trains on one batch alone, where there is nothing to remove; take "
             "fewer folds, or more batches"

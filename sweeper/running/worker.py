@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from sweeper.arms.arm import Arm, read_name
 from sweeper.arms.ladder import cell_config
-from sweeper.arms.pseudo import NONE, pseudo_batches
-from sweeper.arms.sham import sham_batches
+from sweeper.arms.rounds import cell_rows
 from sweeper.config.sweep_config import SweepConfig, build_config
 from sweeper.content import content_hash
-from sweeper.decision.input.results_table import CONTROL_PREFIX
 from sweeper.metrics.biological.retention import uncorrected
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
 from sweeper.metrics.evaluation import Evaluation, PanelOptions, Predict, Source
@@ -26,8 +25,8 @@ from sweeper.planning.cells import Cell, PackPlan, SplitKey, cell_metrics, cell_
 from sweeper.planning.images import image_pack, open_images
 from sweeper.running.scoring import Embed, Scored, cell_record, score, unmeasured
 from sweeper.store.store import Store
-from trainers.base import FloatArray, IntArray, Pack, TrainingCell
-from trainers.errors import InputError, OutOfMemoryError
+from trainers.base import FloatArray, Pack, TrainingCell
+from trainers.errors import OutOfMemoryError
 from trainers.screens.images.image_screen import ImageScreen
 from trainers.screens.normalise import normalise
 from trainers.screens.splits import Split
@@ -51,7 +50,7 @@ class PackRun:
     pack_file: Path
     device: str = "cpu"
     threads: int = 1
-    _references: dict[tuple[SplitKey, bool], Evaluation] = field(default_factory=dict, init=False)
+    _references: dict[tuple[SplitKey, Arm], Evaluation] = field(default_factory=dict, init=False)
     _group: int = field(default=0, init=False)
     _training: Pack | None = field(default=None, init=False)
     _reader: RowReader | None = field(default=None, init=False)
@@ -102,7 +101,8 @@ class PackRun:
 
     def _rows(self, cell: Cell) -> tuple[Split, pd.DataFrame]:
         """The cell's split and the wells it is scored by."""
-        return cell_rows(cell, cell_split(self.config, self._screen.wells, cell), self._screen.wells)[:2]
+        own = cell_rows(cell, cell_split(self.config, self._screen.wells, cell), self._screen.wells)
+        return own.split, own.wells
 
     @cached_property
     def _groups(self) -> tuple[tuple[Cell, ...], ...]:
@@ -275,7 +275,7 @@ class PackRun:
 
     def _reference(self, cell: Cell, split: Split, wells: pd.DataFrame) -> Evaluation:
         """The uncorrected test rows of the cell's split; the same object for all cells that share it."""
-        key = cell.split_key, cell.is_pseudo
+        key = cell.split_key, cell.arm
         if key not in self._references:
             self._references[key] = uncorrected(
                 np.asarray(self._screen.features)[split.test],
@@ -311,7 +311,7 @@ class PackRun:
     def _embed(self, cell: Cell, index: int, split: Split) -> Embed:
         if cell.is_control:
             everything = control_embedding(
-                cell.trainer.removeprefix(CONTROL_PREFIX),
+                read_name(cell.trainer).trainer,
                 np.asarray(self._screen.features),
                 self._screen.wells,
                 train_rows=split.train,
@@ -324,11 +324,8 @@ class PackRun:
 
 
 def training_cell(cell: Cell, split: Split, wells: pd.DataFrame) -> TrainingCell:
-    """A planned cell as its trainer sees it.
-
-    One of the sham arm has batch labels permuted within perturbation, one of the pseudo-batch arm those of its halves.
-    """
-    split, _, batches = cell_rows(cell, split, wells)
+    """A planned cell as its trainer sees it, with the rows and batch labels of its arm."""
+    own = cell_rows(cell, split, wells)
     assert cell.adversarial_weight is not None  # noqa: S101 - controls are never trained
     assert cell.margin is not None  # noqa: S101
     return TrainingCell(
@@ -336,27 +333,10 @@ def training_cell(cell: Cell, split: Split, wells: pd.DataFrame) -> TrainingCell
         adversarial_weight=cell.adversarial_weight,
         margin=cell.margin,
         seed=cell.seed,
-        train=split.train,
-        validation=split.validation,
-        batches=batches,
+        train=own.split.train,
+        validation=own.split.validation,
+        batches=own.batches,
     )
-
-
-def cell_rows(cell: Cell, split: Split, wells: pd.DataFrame) -> tuple[Split, pd.DataFrame, IntArray | None]:
-    """Split, wells that it is scored by, and batch labels in place of the screen's, of a cell of any arm.
-
-    Raises:
-        InputError: a cell of the pseudo-batch arm whose split has no batch to split.
-    """
-    if cell.is_sham:
-        own = sham_batches(codes(wells["batch"]), wells["perturbation"], split.train, seed=cell.seed)
-        return split, wells, own
-    if cell.is_pseudo:
-        found = pseudo_batches(wells, split, seed=cell.seed)
-        if found is None:
-            raise InputError(f"{cell.label}: {NONE}")
-        return found.split, found.wells, found.codes
-    return split, wells, None
 
 
 def trainer_features(config: SweepConfig, screen: Screen) -> FloatArray:
