@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from sweeper.arms.arm import Arm, in_arms
 from sweeper.arms.observed import strength_composites
 
 SHOWN = ("perturbation_accuracy", "retrieval_map", "batch_probe_linear")
@@ -41,7 +42,7 @@ def summarise(results: pd.DataFrame, decision: dict[str, Any]) -> list[dict[str,
     own = results[results["trainer"] == trainer]
     for view, told in decision["views"].items():
         composites = strength_composites(results, view=view, trainer=trainer)
-        controls = results[(results["view"] == view) & results["trainer"].str.startswith("control:")]
+        controls = results[(results["view"] == view) & in_arms(results["trainer"], Arm.CONTROL)]
         for curve in told["margins"]:
             margin = curve["margin"]
             biology = composites[composites["margin"] == margin].set_index("adversarial_weight")["biological"]

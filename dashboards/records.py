@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import pandas as pd
 
-from sweeper.arms.arm import Arm, in_arms
+from sweeper.arms.arm import Arm, arm_column
 from sweeper.store.results import COLUMNS
 from trainers.errors import InputError
 
 _NUMBERS = ("adversarial_weight", "margin", "value", "floor", "ceiling", "raw", "chance")
 _ORDER = ["view", "trainer", "margin", "adversarial_weight", "seed", "split", "role", "metric", "cell_id"]
-_SEED_KEYS = ["view", "trainer", "margin", "adversarial_weight", "metric", "role", "primary", "seed"]
+_SEED_KEYS = ["view", "arm", "trainer", "margin", "adversarial_weight", "metric", "role", "primary", "seed"]
 _LEVEL_KEYS = _SEED_KEYS[:-1]
 
 
-def checked(results: pd.DataFrame) -> pd.DataFrame:
+def checked(results: pd.DataFrame, *, fresh_seeds: Collection[int] = ()) -> pd.DataFrame:
     """The table with every expected column, numbers as float64 and rows in one order, whatever order they came in.
+
+    Args:
+        results: tidy table.
+        fresh_seeds: seeds of the confirmation. Their runs are the arm "confirm": no number of the sweep averages them.
+
+    Returns:
+        The table with the further column `arm`, of values of `Arm`.
 
     Raises:
         InputError: a column is missing.
@@ -30,23 +37,24 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
         frame[column] = pd.to_numeric(frame[column]).astype("float64")
     for column in ("adversarial_weight", "margin"):
         frame[column] = frame[column].map(_as_in_decision, na_action="ignore")
+    frame["arm"] = arm_column(frame["trainer"], frame["seed"], fresh_seeds)
     frame["primary"] = frame["primary"].astype("boolean").fillna(value=False).astype(bool)
     return frame.sort_values(_ORDER, kind="stable", na_position="first", ignore_index=True)
 
 
 def trained(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the cells that are on a curve."""
-    return frame[in_arms(frame["trainer"], Arm.SWEEP)]
+    """Rows of the sweep itself: no control, no run of an arm beside it, no rung."""
+    return frame[frame["arm"] == Arm.SWEEP]
 
 
 def without_ladder(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of everything but the ladder, whose rungs measure more than the sweep's panel."""
-    return frame[~in_arms(frame["trainer"], Arm.LADDER)]
+    return frame[frame["arm"] != Arm.LADDER]
 
 
 def controls(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of the non-trained reference embeddings."""
-    return frame[in_arms(frame["trainer"], Arm.CONTROL)]
+    return frame[frame["arm"] == Arm.CONTROL]
 
 
 def seed_means(frame: pd.DataFrame) -> pd.DataFrame:

@@ -170,7 +170,8 @@ def build_page(
     ladder: LadderTable | None = None,
 ) -> Page:
     """Numbers, figures and tables of the report; raises as `write_report`."""
-    whole, rule = checked(results), read_rule(decision)
+    rule = read_rule(decision)
+    whole = checked(results, fresh_seeds=rule.fresh_seeds)
     frame = without_ladder(whole)
     judged = {view.view: view for view in rule.views}
     unread = sorted(set(frame["view"].dropna()) - set(judged))

@@ -164,6 +164,7 @@ class Rule:
         mechanism: what explains the loss, with its advice; "" without one.
         next: what to train next; "" where nothing is proposed.
         ready: the ready rules.
+        fresh_seeds: seeds of the confirmation, which take part in nothing that they confirm.
     """
 
     deciding_view: str
@@ -184,6 +185,7 @@ class Rule:
     next: str
     ready: tuple[ReadyRule, ...]
     views: tuple[ViewRule, ...]
+    fresh_seeds: tuple[int, ...]
 
     @property
     def tone(self) -> str:
@@ -232,6 +234,7 @@ def read_rule(decision: Mapping[str, Any]) -> Rule:
             _view(view, decision["views"][view], given.get("margin"), decision["settings"]["confidence"])
             for view in order
         ),
+        fresh_seeds=tuple(decision["provenance"].get("confirm_seeds") or ()),
     )
 
 

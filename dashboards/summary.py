@@ -34,7 +34,7 @@ def text_summary(decision: Mapping[str, Any], results: pd.DataFrame | None = Non
         InputError: the decision has another schema, or the table lacks a column.
     """
     rule = read_rule(decision)
-    frame = checked(results) if results is not None else None
+    frame = checked(results, fresh_seeds=rule.fresh_seeds) if results is not None else None
     blocks = [f"{rule.state.replace('_', ' ')}: {rule.meaning}"]
     blocks += [textwrap.fill(words, WIDTH) for words in (rule.sentence, *rule.notes)]
     for view in rule.views:

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import pandas as pd
 
 
@@ -71,4 +73,11 @@ def in_arms(stored: pd.Series, *arms: Arm) -> pd.Series:
     return found
 
 
-__all__ = ["Arm", "StoredName", "arm_of", "in_arms", "read_name", "stored_name"]
+def arm_column(stored: pd.Series, seeds: pd.Series, fresh_seeds: Collection[int]) -> pd.Series:
+    """(n,) the arm of every row of a table, as its text; rows of the trainer on fresh seeds are confirmations."""
+    named = {name: arm_of(str(name)).value for name in stored.unique()}
+    arms: pd.Series = stored.map(named).astype(object)
+    return arms.mask((arms == Arm.SWEEP) & seeds.isin(list(fresh_seeds)), Arm.CONFIRM.value)
+
+
+__all__ = ["Arm", "StoredName", "arm_column", "arm_of", "in_arms", "read_name", "stored_name"]

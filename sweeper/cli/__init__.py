@@ -39,7 +39,8 @@ _EPILOG = """examples:
   sweeper metrics embeddings.parquet             score an embedding from anywhere
   sweeper pack --wilds data --out packed/wilds   images: decode them once for all trials
 
-exit codes: 0 done · 1 the sweep failed · 2 the input is wrong (one line says what) · 130 interrupted"""
+exit codes: 0 done · 1 the sweep failed, or nothing could be scored · 2 the input is wrong (one line says what) ·
+            130 interrupted"""
 
 
 def _parser(verb: str | None) -> argparse.ArgumentParser:

@@ -117,11 +117,20 @@ def _write_units(store: Store) -> None:
 
 
 def stored_gains(store: Store, results: pd.DataFrame) -> Gains | None:
-    """Where the correction helps and where it hurts, from units.parquet; None where no cell has units."""
+    """Where the correction helps and where it hurts, from units.parquet; None where no cell has units.
+
+    The runs of the sweep itself: fresh seeds confirm, and are in no gain.
+    """
     if not store.units_path.exists():
         return None
-    config = stored_config(store)
-    return gains(read_units(store.units_path), results, trainer=config.trainer, delta=config.decision.delta)
+    config, fresh = stored_config(store), list(confirm_seeds(store.proposals()))
+    units = read_units(store.units_path)
+    return gains(
+        units[~units["seed"].isin(fresh)],
+        results[~results["seed"].isin(fresh)],
+        trainer=config.trainer,
+        delta=config.decision.delta,
+    )
 
 
 def stored_ladder(store: Store, results: pd.DataFrame) -> LadderTable | None:

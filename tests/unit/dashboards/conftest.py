@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,12 @@ from example_results import simulated_results
 Decide = Callable[..., dict[str, Any]]
 
 
-def _decide(results: pd.DataFrame, *, view: str = "held_out_plates", **settings: Any) -> dict[str, Any]:
+def _decide(
+    results: pd.DataFrame, *, view: str = "held_out_plates", fresh: Sequence[int] = (), **settings: Any
+) -> dict[str, Any]:
     chosen = DecisionSettings(deciding_view=view, draws=400, **settings)
-    return decide_sweep(results, settings=chosen, provenance={"trainer": "abra", "dataset_hash": "sha256:00"})
+    provenance = {"trainer": "abra", "dataset_hash": "sha256:00", "confirm_seeds": list(fresh)}
+    return decide_sweep(results, settings=chosen, provenance=provenance)
 
 
 @pytest.fixture(scope="session")

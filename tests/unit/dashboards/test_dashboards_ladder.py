@@ -99,7 +99,7 @@ def test_the_report_has_the_table_with_names_kept_as_text(
 
 def test_no_section_of_the_sweep_sees_a_rung(table: pd.DataFrame, judged: dict[str, Any], decide: Any) -> None:
     whole = with_rungs(table)
-    assert not trained(whole)["trainer"].str.startswith("ladder:").any()
+    assert not trained(checked(whole))["trainer"].str.startswith("ladder:").any()
     assert decide(whole) == judged
     bare, built = (build_page(frame, judged, simulated_provenance()) for frame in (table, whole))
     assert [section.strengths for section in built.sections] == [section.strengths for section in bare.sections]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from sweeper.arms.arm import Arm, arm_of, in_arms, read_name, stored_name
+from sweeper.arms.arm import Arm, arm_column, arm_of, in_arms, read_name, stored_name
 from sweeper.arms.proposal import Block, Proposal
 from sweeper.arms.rounds import TITLES
 from sweeper.planning.cells import PackPlan, control_cells, make_cells
@@ -38,6 +38,9 @@ def test_a_column_is_cut_by_arms() -> None:
     assert in_arms(column, Arm.SHAM, Arm.CONTROL).tolist() == [False, True, True, False]
     assert in_arms(column, Arm.SHAM).index.tolist() == [3, 5, 7, 9]
     assert in_arms(column[:0], Arm.SWEEP).empty
+    seeds = pd.Series([0, 1_000_000, 0, 1_000_000], index=column.index)
+    found = arm_column(column, seeds, (1_000_000,))
+    assert found.to_dict() == {3: "sweep", 5: "sham", 7: "control", 9: "confirm"}
 
 
 def test_ids_are_those_of_the_stored_text_and_cells_survive_a_pack_file() -> None:

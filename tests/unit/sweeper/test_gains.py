@@ -147,7 +147,7 @@ def test_order_of_rows_does_not_matter_and_nothing_gives_nothing() -> None:
     assert empty.empty
     assert summarise(empty, ranges=RANGES, delta=0.1).empty
     results = pd.DataFrame({"view": ["held_out_plates"], "metric": ["activity_map"], "value": [0.1]})
-    results = results.assign(floor=0.0, ceiling=0.5)
+    results = results.assign(trainer="abra", floor=0.0, ceiling=0.5)
     found = gains(frame, results, trainer="abra", delta=0.14)
     assert at(found.summary, "uncorrected", 1.0)["large_losses"] == 1, "a loss of 0.075 is 15 % of the range"
     assert list(found.by_unit.columns[: len(CURVE)]) == list(CURVE)
