@@ -20,9 +20,10 @@ from sweeper.arms.arm import Arm
 from sweeper.config.sweep_config import SweepConfig, load_config
 from sweeper.planning.cells import Cell, cell_split, make_cells
 from sweeper.planning.description import versions
+from sweeper.planning.inputs import trainer_features
 from sweeper.planning.prepared import load_screen
 from sweeper.running.scoring import score
-from sweeper.running.worker import trainer_features, training_cell
+from sweeper.running.worker import training_cell
 from trainers.abra.profile_pack import AbraPack
 from trainers.screens.table import codes
 

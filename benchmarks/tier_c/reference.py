@@ -21,8 +21,9 @@ from sweeper.decision.input.results_table import LABEL_SHUFFLED
 from sweeper.metrics.controls import control_embedding
 from sweeper.metrics.registry import REGISTRY
 from sweeper.planning.cells import Cell, cell_split, control_cells, make_cells
+from sweeper.planning.inputs import trainer_inputs
 from sweeper.running.scoring import Scored, cell_record, score
-from sweeper.running.worker import build_pack, training_cell
+from sweeper.running.worker import training_cell
 from sweeper.store.results import tidy
 
 Records = list[dict[str, Any]]
@@ -44,9 +45,8 @@ def train_seed(study: Study, seed: int) -> Records:
     planned = cells(study, seed)
     split = cell_split(config, screen.wells, planned[0])
     began = time.perf_counter()
-    pack = build_pack(
-        config, screen, [training_cell(cell, split, screen.wells) for cell in planned], device="cpu", threads=1
-    )
+    own = [training_cell(cell, split, screen.wells) for cell in planned]
+    pack = config.how.pack(trainer_inputs(config, screen), own, config.trainer_settings)
     pack.advance(pack.total_steps)
     training = (time.perf_counter() - began) / len(planned)
     records = []

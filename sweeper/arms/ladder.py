@@ -21,7 +21,7 @@ from trainers.screens.splits import fold_count, make_split
 
 def resolved_rungs(config: SweepConfig) -> tuple[ResolvedRung, ...]:
     """The rungs from the bottom; () without a ladder."""
-    return () if config.ladder is None else resolve(config.ladder, config.trainer_settings)
+    return () if config.ladder is None else resolve(config.ladder, config.how, config.trainer_settings)
 
 
 def ladder_view(config: SweepConfig) -> str:

@@ -8,34 +8,42 @@ from typing import Any
 from sweeper.arms.proposal import Block, Proposal
 from sweeper.config.sections import LocateSearch
 from sweeper.decision.verdict.next_points import REASONS
+from trainers.trainer import Trainer
 
 
 def propose(
-    points: Mapping[str, Any], curve: Mapping[str, Any], *, options: LocateSearch, trainer: str, view: str, spent: int
+    points: Mapping[str, Any],
+    curve: Mapping[str, Any],
+    *,
+    options: LocateSearch,
+    trainer: Trainer,
+    view: str,
+    spent: int,
 ) -> Proposal | None:
     """The round that follows the deciding curve's next points; None when it is settled or the budget is spent.
 
     Args:
-        points: `next_points` of the deciding curve.
+        points: `next_points` of the deciding curve; strengths beyond the trainer's dial are left out.
         curve: that curve, as in decision.json.
         spent: cells of earlier rounds of this kind.
     """
-    if not points["strengths"] and not points["seeds"]:
+    strengths = [strength for strength in points["strengths"] if trainer.dials[0].allows(strength)]
+    if not strengths and not points["seeds"]:
         return None
     if options.max_cells is not None and spent + points["cells"] > options.max_cells:
         return None
     margin, seeds = float(curve["margin"]), tuple(curve["seeds"])
     kept = [level["strength"] for level in curve["levels"] if level["kept"]]
     blocks = []
-    if points["strengths"]:
-        blocks.append(Block(strengths=_at(points["strengths"], margin), seeds=seeds))
+    if strengths:
+        blocks.append(Block(strengths=_at(strengths, margin), seeds=seeds))
     if points["seeds"]:
         first = max(seeds) + 1
         where = kept if points["seeds_at"] is None else points["seeds_at"]
         blocks.append(Block(strengths=_at(where, margin), seeds=tuple(range(first, first + points["seeds"]))))
     return Proposal(
         kind="locate",
-        trainer=trainer,
+        trainer=trainer.name,
         blocks=tuple(blocks),
         views=(view,),
         why=REASONS[points["why"]],

@@ -33,7 +33,7 @@ def propose(standing: Standing) -> Proposal | None:
         points,
         curve,
         options=config.locate,
-        trainer=config.trainer,
+        trainer=config.how,
         view=config.decision.deciding_view,
         spent=sum(len(standing.prepared.cells_of(proposal)) for proposal in made),
     )
@@ -50,6 +50,7 @@ def _optuna_round(standing: Standing, number: int) -> Proposal:
         margins=config.optuna.margin or config.strengths.margin,
         round_number=number,
         study_name=standing.prepared.sweep_id,
+        log=config.how.dials[0].scale == "log",
     )
     return Proposal(
         kind="optuna",

@@ -104,11 +104,21 @@ def cell_metrics(config: SweepConfig, cell: Cell) -> tuple[str, ...]:
     return (*names, *(name for name in PLAIN_ACCURACIES if name not in names)) if cell.arm is Arm.LADDER else names
 
 
+def settings_identity(config: SweepConfig) -> dict[str, Any]:
+    """The trainer's settings as the sweep's identity holds them, with the frozen backbone that feeds it.
+
+    Raises:
+        InputError: a backbone that does not exist, or a file that is not there.
+    """
+    settings = config.how.identity(config.trainer_settings)
+    return settings if config.frozen is None else {**settings, "frozen": config.frozen.identity()}
+
+
 def sweep_identity(config: SweepConfig, fingerprint: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What makes two sweeps the same sweep: data, preparation, splits, trainer settings and panel.
 
-    Strengths and seeds are left out, so that a finished sweep can be extended with more of them. `settings` stand in
-    for the trainer's where those name files (`sweeper.planning.images.image_identity`).
+    Strengths and seeds are left out, so that a finished sweep can be extended with more of them. `settings`:
+    `settings_identity`, where it is known already.
     """
     return {
         "schema": "sweep/1",
@@ -117,7 +127,7 @@ def sweep_identity(config: SweepConfig, fingerprint: str, settings: Mapping[str,
         "views": [view.model_dump(mode="json") for view in config.views],
         "held_out_perturbations": config.held_out_perturbations,
         "trainer": config.trainer,
-        "settings": config.trainer_settings.model_dump(mode="json") if settings is None else dict(settings),
+        "settings": settings_identity(config) if settings is None else dict(settings),
         "metrics": list(panel_names(config)),
         # What else is kept, and where it is computed, changes no number.
         "panel": config.panel.model_dump(mode="json", exclude={"units", "device"}),

@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sweeper.arms.ladder import ladder_cells, ladder_parts, resolved_rungs
 from sweeper.arms.proposal import Proposal
 from sweeper.arms.pseudo import pseudo_batches
@@ -24,14 +22,14 @@ from sweeper.planning.cells import (
     cell_split,
     control_cells,
     make_cells,
+    settings_identity,
     sweep_identity,
 )
 from sweeper.planning.design_index import DesignIndex, confounding_warning, design_index
-from sweeper.planning.images import bare_screen, feature_screen, image_identity, image_pack, open_images
+from sweeper.planning.images import bare_screen, feature_screen, open_images
+from sweeper.planning.inputs import trainer_inputs
 from sweeper.store.store import Store
-from trainers.base import TrainingCell
 from trainers.screens.images.image_screen import ImageScreen
-from trainers.screens.normalise import normalise
 from trainers.screens.readers import read_screen
 from trainers.screens.splits import Split, fold_count, make_split
 from trainers.screens.table import Screen, screen_warnings
@@ -143,7 +141,7 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
     """
     resolve(config.metrics if config.metrics is not None else tuple(REGISTRY))
     images = None if config.images is None else open_images(config)
-    settings = None if images is None else image_identity(config)
+    settings = settings_identity(config)
     screen = load_screen(config) if images is None else (feature_screen if embed else bare_screen)(config, images)
     check_axes(config.panel.units, screen.wells)
     folds: dict[str, int] = {spec.view: fold_count(spec, screen.wells) for spec in config.views}
@@ -159,13 +157,12 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
                 if seed == config.seeds[0]:
                     found.append(design_index(screen.wells.iloc[split.train]))
         designs[spec.view] = max(found, key=lambda index: index.d_js)
-    normalise(screen.features, screen.wells, config.normalise)
-    trained_on = images if config.trainer == "abra_images" else None
+    trained_on = images if config.how.reads == "images" else None
     if config.ladder is not None:
         ladder_parts(config, screen.wells)
-    if trained_on is not None:
-        for network in (config.trainer_settings, *(rung.settings for rung in resolved_rungs(config))):
-            _try_backbone(config.model_copy(update={"abra_images": network}), trained_on)
+    inputs = trainer_inputs(config, screen, trained_on)
+    for each in (config.trainer_settings, *(rung.settings for rung in resolved_rungs(config))):
+        config.how.try_out(inputs, each)
     identity = sweep_identity(config, screen.fingerprint if images is None else images.fingerprint, settings)
     prepared = Prepared(
         config=config,
@@ -188,10 +185,3 @@ def _refuse_one_batch(config: SweepConfig, screen: Screen, split: Split, seed: i
             f"views: {split.name} of seed {seed} trains on one batch alone, where there is nothing to remove; take "
             "fewer folds, or more batches"
         )
-
-
-def _try_backbone(config: SweepConfig, images: ImageScreen) -> None:
-    """Make one cell's network: a wrong point, size or weight file shows before anything is written."""
-    rows = np.arange(len(images))
-    cell = TrainingCell(key="trial", adversarial_weight=1.0, margin=0.0, seed=0, train=rows, validation=rows[:0])
-    image_pack(config, images, [cell], device="cpu", threads=1)

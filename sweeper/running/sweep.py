@@ -1,6 +1,6 @@
 """Running a sweep: the grid, then rounds. Each round is proposed from what is finished, kept, and trained.
 
-    grid and controls → optuna or locate, round by round → the arms (sham, pseudo-batch) → the bounds on fresh seeds
+    grid and controls → the rounds of the arms, in the order of `sweeper.arms.rounds`
 
 A round is kept before it is trained, and what is kept is trained before anything further is proposed: a sweep that was
 killed goes on along the same road, and one that is done finds nothing to do.

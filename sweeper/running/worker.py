@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,18 +22,15 @@ from sweeper.metrics.biological.retention import uncorrected
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
 from sweeper.metrics.evaluation import Evaluation, PanelOptions, Predict, Source
 from sweeper.planning.cells import Cell, PackPlan, SplitKey, cell_metrics, cell_split
-from sweeper.planning.images import image_pack, open_images
+from sweeper.planning.images import open_images
+from sweeper.planning.inputs import trainer_inputs
 from sweeper.running.scoring import Embed, Scored, cell_record, score, unmeasured
 from sweeper.store.store import Store
-from trainers.base import FloatArray, Pack, TrainingCell
+from trainers.base import Classifies, EmbedsFeatures, Inputs, Pack, TrainingCell
 from trainers.errors import OutOfMemoryError
 from trainers.screens.images.image_screen import ImageScreen
-from trainers.screens.normalise import normalise
 from trainers.screens.splits import Split
-from trainers.screens.table import Screen, codes
-
-if TYPE_CHECKING:
-    from trainers.images.inputs import RowReader
+from trainers.screens.table import Screen
 
 CHUNKS = 8
 """A training is reported in this many chunks: progress, and the grain at which a checkpoint may be written."""
@@ -53,7 +50,6 @@ class PackRun:
     _references: dict[tuple[SplitKey, Arm], Evaluation] = field(default_factory=dict, init=False)
     _group: int = field(default=0, init=False)
     _training: Pack | None = field(default=None, init=False)
-    _reader: RowReader | None = field(default=None, init=False)
     _out_of_memory: str | None = field(default=None, init=False)
     _seconds: float = field(default=0.0, init=False)
 
@@ -95,7 +91,7 @@ class PackRun:
     @cached_property
     def _images(self) -> ImageScreen | None:
         """The images that are trained on: those that the sweep began with, or an error."""
-        if self.config.trainer != "abra_images":
+        if self.config.how.reads != "images":
             return None
         return open_images(self.config, expected=self.store.description()["identity"]["data"])
 
@@ -106,9 +102,9 @@ class PackRun:
 
     @cached_property
     def _groups(self) -> tuple[tuple[Cell, ...], ...]:
-        """The cells to train, by what trains together: all of them, or one at a time where images are trained on."""
+        """The cells to train, by what trains together: all of them, or one at a time."""
         trained = tuple(cell for cell in self.cells if not cell.is_control)
-        if self.config.trainer == "abra_images":
+        if self.config.how.one_at_a_time:
             return tuple((cell,) for cell in trained)
         return (trained,) if trained else ()
 
@@ -120,16 +116,8 @@ class PackRun:
     def _start(self, group: tuple[Cell, ...]) -> Pack:
         wells = self._screen.wells
         cells = [training_cell(cell, cell_split(self.config, wells, cell), wells) for cell in group]
-        pack = build_pack(
-            cell_config(self.config, group[0]),  # cells of a group are of one rung, or of none
-            self._screen,
-            cells,
-            images=self._images,
-            reader=self._reader,
-            device=self.device,
-            threads=self.threads,
-        )
-        self._reader = getattr(pack, "reader", None)
+        config = cell_config(self.config, group[0])  # cells of a group are of one rung, or of none
+        pack = config.how.pack(self._inputs, cells, config.trainer_settings, device=self.device, threads=self.threads)
         if (checkpoint := self._checkpoint(group)).exists():
             import torch
 
@@ -159,17 +147,12 @@ class PackRun:
         if self._training is None:
             self._training = self._start(group)
         pack = self._training
-        every = self._checkpoint_every(pack)
+        every = self.config.executor.checkpoint_every or pack.checkpoint_steps
         pack.advance(every or -(-pack.total_steps // CHUNKS))
         going = pack.step < pack.total_steps
         if every and going:
             self._write_checkpoint(group, pack)
         return going
-
-    def _checkpoint_every(self, pack: Pack) -> int:
-        """Steps between checkpoints; where images are trained on, an epoch unless the configuration says."""
-        epoch: int = getattr(pack, "epoch_steps", 0)
-        return self.config.executor.checkpoint_every or epoch
 
     def _write_checkpoint(self, group: tuple[Cell, ...], pack: Pack) -> None:
         import torch
@@ -288,25 +271,23 @@ class PackRun:
         return self._references[key]
 
     def _source(self, cell: Cell, index: int, split: Split) -> Source | None:
-        """What the encoder is given of the test rows; None for controls, and for packs that read no features."""
-        from trainers.abra.profile_pack import AbraPack
-
-        pack = self._training
-        if cell.is_control or not isinstance(pack, AbraPack):
+        """What the encoder is given of the test rows; None for controls, and for packs that embed no other features."""
+        pack, features = self._training, self._inputs.features
+        if cell.is_control or features is None or not isinstance(pack, EmbedsFeatures):
             return None
-        return Source(features=self._features[split.test], encode=lambda rows: pack.embed_features(index, rows))
+        return Source(features=features[split.test], encode=lambda rows: pack.embed_features(index, rows))
 
     def _predict(self, cell: Cell, index: int, split: Split) -> Predict | None:
-        """The class head of a trained cell; None for controls."""
+        """The class head of a trained cell; None for controls, and for packs without one."""
         pack = self._training
-        if cell.is_control or pack is None:
+        if cell.is_control or not isinstance(pack, Classifies):
             return None
         names = np.array(sorted(self._screen.wells["perturbation"].unique()), dtype=str)
         return lambda part: names[pack.predict(index, split.test if part == "test" else split.validation)]
 
     @cached_property
-    def _features(self) -> FloatArray:
-        return trainer_features(self.config, self._screen)
+    def _inputs(self) -> Inputs:
+        return trainer_inputs(self.config, self._screen, self._images)
 
     def _embed(self, cell: Cell, index: int, split: Split) -> Embed:
         if cell.is_control:
@@ -335,41 +316,8 @@ def training_cell(cell: Cell, split: Split, wells: pd.DataFrame) -> TrainingCell
         seed=cell.seed,
         train=own.split.train,
         validation=own.split.validation,
+        test=own.split.test,
         batches=own.batches,
-    )
-
-
-def trainer_features(config: SweepConfig, screen: Screen) -> FloatArray:
-    """(n, d) what an encoder is given: the screen's features under the configured normalisation."""
-    return normalise(np.asarray(screen.features), screen.wells, config.normalise)
-
-
-def build_pack(
-    config: SweepConfig,
-    screen: Screen,
-    cells: list[TrainingCell],
-    *,
-    images: ImageScreen | None = None,
-    reader: RowReader | None = None,
-    device: str,
-    threads: int,
-) -> Pack:
-    """The trainer named by the configuration: on `images` where it reads them, else on the normalised screen.
-
-    `reader` of an earlier pack of the same images spares their copy to the device.
-    """
-    if images is not None:
-        return image_pack(config, images, cells, reader=reader, device=device, threads=threads)
-    from trainers.abra.profile_pack import AbraPack
-
-    return AbraPack(
-        trainer_features(config, screen),
-        codes(screen.wells["perturbation"]),
-        codes(screen.wells["batch"]),
-        cells,
-        config.abra,
-        device=device,
-        threads=threads,
     )
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.config.sections import LogRange, round_strength
+from sweeper.config.sections import SpacedRange, round_strength
 from sweeper.config.sweep_config import apply_overrides, build_config, documented_keys, load_config
 from sweeper.errors import ConfigError
 
@@ -38,7 +38,7 @@ def test_zero_is_always_in_the_grid_and_strengths_have_one_spelling() -> None:
 
 
 def test_log_range_is_log_spaced_with_its_ends() -> None:
-    values = LogRange(low=0.1, high=1000, count=5).values()
+    values = SpacedRange(low=0.1, high=1000, count=5).values()
     assert values == (0.1, 1.0, 10.0, 100.0, 1000.0)
 
 
