@@ -20,6 +20,7 @@ from plotly.offline import get_plotlyjs
 from dashboards import formatting
 from dashboards.boundary_words import boundary, optimism
 from dashboards.composite_curves import CompositeView, composite_view
+from dashboards.dial import dial, letter, speaking_of
 from dashboards.figures.axis import strength_axis
 from dashboards.figures.frontier import describe_frontier, draw_frontier, frontier_numbers
 from dashboards.figures.gain import describe_gains, draw_gains
@@ -43,6 +44,7 @@ from dashboards.tables import (
 )
 from sweeper.findings.ladder_table import LadderTable
 from sweeper.findings.unit_gains import Gains
+from sweeper.spoken import spoken_values
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _KEYWORDS = re.compile(r"\b(No rule|Not identified|If|if|then|Unless|Certainty|Caution)\b")
@@ -152,7 +154,8 @@ def write_report(
     Raises:
         InputError: a column is missing, or the decision has another schema.
     """
-    content = render_report(build_page(results, decision, provenance, gains=gains, ladder=ladder)).encode()
+    with speaking_of(decision["provenance"].get("trainer")):
+        content = render_report(build_page(results, decision, provenance, gains=gains, ladder=ladder)).encode()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
@@ -170,7 +173,7 @@ def build_page(
     ladder: LadderTable | None = None,
 ) -> Page:
     """Numbers, figures and tables of the report; raises as `write_report`."""
-    rule = read_rule(decision)
+    rule = spoken_values(read_rule(decision), dial())
     whole = checked(results, fresh_seeds=rule.fresh_seeds)
     frame = without_ladder(whole)
     judged = {view.view: view for view in rule.views}
@@ -350,6 +353,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["letter"] = letter
     environment.filters.update(
         number=formatting.number,
         fixed=formatting.fixed,

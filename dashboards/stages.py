@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dashboards.dial import letter
 from dashboards.figures.tradeoff import TradeOff
 from dashboards.formatting import number
 from dashboards.rule import CurveRule
@@ -38,7 +39,7 @@ def stages(rule: CurveRule, numbers: TradeOff) -> tuple[Stage, ...]:
         *found,
         *(
             Stage(
-                f"{label}, λ\u00a0=\u00a0{number(strength)}",
+                f"{label}, {letter()}\u00a0=\u00a0{number(strength)}",
                 strength,
                 means["biological"].get(strength),
                 means["technical"].get(strength),

@@ -8,15 +8,17 @@ from typing import Any
 
 import pandas as pd
 
+from dashboards.dial import dial, letter, speaking_of
 from dashboards.figures.probe import probe_comparison
 from dashboards.figures.tradeoff import trade_off
 from dashboards.formatting import fixed, name, number, percent, signed
 from dashboards.gain_views import gain_view
 from dashboards.records import checked
-from dashboards.rule import CurveRule, read_rule
+from dashboards.rule import CurveRule, Rule, read_rule
 from dashboards.stages import stages
 from sweeper.findings.ladder_table import GAP, INSIDE, TEST, VALIDATION, LadderTable, Score
 from sweeper.findings.unit_gains import Gains
+from sweeper.spoken import spoken_values
 
 WIDTH = 100
 
@@ -33,7 +35,11 @@ def text_summary(decision: Mapping[str, Any], results: pd.DataFrame | None = Non
     Raises:
         InputError: the decision has another schema, or the table lacks a column.
     """
-    rule = read_rule(decision)
+    with speaking_of(decision["provenance"].get("trainer")):
+        return _summary(spoken_values(read_rule(decision), dial()), results, gains)
+
+
+def _summary(rule: Rule, results: pd.DataFrame | None, gains: Gains | None) -> str:
     frame = checked(results, fresh_seeds=rule.fresh_seeds) if results is not None else None
     blocks = [f"{rule.state.replace('_', ' ')}: {rule.meaning}"]
     blocks += [textwrap.fill(words, WIDTH) for words in (rule.sentence, *rule.notes)]
@@ -48,7 +54,10 @@ def ladder_summary(ladder: LadderTable) -> str:
     """The ladder as aligned lines: plain accuracy where rungs are selected, on the test and in distribution."""
     columns = (("validation", VALIDATION), ("test", TEST), ("in distr.", INSIDE), ("gap", GAP))
     lines = [f"ladder, plain accuracy per {ladder.unit} (mean ± s.d. over seeds), {name(ladder.view)}:"]
-    labels = [f"{rung.rung}, λ = {number(rung.adversarial_weight)}, m = {number(rung.margin)}" for rung in ladder.rungs]
+    labels = [
+        f"{rung.rung}, {letter()} = {number(rung.adversarial_weight)}, m = {number(rung.margin)}"
+        for rung in ladder.rungs
+    ]
     width = max(len(label) for label in labels)
     lines.append(f"  {'':<{width}}" + "".join(f"{head:>16}" for head, _ in columns))
     for rung, label in zip(ladder.rungs, labels, strict=True):
@@ -73,7 +82,7 @@ def _gains(curve: CurveRule, frame: pd.DataFrame, gains: Gains | None) -> list[s
     found = gain_view(gains, rows, view=curve.view, margin=curve.margin, curve=curve, primary=primary)
     if found is None:
         return []
-    lines = [f"  Gain over λ = 0 at λ = {number(found.strength)} ({found.label}), by unit:"]
+    lines = [f"  Gain over {letter()} = 0 at {letter()} = {number(found.strength)} ({found.label}), by unit:"]
     for metric, curves in found.drawn():
         for one in curves:
             spread = one.at(found.strength)

@@ -76,7 +76,8 @@ def upcoming(prepared: Prepared, made: int) -> Upcoming | None:
     if not config.confirm.seeds:
         return None
     cells = MOST_STRENGTHS * config.confirm.seeds * prepared.folds[config.decision.deciding_view]
-    line = f"confirm:   up to {cells} cells with fresh seeds at λ = 0, the bounds and the largest"
+    nothing = f"{config.how.dials[0].symbol} = 0"
+    line = f"confirm:   up to {cells} cells with fresh seeds at {nothing}, the bounds and the largest"
     return Upcoming(line, 0 if made else cells)
 
 

@@ -44,9 +44,11 @@ def print_plan(prepared: Prepared, *, timed: bool = True) -> None:
     print(f"sweep:     {config.name} ({prepared.sweep_id}) in {prepared.store.folder}")
     grid = config.strengths.grid()
     weights = sorted({weight for weight, _ in grid})
-    shape = f"{len(weights)} adversarial weights × {len(grid) // len(weights)} margins × {len(config.seeds)} seeds"
+    dials, margins = config.how.dials, len(grid) // len(weights)
+    beside = f" × {margins} of the {dials[1].name}" if len(dials) > 1 else ""
+    shape = f"{len(weights)} of the {dials[0].name}{beside} × {len(config.seeds)} seeds"
     print(f"strengths: {shape}")
-    print(f"           λ = {', '.join(f'{weight:g}' for weight in weights)}")
+    print(f"           {dials[0].symbol} = {', '.join(f'{weight:g}' for weight in weights)}")
     for view, folds in prepared.folds.items():
         print(f"view:      {view}, {folds} split{'s' if folds > 1 else ''} a seed")
         print(f"design:    {prepared.designs[view].line}")

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 def kept_rounds(proposals: Sequence[Proposal], done: Sequence[tuple[int, int]]) -> list[str]:
     """The rounds proposed so far; `done`: finished and planned cells of each."""
     from sweeper.arms.rounds import TITLES
+    from sweeper.spoken import dial_of
 
     lines = []
     for number, (proposal, (finished, planned)) in enumerate(zip(proposals, done, strict=True), start=1):
         weights = ", ".join(f"{weight:g}" for weight, _ in proposal.strengths)
         why = f" ({proposal.why})" if proposal.why else ""
-        what = f"λ = {weights}" if weights else "nothing new"
+        what = f"{dial_of(proposal.own_trainer).symbol} = {weights}" if weights else "nothing new"
         lines.append(f"round {number}:  {TITLES[proposal.kind]}: {what}; {finished} of {planned} cells done{why}")
     return lines
 
@@ -32,9 +33,11 @@ def proposed_next(store: Store) -> str:
     """
     from sweeper.decision.words.advice import next_text
     from sweeper.planning.estimate import finished_seconds
+    from sweeper.spoken import dial_of, spoken
 
     if not store.decision_path.exists():
         return ""
     points = json.loads(store.decision_path.read_text(encoding="utf-8"))["next_points"]
     known = finished_seconds(store) if points["seconds"] is None else None
-    return next_text(points if known is None else {**points, "seconds": points["cells"] * known[0]})
+    found = next_text(points if known is None else {**points, "seconds": points["cells"] * known[0]})
+    return spoken(found, dial_of(store.description()["identity"]["trainer"]))

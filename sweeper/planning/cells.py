@@ -8,12 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.arms.arm import Arm, stored_name
+from sweeper.arms.arm import Arm, read_name, stored_name
 from sweeper.config.sweep_config import SweepConfig
 from sweeper.content import content_hash
 from sweeper.metrics.biological.plain_accuracy import PLAIN_ACCURACIES
 from sweeper.metrics.controls import CONTROLS
 from sweeper.metrics.registry import REGISTRY
+from sweeper.spoken import strength_text
 from trainers.screens.splits import Split, make_split
 
 MAX_PACK = 96
@@ -59,8 +60,11 @@ class Cell:
     @property
     def label(self) -> str:
         """For people: "abra λ=3 m=0.3 seed 1 held_out_plates/0"."""
-        strength = "" if self.is_control else f" λ={self.adversarial_weight:g} m={self.margin:g}"
-        return f"{self.trainer}{strength} seed {self.seed} {self.split}"
+        where = f"seed {self.seed} {self.split}"
+        if self.adversarial_weight is None or self.margin is None:
+            return f"{self.trainer} {where}"
+        own = read_name(self.trainer).trainer
+        return f"{self.trainer} {strength_text(own, self.adversarial_weight, self.margin)} {where}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

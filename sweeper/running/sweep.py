@@ -17,6 +17,7 @@ from sweeper.planning.cells import Cell, PackPlan, make_packs
 from sweeper.planning.description import sweep_description
 from sweeper.planning.prepared import Prepared
 from sweeper.running.scoring import cell_record
+from sweeper.spoken import strength_text
 from sweeper.store.store import Store
 
 
@@ -67,7 +68,8 @@ class _Rounds:
                 number = len(self._store.proposals()) + 1
                 self._store.write_proposal(number, proposal)
                 cells = prepared.cells_of(proposal)
-                listed = ", ".join(f"λ={weight:g} m={margin:g}" for weight, margin in proposal.strengths)
+                own = proposal.own_trainer
+                listed = ", ".join(strength_text(own, weight, margin) for weight, margin in proposal.strengths)
                 note = f"round {number}: {TITLES[proposal.kind]}: {listed or 'nothing new'}"
                 note += f" ({proposal.why})" if proposal.why else ""
                 self._tell(Event(kind="round", cells_done=0, cells=0, note=note))
