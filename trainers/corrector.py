@@ -27,8 +27,11 @@ class Corrector(Trainer):
     def correct(self, inputs: Inputs, cell: TrainingCell, settings: Any) -> FloatArray:
         """(n, e) the corrected rows of the screen; those that are in no part of `cell` are not read.
 
-        At 0 of the first dial it must be the features as they are. Batch labels are `batches_of(inputs, cell)`, and a
+        At 0 of the first dial it must correct nothing. Batch labels are `batches_of(inputs, cell)`, and a
         cell is corrected from its own rows alone: train, validation and, where the corrector is transductive, test.
+
+        Raises:
+            InputError: the cell's rows do not allow it; the cell has failed, and the others go on.
         """
 
     def inductive(self, settings: Any) -> bool:
@@ -56,7 +59,8 @@ class CorrectorPack:
 
     def __init__(self, work: Sequence[Callable[[], FloatArray]]) -> None:
         self._work = work
-        self._corrected: list[FloatArray] = []
+        self._corrected: list[FloatArray | None] = []
+        self._failed: dict[int, str] = {}
 
     @property
     def step(self) -> int:
@@ -76,11 +80,17 @@ class CorrectorPack:
     def advance(self, steps: int) -> None:
         """Correct up to `steps` further cells."""
         for work in self._work[self.step : self.step + steps]:
-            self._corrected.append(work())
+            try:
+                self._corrected.append(work())
+            except InputError as error:
+                self._failed[self.step] = str(error)
+                self._corrected.append(None)
 
     def embed(self, index: int, rows: IntArray) -> FloatArray:
         """(len(rows), e) corrected rows."""
-        return self._corrected[index][rows]
+        corrected = self._corrected[index]
+        assert corrected is not None  # noqa: S101 - a failed cell is not asked
+        return corrected[rows]
 
     def history(self, index: int) -> list[dict[str, float]]:
         """Nothing was trained."""
@@ -88,8 +98,10 @@ class CorrectorPack:
 
     def diverged(self, index: int) -> str | None:
         """Why a cell has no usable rows, or None."""
-        finite = np.isfinite(self._corrected[index]).all()
-        return None if finite else "the correction gave numbers that are not finite"
+        corrected = self._corrected[index]
+        if corrected is None:
+            return self._failed[index]
+        return None if np.isfinite(corrected).all() else "the correction gave numbers that are not finite"
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing to keep: what is not written yet is worked out again."""

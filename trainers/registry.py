@@ -22,6 +22,8 @@ DEFAULT = "abra"
 _OWN = {
     "abra": "trainers.abra.abra_trainer:AbraTrainer",
     "abra_images": "trainers.images.image_trainer:ImageTrainer",
+    "center": "trainers.correctors.center:Center",
+    "sphering": "trainers.correctors.sphering:Sphering",
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 

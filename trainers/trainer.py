@@ -130,6 +130,10 @@ class Trainer(ABC):
         """
         return True
 
+    def reads_batches(self, settings: Any) -> bool:
+        """Whether batch labels matter to it; where they do not, permuted ones would train the same cells again."""
+        return True
+
     def identity(self, settings: Any) -> dict[str, Any]:
         """The settings as the sweep's identity holds them: files by their content.
 

@@ -56,7 +56,11 @@ class PseudoOptions(BesideOptions):
 def propose(standing: Standing) -> Proposal | None:
     """The arm's round; None where it is off, has been made, has nothing to explain, or no batch can be split."""
     prepared = standing.prepared
-    if not prepared.config.pseudo.enabled or (batch := prepared.pseudo_batch) is None:
+    if (
+        not prepared.config.pseudo.enabled
+        or not prepared.config.reads_batches
+        or (batch := prepared.pseudo_batch) is None
+    ):
         return None
     why = f"batch {batch} split into two at random"
     return propose_beside(standing, Arm.PSEUDO, prepared.config.pseudo, why=why, how={"batch": batch})
@@ -75,6 +79,8 @@ def upcoming(prepared: Prepared, made: int) -> Upcoming | None:
     options = prepared.config.pseudo
     if not options.enabled:
         return None
+    if not prepared.config.reads_batches:
+        return Upcoming(f"pseudo:    none: {prepared.config.trainer} reads no batch labels", 0)
     if prepared.pseudo_batch is None:
         return Upcoming(f"pseudo:    none: {NONE}", 0)
     cells = options.most_cells(prepared)

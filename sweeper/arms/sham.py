@@ -49,7 +49,7 @@ def propose(standing: Standing) -> Proposal | None:
     """The arm's round; None where it is off, has been made, has nothing to explain, or no label can move."""
     prepared = standing.prepared
     movable = prepared.designs[prepared.config.decision.deciding_view].movable
-    if not prepared.config.sham.enabled or movable == 0:
+    if not prepared.config.sham.enabled or not prepared.config.reads_batches or movable == 0:
         return None
     return propose_beside(
         standing,
@@ -72,6 +72,8 @@ def upcoming(prepared: Prepared, made: int) -> Upcoming | None:
     config = prepared.config
     if not config.sham.enabled or not config.corrects:
         return None
+    if not config.reads_batches:
+        return Upcoming(f"sham arm:  none: {config.trainer} reads no batch labels", 0)
     movable = prepared.designs[config.decision.deciding_view].movable
     if movable == 0:
         return Upcoming("sham arm:  none: every perturbation is in one training batch, so labels cannot be permuted", 0)

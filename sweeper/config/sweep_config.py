@@ -260,6 +260,11 @@ class SweepKeys(Section):
         return found
 
     @property
+    def reads_batches(self) -> bool:
+        """Whether batch labels matter to the trainer."""
+        return self.how.reads_batches(self.trainer_settings)
+
+    @property
     def pack_size(self) -> int | None:
         """Cells of a pack; None: as many as keep the workers busy."""
         return self.executor.pack_size or self.how.pack_size

@@ -47,6 +47,12 @@ DATA: dict[str, Any] = {
     "metrics": ["batch_probe_linear"],
     "ladder": {"select_on": ["B04"], "rungs": RUNGS},
 }
+IMAGES: dict[str, Any] = {
+    "simulate": None,
+    "images": {"packed": "p"},
+    "views": [{"view": "official", "held_out": ["val", "test"]}],
+    "trainer": "abra_images",
+}
 
 
 def config(folder: Path, **changes: Any) -> SweepConfig:
@@ -79,10 +85,7 @@ def test_a_rung_keeps_what_those_below_changed(tmp_path: Path) -> None:
 
 def test_sections_inside_are_merged_not_replaced(tmp_path: Path) -> None:
     changes = {
-        "simulate": None,
-        "images": {"packed": "p"},
-        "views": [{"view": "official", "held_out": ["val", "test"]}],
-        "trainer": "abra_images",
+        **IMAGES,
         "abra_images": {"augment": {"crop": 64}},
         **ladder(
             {"name": "erm", "settings": {"head": "linear"}},
@@ -128,7 +131,10 @@ def test_no_pack_mixes_rungs(tmp_path: Path) -> None:
     [
         (ladder({"name": "a", "settings": {"critc": "none"}}), "rung a: settings.critc: Extra inputs"),
         (ladder({"name": "a", "settings": {"steps": 0}}), "rung a: settings.steps: Input should be greater"),
-        (ladder({"name": "a", "settings": {"weights": "x"}}), "weights is the whole sweep's"),
+        (ladder({"name": "a", "settings": {"weights": "x"}}), "settings.weights: Extra inputs"),
+        (IMAGES | ladder({"name": "a", "settings": {"weights": "x"}}), "weights is the whole sweep's"),
+        (IMAGES | ladder({"name": "a", "settings": {"head": "linear"}, "margin": 0.1}), "linear has no margin"),
+        (ladder({"name": "a", "margin": 2}), "rung a: 2 is no angular margin m"),
         (ladder({"name": "a"}, {"name": "b"}), "rung b: is rung a under another name"),
         (ladder({"name": "a"}, {"name": "a", "margin": 0.1}), "rung 'a' is there twice"),
         (ladder({"name": "a/b"}), "ladder.rungs.0.name"),
