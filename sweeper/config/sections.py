@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from sweeper.decision.verdict.next_points import NextOptions
 
 SIGNIFICANT_DIGITS = 4
 """Strengths are rounded to this many significant digits, so that a strength has one spelling and one content hash."""
+
+AS_THE_DIAL: dict[str, JsonValue] = {"default": "as the trainer's dial"}
+"""Marks a key that is filled by the trainer's dial where it is not given."""
 
 
 def round_strength(value: float) -> float:
@@ -60,11 +63,13 @@ class Strengths(Section):
     """The grid of correction strengths: every setting of the trainer's first dial with every one of its second."""
 
     adversarial_weight: SpacedRange | tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        json_schema_extra=AS_THE_DIAL,
         description="Settings of the trainer's first dial, which is its strength (λ of ABRA): a list, or {low, high, "
         "count}, spaced as the dial is; none: those that the trainer proposes. 0, no correction, is always added.",
     )
     margin: tuple[float, ...] = Field(
         min_length=1,
+        json_schema_extra=AS_THE_DIAL,
         description="Settings of the trainer's second dial (ABRA's angular margin m in radians); none: those that the "
         "trainer proposes; [0] where it has one dial alone.",
     )
@@ -83,10 +88,13 @@ class OptunaSearch(Section):
     strengths_per_round: int = Field(default=4, ge=1, description="Strengths proposed in a round.")
     low: float = Field(
         gt=0,
+        json_schema_extra=AS_THE_DIAL,
         description="Smallest strength above 0 that may be proposed; none: the smallest of the trainer's own.",
     )
     high: float = Field(
-        gt=0, description="Largest strength that may be proposed; none: the largest of the trainer's own."
+        gt=0,
+        json_schema_extra=AS_THE_DIAL,
+        description="Largest strength that may be proposed; none: the largest of the trainer's own.",
     )
     margin: tuple[float, ...] | None = Field(
         default=None, description="Settings of the second dial that may be proposed; none: those of the grid."

@@ -480,9 +480,13 @@ def _document(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, s
     for name, field in model.model_fields.items():
         candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
         nested = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        default = (
-            "required" if field.is_required() else "" if nested else repr(field.get_default(call_default_factory=True))
-        )
+        marked = field.json_schema_extra
+        if nested is not None:
+            default = ""
+        elif field.is_required():
+            default = str(marked["default"]) if isinstance(marked, dict) else "required"
+        else:
+            default = repr(field.get_default(call_default_factory=True))
         yield f"{prefix}{name}", default, field.description or ""
         if nested is not None:
             yield from _document(nested, f"{prefix}{name}.")
