@@ -69,7 +69,8 @@ class Dial:
 
     def allows(self, setting: float) -> bool:
         """Whether it can be set so."""
-        return self.low <= setting and (setting <= self.high if self.closed else setting < self.high)
+        below = setting <= self.high if self.closed else setting < self.high
+        return math.isfinite(setting) and self.low <= setting and below
 
     @property
     def range_text(self) -> str:

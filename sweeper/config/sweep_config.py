@@ -135,9 +135,12 @@ class SweepKeys(Section):
     @classmethod
     def _known_trainer(cls, value: str) -> str:
         try:
-            return trainer(value).name
+            found = trainer(value).name
         except InputError as error:
             raise ValueError(str(error).removeprefix("trainer: ")) from None
+        if hasattr(SweepKeys, found) or found in SweepKeys.model_fields:
+            raise ValueError(f"{found} is a word of the configuration itself; its package must give it another name")
+        return found
 
     @model_validator(mode="before")
     @classmethod
@@ -154,7 +157,7 @@ class SweepKeys(Section):
             "optuna": {"low": low, "high": high},
         }
         for key, section in filled.items():
-            given = data.get(key) or {}
+            given = data.get(key, {})
             if isinstance(given, Mapping):
                 data = {**data, key: {**section, **given}}
         strengths = data["strengths"]
@@ -305,6 +308,7 @@ else:
                 Field(default_factory=each.settings, description=f"Settings of trainer {each.name}: {each.summary}."),
             )
             for each in usable_trainers()
+            if not hasattr(SweepKeys, each.name) and each.name not in SweepKeys.model_fields
         },
     )
 

@@ -180,7 +180,7 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
 
 def _refuse_one_batch(config: SweepConfig, screen: Screen, split: Split, seed: int) -> None:
     """An adversary has nothing to remove from one batch; every cell with λ > 0 would fail on its own."""
-    if config.corrects and screen.wells["batch"].iloc[split.train].nunique() < 2:
+    if config.corrects and config.reads_batches and screen.wells["batch"].iloc[split.train].nunique() < 2:
         raise InputError(
             f"views: {split.name} of seed {seed} trains on one batch alone, where there is nothing to remove; take "
             "fewer folds, or more batches"

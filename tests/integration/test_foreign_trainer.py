@@ -63,13 +63,12 @@ def outside(tmp_path: Path) -> Path:
     return folder
 
 
-def call(outside: Path, *arguments: str, installed: bool = True) -> subprocess.CompletedProcess[str]:
+def call(outside: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key not in {"RAY_ADDRESS", "MLFLOW_TRACKING_URI"}}
-    environment |= {"PYTHONPATH": str(outside)} if installed else {}
     return subprocess.run(
         [sys.executable, "-m", "sweeper", *arguments],
         cwd=outside.parent,
-        env=environment,
+        env={**environment, "PYTHONPATH": str(outside)},
         capture_output=True,
         text=True,
         timeout=300,
@@ -122,6 +121,14 @@ def test_what_it_cannot_do_is_one_line(outside: Path, change: str, words: str) -
     assert refused.returncode == 2
     assert words in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_a_trainer_cannot_take_the_name_of_a_key(outside: Path) -> None:
+    (outside / "shrink.py").write_text(MODULE.replace('"shrink", "every', '"seeds", "every'))
+    (outside / "shrink-0.1.dist-info/entry_points.txt").write_text("[sweeper.trainers]\nseeds = shrink:Shrink\n")
+    refused = call(outside, "validate", "shrunk.yaml", "--set", "trainer=seeds")
+    assert refused.returncode == 2
+    assert "seeds is a word of the configuration itself" in refused.stderr
 
 
 def test_a_trainer_that_fails_to_load_is_told_of_when_it_is_asked_for(outside: Path) -> None:
