@@ -1,6 +1,6 @@
 """Running a sweep: the grid, then rounds. Each round is proposed from what is finished, kept, and trained.
 
-    grid and controls → the rounds of the arms, in the order of `sweeper.arms.rounds`
+    grid and controls → the rounds of the arms, in the order of `sweeper.arms.arm_rounds`
 
 A round is kept before it is trained, and what is kept is trained before anything further is proposed: a sweep that was
 killed goes on along the same road, and one that is done finds nothing to do.
@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.arms.rounds import TITLES, next_round
+from sweeper.arms.arm_rounds import TITLES, next_round
 from sweeper.planning.cells import Cell, PackPlan, make_packs
-from sweeper.planning.description import sweep_description
 from sweeper.planning.prepared import Prepared
 from sweeper.running.scoring import cell_record
 from sweeper.spoken import strength_text
@@ -26,9 +25,9 @@ class Event:
     """Something a person or a mirror wants to know while a sweep runs."""
 
     kind: str
-    """"start" (cells to do), "progress", "cells" (finished cells on disk), "round" (strengths proposed)."""
-    cells_done: int
-    cells: int
+    """"start" (cells to do), "progress", "cells" (finished cells on disk), "round" (strengths proposed), "warning"."""
+    cells_done: int = 0
+    cells: int = 0
     new: tuple[Cell, ...] = ()
     training: float = 0.0
     """Cells' worth of training in packs that are not finished yet."""
@@ -36,18 +35,14 @@ class Event:
 
 
 def run_sweep(
-    prepared: Prepared,
-    *,
-    command: Sequence[str] = (),
-    retry_failed: bool = False,
-    tell: Callable[[Event], None] = lambda _: None,
+    prepared: Prepared, *, retry_failed: bool = False, tell: Callable[[Event], None] = lambda _: None
 ) -> None:
-    """Run every cell that is missing: controls and grid, then the rounds of proposals. Results are in the store."""
-    store = prepared.store
-    store.create(sweep_id=prepared.sweep_id, description=sweep_description(prepared, command), screen=prepared.screen)
-    with store.locked():
-        store.sweep_leftovers()
-        _Rounds(prepared, store, retry_failed, tell).run()
+    """Run every cell that is missing: controls and grid, then the rounds of proposals. Results are in the store.
+
+    The store is there, and this process owns it.
+    """
+    prepared.store.sweep_leftovers()
+    _Rounds(prepared, prepared.store, retry_failed, tell).run()
 
 
 class _Rounds:
@@ -72,7 +67,7 @@ class _Rounds:
                 listed = ", ".join(strength_text(own, weight, margin) for weight, margin in proposal.strengths)
                 note = f"round {number}: {TITLES[proposal.kind]}: {listed or 'nothing new'}"
                 note += f" ({proposal.why})" if proposal.why else ""
-                self._tell(Event(kind="round", cells_done=0, cells=0, note=note))
+                self._tell(Event(kind="round", note=note))
                 self._execute(cells)
         finally:
             if self._executor is not None:

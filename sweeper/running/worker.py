@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from sweeper.arms.arm import Arm, read_name
+from sweeper.arms.arm_rounds import cell_rows
 from sweeper.arms.ladder import cell_config
-from sweeper.arms.rounds import cell_rows
 from sweeper.config.sweep_config import SweepConfig, build_config
 from sweeper.content import content_hash
 from sweeper.metrics.biological.retention import uncorrected

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from sweeper.arms.arm import Arm, arm_column, arm_of, in_arms, read_name, stored_name
+from sweeper.arms.arm_rounds import TITLES
 from sweeper.arms.proposal import Block, Proposal
-from sweeper.arms.rounds import TITLES
 from sweeper.planning.cells import PackPlan, control_cells, make_cells
 
 STORED = {

@@ -11,8 +11,8 @@ import pytest
 from dashboards.pseudo_cost import pseudo_rows
 from dashboards.records import checked
 from sweeper.arms.arm import Arm
+from sweeper.arms.arm_rounds import cell_rows, next_round
 from sweeper.arms.pseudo import pseudo_batches
-from sweeper.arms.rounds import cell_rows, next_round
 from sweeper.config.sweep_config import build_config
 from sweeper.planning.cells import PackPlan, cell_split, make_cells, make_packs
 from sweeper.planning.description import sweep_description

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from sweeper.arms.arm import Arm
+from sweeper.arms.arm_rounds import next_round, upcoming_rounds
 from sweeper.arms.proposal import Proposal
-from sweeper.arms.rounds import next_round, upcoming_rounds
-from sweeper.cli.rounds import kept_rounds
 from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import tabulate_and_decide
+from sweeper.library.rounds import kept_rounds
 from sweeper.metrics.units import COLUMNS
 from sweeper.planning.cells import Cell
 from sweeper.planning.description import sweep_description

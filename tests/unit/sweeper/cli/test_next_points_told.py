@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sweeper.cli.rounds import proposed_next
+from sweeper.library.rounds import proposed_next
 from sweeper.planning.cells import control_cells, make_cells
 from sweeper.running.scoring import cell_record
 from sweeper.store.store import Store, dump_json

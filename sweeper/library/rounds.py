@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def kept_rounds(proposals: Sequence[Proposal], done: Sequence[tuple[int, int]]) -> list[str]:
     """The rounds proposed so far; `done`: finished and planned cells of each."""
-    from sweeper.arms.rounds import TITLES
+    from sweeper.arms.arm_rounds import TITLES
     from sweeper.spoken import dial_of
 
     lines = []
