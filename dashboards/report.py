@@ -173,7 +173,17 @@ def build_page(
     ladder: LadderTable | None = None,
 ) -> Page:
     """Numbers, figures and tables of the report; raises as `write_report`."""
-    rule = spoken_values(read_rule(decision), dial())
+    with speaking_of(decision["provenance"].get("trainer")):
+        return _page(results, spoken_values(read_rule(decision), dial()), provenance, gains, ladder)
+
+
+def _page(
+    results: pd.DataFrame,
+    rule: Rule,
+    provenance: Mapping[str, Any],
+    gains: Gains | None,
+    ladder: LadderTable | None,
+) -> Page:
     whole = checked(results, fresh_seeds=rule.fresh_seeds)
     frame = without_ladder(whole)
     judged = {view.view: view for view in rule.views}

@@ -37,7 +37,8 @@ def proposed_next(store: Store) -> str:
 
     if not store.decision_path.exists():
         return ""
-    points = json.loads(store.decision_path.read_text(encoding="utf-8"))["next_points"]
+    decision = json.loads(store.decision_path.read_text(encoding="utf-8"))
+    points = decision["next_points"]
     known = finished_seconds(store) if points["seconds"] is None else None
     found = next_text(points if known is None else {**points, "seconds": points["cells"] * known[0]})
-    return spoken(found, dial_of(store.description()["identity"]["trainer"]))
+    return spoken(found, dial_of(decision.get("provenance", {}).get("trainer")))
