@@ -26,6 +26,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from sweeper import __version__
 from sweeper.cli import VERBS, main, parser
 from sweeper.config.sweep_config import documented_keys
 
@@ -199,9 +200,25 @@ def test_the_readme_is_short_and_shows_a_report() -> None:
     assert len(text.splitlines()) <= 120
     assert "make demo" in text
     assert "make test" in text
-    picture = (ROOT / "docs/report.png").read_bytes()
-    assert picture.startswith(b"\x89PNG")
-    assert len(picture) < 300_000
+    for name in ("docs/report.png", "docs/curve.png"):
+        picture = (ROOT / name).read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) < 300_000
+
+
+def test_hooks_before_a_commit_are_the_tools_of_this_environment() -> None:
+    (here,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert here["repo"] == "local"
+    for hook in here["hooks"]:
+        assert hook["language"] == "system"
+        assert shutil.which(Path(hook["entry"].split()[0]).name, path=Path(sys.executable).parent), hook["entry"]
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == __version__
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_folders_on_the_map_exist() -> None:
