@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from enum import Enum
 from typing import Any, TypeVar
 
 from trainers.errors import InputError
@@ -45,6 +46,8 @@ def spoken_values(value: Value, dial: Dial) -> Value:
     if dial == trainer(DEFAULT).dials[0]:
         return value
     found: Any = value
+    if isinstance(value, Enum):
+        return value
     if isinstance(value, str):
         found = spoken(value, dial)
     elif isinstance(value, Mapping):

@@ -14,6 +14,7 @@ from sweeper.config.sections import Section, counted_seeds
 
 if TYPE_CHECKING:
     from sweeper.arms.standing import Standing
+    from sweeper.decision import JudgedCurve
     from sweeper.planning.prepared import Prepared
 
 
@@ -46,7 +47,7 @@ def propose_beside(
         return None
     config = standing.prepared.config
     have = {strength for proposal in standing.made(arm) for strength in proposal.strengths}
-    margin = float(curve["margin"])
+    margin = float(curve.margin or 0.0)
     wanted = [(weight, margin) for weight in (0.0, *key_strengths(curve, options.strengths))]
     new = tuple(strength for strength in wanted if strength not in have)
     if not new or len(wanted) == 1:
@@ -61,22 +62,21 @@ def propose_beside(
     )
 
 
-def key_strengths(curve: Mapping[str, Any], count: int) -> tuple[float, ...]:
+def key_strengths(curve: JudgedCurve, count: int) -> tuple[float, ...]:
     """λ > 0 of an arm: those trained ones nearest the safe bound, nearest the loss, and the largest.
 
     Args:
-        curve: the deciding curve, as in decision.json.
+        curve: the deciding curve.
         count: strengths wanted; what the three leave open is filled where the gap, in decades, is largest.
 
     Returns:
         Ascending, at least one for a curve with an estimate; none without.
     """
-    estimate = curve["estimate"]
-    levels = [level["strength"] for level in curve["levels"] if level["kept"] and level["strength"] > 0]
-    if estimate is None or not levels:
+    levels = curve.kept_weights
+    if curve.estimate is None or not levels:
         return ()
-    interval = estimate["interval"]
-    safe, loss = interval["lower"], interval["median"] or interval["upper"]
+    interval = curve.estimate.interval
+    safe, loss = interval.lower, interval.median or interval.upper
     chosen = {levels[-1]}
     if loss is not None:
         chosen.add(_nearest(levels, loss))

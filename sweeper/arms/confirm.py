@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import log10
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
@@ -14,6 +14,7 @@ from sweeper.config.sections import Section
 
 if TYPE_CHECKING:
     from sweeper.arms.standing import Standing
+    from sweeper.decision import JudgedCurve
     from sweeper.planning.prepared import Prepared
 
 TITLE = "confirmation"
@@ -60,7 +61,7 @@ def propose(standing: Standing) -> Proposal | None:
         trainer=config.trainer,
         blocks=(
             Block(
-                strengths=tuple((weight, float(curve["margin"])) for weight in weights),
+                strengths=tuple((weight, float(curve.margin or 0.0)) for weight in weights),
                 seeds=tuple(range(first, first + config.confirm.seeds)),
             ),
         ),
@@ -81,22 +82,18 @@ def upcoming(prepared: Prepared, made: int) -> Upcoming | None:
     return Upcoming(line, 0 if made else cells)
 
 
-def confirm_strengths(curve: Mapping[str, Any]) -> tuple[float, ...]:
+def confirm_strengths(curve: JudgedCurve) -> tuple[float, ...]:
     """λ = 0, the recommended strength, the safe bound, the loss and the largest: trained ones, ascending.
 
     Args:
-        curve: the deciding curve, as in decision.json.
+        curve: the deciding curve.
 
     Returns:
         None at all for a curve without a bound: there is nothing to confirm.
     """
-    estimate = curve["estimate"]
-    levels = [level["strength"] for level in curve["levels"] if level["kept"] and level["strength"] > 0]
-    if estimate is None or not levels:
-        return ()
-    claimed = (estimate[name] for name in ("recommended", "safe_up_to", "unsafe_from"))
-    wanted = [bound for bound in claimed if bound is not None]
-    if not wanted:
+    levels = curve.kept_weights
+    wanted = [bound for bound in (curve.recommended, curve.safe_up_to, curve.unsafe_from) if bound is not None]
+    if not wanted or not levels:
         return ()
     nearest = (min(levels, key=lambda level: (abs(log10(level / bound)), level)) for bound in wanted)
     return tuple(sorted({0.0, levels[-1], *nearest}))

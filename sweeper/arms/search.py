@@ -27,7 +27,7 @@ def propose(standing: Standing) -> Proposal | None:
     if len(made) >= config.locate.rounds:
         return None
     curve, points = standing.deciding
-    if curve is None or points is None:
+    if curve is None:
         return None
     return locate.propose(
         points,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import pandas as pd
 
@@ -13,7 +12,8 @@ from sweeper.arms.arm import Arm
 from sweeper.arms.confirm import confirm_seeds
 from sweeper.arms.proposal import Proposal
 from sweeper.content import content_hash
-from sweeper.decision import decide_sweep
+from sweeper.decision import JudgedCurve, decide_sweep
+from sweeper.decision.verdict.next_points import NextPoints
 from sweeper.decision.verdict.states import State
 from sweeper.findings.stored import deciding_units, decision_provenance, results_table
 from sweeper.planning.prepared import Prepared, known_cells
@@ -56,34 +56,30 @@ class Standing:
         cells = known_cells(prepared.config, own, sweep_id=prepared.sweep_id, folds=prepared.folds)
         return content_hash(sorted(cell.cell_id for cell in cells if cell.arm is not Arm.LADDER))
 
-    def already(self, arm: Arm, curve: Mapping[str, Any]) -> bool:
+    def already(self, arm: Arm, curve: JudgedCurve) -> bool:
         """Whether a round of the arm was made from the same cells for the same margin."""
         made = (proposal for proposal in self.made(arm) if proposal.how.get("basis") == self.basis)
-        return float(curve["margin"]) in (margin for proposal in made for _, margin in proposal.strengths)
+        return float(curve.margin or 0.0) in (margin for proposal in made for _, margin in proposal.strengths)
 
     @cached_property
-    def deciding(self) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
-        """The deciding curve as it stands, and its next points; None where there is no such curve."""
+    def deciding(self) -> tuple[JudgedCurve | None, NextPoints]:
+        """The deciding curve as it stands, and its next points; no curve where none can be read."""
         config = self.prepared.config
         view = config.decision.deciding_view
-        document = decide_sweep(
+        decision = decide_sweep(
             self.results[self.results["view"] == view],
             settings=config.decision,
             provenance=decision_provenance(self.store.description(), self.kept),
             next_options=config.locate.next_options,
             units=deciding_units(self.store, config.decision),
         )
-        found = document["views"].get(view)
-        if found is None:
-            return None, None
-        curve = next(item for item in found["margins"] if item["margin"] == found["chosen_margin"])
-        return curve, document["next_points"]
+        return decision.curve, decision.next_points
 
     @property
-    def rule_to_explain(self) -> Mapping[str, Any] | None:
+    def rule_to_explain(self) -> JudgedCurve | None:
         """The deciding curve, where it has anything that an arm beside it could explain or confirm."""
         curve, _ = self.deciding
-        return None if curve is None or curve["state"] in NOTHING_TO_EXPLAIN else curve
+        return None if curve is None or curve.state in NOTHING_TO_EXPLAIN else curve
 
 
 __all__ = ["Standing"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,13 +32,14 @@ def proposed_next(store: Store) -> str:
     nothing is proposed, or nothing is decided yet.
     """
     from sweeper.decision.words.advice import next_text
+    from sweeper.findings.stored import stored_decision
     from sweeper.planning.estimate import finished_seconds
     from sweeper.spoken import dial_of, spoken
 
-    if not store.decision_path.exists():
+    decision = stored_decision(store)
+    if decision is None:
         return ""
-    decision = json.loads(store.decision_path.read_text(encoding="utf-8"))
-    points = decision["next_points"]
-    known = finished_seconds(store) if points["seconds"] is None else None
-    found = next_text(points if known is None else {**points, "seconds": points["cells"] * known[0]})
-    return spoken(found, dial_of(decision.get("provenance", {}).get("trainer")))
+    points = decision.next_points
+    known = finished_seconds(store) if points.seconds is None else None
+    found = next_text(points if known is None else replace(points, seconds=points.cells * known[0]))
+    return spoken(found, dial_of(decision.provenance.get("trainer")))

@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import takewhile
-from typing import Any
 
 from sweeper.arms.arm import read_name
+from sweeper.decision import Decision
 from sweeper.metrics.composites import composites
 from sweeper.mirror.tracking import Mirror, MirroredCell, MirrorError, ParentStatus
 from sweeper.planning.cells import Cell
@@ -123,7 +123,7 @@ class SweepMirror:
         self._queue.put(None)
         self._thread.join(timeout=STOP_SECONDS)
 
-    def finish(self, decision: Mapping[str, Any], *, metrics: Mapping[str, float]) -> None:
+    def finish(self, decision: Decision, *, metrics: Mapping[str, float]) -> None:
         """Mirror whatever is not mirrored yet, then close the parent with the sweep's outputs and summary metrics."""
         self._queue.put(None)
         self._thread.join()
@@ -135,8 +135,8 @@ class SweepMirror:
                 artefacts=[path for path in outputs if path.exists()],
                 metrics={"cells": float(len(store.finished())), **metrics},
                 tags={
-                    "sweeper.state": str(decision["rule"]["state"]),
-                    "sweeper.sentence": str(decision["sentence"])[:4000],
+                    "sweeper.state": str(decision.rule.state),
+                    "sweeper.sentence": decision.sentence[:4000],
                 },
                 status="FINISHED",
             )

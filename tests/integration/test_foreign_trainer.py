@@ -65,10 +65,11 @@ def outside(tmp_path: Path) -> Path:
 
 def call(outside: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key not in {"RAY_ADDRESS", "MLFLOW_TRACKING_URI"}}
+    given = [environment["PYTHONPATH"]] if environment.get("PYTHONPATH") else []
     return subprocess.run(
         [sys.executable, "-m", "sweeper", *arguments],
         cwd=outside.parent,
-        env={**environment, "PYTHONPATH": str(outside)},
+        env={**environment, "PYTHONPATH": os.pathsep.join([str(outside), *given])},
         capture_output=True,
         text=True,
         timeout=300,
