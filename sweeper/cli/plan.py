@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from sweeper.cli.account import account_lines
 from sweeper.cli.common import add_config, duration, read_config
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def print_plan(plan: Plan, *, timed: bool = True) -> None:
     config = prepared.config
     trained = [cell for cell in missing if not cell.is_control]
     print(f"sweep:     {config.name} ({prepared.sweep_id}) in {prepared.store.folder}")
+    print("\n".join(account_lines(prepared.account)))
     grid = config.strengths.grid()
     weights = sorted({weight for weight, _ in grid})
     dials, margins = config.how.dials, len(grid) // len(weights)

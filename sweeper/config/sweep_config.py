@@ -40,7 +40,7 @@ from trainers.image_features import FrozenBackbone
 from trainers.registry import DEFAULT, trainer, trainer_names, usable_trainers
 from trainers.screens.images.image_simulation import ImageSimulationSpec
 from trainers.screens.images.source import SOURCES, ImageInput, ImageSource, relative_to
-from trainers.screens.readers import ScreenSpec
+from trainers.screens.screen_spec import ScreenSpec
 from trainers.screens.simulated_screen import SimulationSpec
 from trainers.screens.splits import ViewSpec
 from trainers.trainer import Dial, Spaced, Trainer

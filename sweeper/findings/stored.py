@@ -204,6 +204,7 @@ def report_provenance(store: Store) -> dict[str, Any]:
         "fingerprint": description["identity"]["data"],
         "versions": description["versions"],
         "screen": description["screen"],
+        "account": description.get("account"),  # absent in stores written before it was kept
         "warnings": [*unfinished, *description["warnings"]],
         "metrics": {
             metric.name: {"title": metric.title, "direction": metric.direction} for metric in REGISTRY.values()
