@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from sweeper import __version__
 from sweeper.errors import InputError, SweepFailedError
+from trainers.errors import InputProblemsError
 
 VERBS = {
     "demo": "simulated screen → real sweep → report, in minutes",
@@ -43,7 +44,7 @@ exit codes: 0 done · 1 the sweep failed, or nothing could be scored · 2 the in
             130 interrupted"""
 
 
-def _parser(verb: str | None) -> argparse.ArgumentParser:
+def parser(verb: str | None) -> argparse.ArgumentParser:
     """The parser; only the module of the verb in hand is imported."""
     parser = argparse.ArgumentParser(
         prog="sweeper",
@@ -74,10 +75,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((word for word in given if word in VERBS), None)
-    options = _parser(verb).parse_args(given)
+    options = parser(verb).parse_args(given)
     try:
         code: int = options.run(options)
         sys.stdout.flush()
+    except InputProblemsError as error:
+        print(f"sweeper: {error.where}: {len(error.problems)} problems", file=sys.stderr)
+        for problem in error.problems:
+            print(f"  {' '.join(problem.split())}", file=sys.stderr)
+        return EXIT_INPUT
     except InputError as error:
         print(f"sweeper: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_INPUT

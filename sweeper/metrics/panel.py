@@ -1,9 +1,4 @@
-"""The panel of one embedding: gate first, then every metric that these wells can identify.
-
-from sweeper.metrics.panel import score_table
-panel = score_table(embeddings, wells)        # (n, e) array; DataFrame with batch, plate, well, perturbation, …
-{row["metric"]: row["value"] for row in panel.rows}
-"""
+"""The panel of one embedding: gate first, then every metric that these wells can identify."""
 
 from __future__ import annotations
 
@@ -77,6 +72,10 @@ def score_table(
     names: Sequence[str] | None = None,
 ) -> Panel:
     """Score any embedding of a screen as one evaluation: all rows are test rows, none are training rows.
+
+    >>> found = sweeper.score_table(screen.features, screen.wells, metrics=["activity_map", "batch_mixing_bras"])
+    >>> [row["metric"] for row in found.rows]
+    ['activity_map', 'batch_mixing_bras']
 
     Metrics that fit a classifier on training wells are therefore absent, with their reason. Rows that the embedding
     was fitted on flatter it: metrics by perturbation after training with perturbation labels most of all.

@@ -1,14 +1,14 @@
 """Confirmation on fresh seeds: do the bounds of a curve hold on runs that had no part in finding them?
 
 Strengths or seeds that were chosen by looking at results bias what is then read from them. A few fixed strengths with
-seeds of their own do not share that bias (overcorrection.md §3, §4.4). At a strength λ with biology B and any smaller
-confirmed strength u, a loss of δ or more is (1 − δ)·B_s(u) − B_s(λ) ≥ 0 in the mean over seeds s; with a flat prior its
-posterior is a t. The probability of a loss is the largest over u: drawdown is from the best level before.
+seeds of their own do not share that bias (docs/explanation/inference.md). At a strength λ with biology B and any
+smaller confirmed strength u, a loss of δ or more is (1 − δ)·B_s(u) − B_s(λ) ≥ 0 in the mean over seeds s; with a flat
+prior its posterior is a t. The probability of a loss is the largest over u: drawdown is from the best level before.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import log10
 from typing import TYPE_CHECKING, Literal
 
@@ -16,14 +16,16 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr
 
+from sweeper.arms.arm import Arm, in_arms
 from sweeper.decision.input.curve import Curve, build_curve
 from sweeper.decision.input.decision_settings import DecisionSettings
-from sweeper.decision.input.results_table import CONTROL_PREFIX, InvalidTableError, Selection, canonical
+from sweeper.decision.input.results_table import InvalidTableError, Selection, canonical
+from sweeper.decision.verdict.json_codec import under
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sweeper.decision.verdict.values import Decision
+    from sweeper.decision.verdict.values import JudgedCurve
 
 LIKELY = 0.8
 """Probability from which on the fresh seeds count as saying so."""
@@ -35,13 +37,13 @@ class ConfirmedPoint:
 
     Attributes:
         role: "safe" (no loss of δ expected) or "loss" (one expected).
-        strength: λ, the confirmed one nearest the bound.
+        weight: λ, the confirmed one nearest the bound.
         probability: of a loss of δ or more there.
         seeds: fresh seeds it rests on.
     """
 
     role: Literal["safe", "loss"]
-    strength: float
+    weight: float = field(metadata=under("strength"))
     probability: float
     seeds: int
 
@@ -55,8 +57,8 @@ class Confirmation:
 
 
 def confirmed(
-    decision: Decision, table: pd.DataFrame, *, seeds: Collection[int], settings: DecisionSettings
-) -> Decision:
+    decision: JudgedCurve, table: pd.DataFrame, *, seeds: Collection[int], settings: DecisionSettings
+) -> JudgedCurve:
     """`decision` with what the fresh seeds say of it.
 
     Args:
@@ -72,7 +74,7 @@ def confirmed(
     if fresh.empty:
         return decision
     try:
-        controls = here[here["trainer"].str.startswith(CONTROL_PREFIX)]
+        controls = here[in_arms(here["trainer"], Arm.CONTROL)]
         curve = build_curve(Selection(decision.trainer, fresh, controls), settings)
     except InvalidTableError:
         return replace(decision, confirmation=Confirmation(None, ()))

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from scipy.linalg import subspace_angles
 
 from trainers.errors import InputError
-from trainers.screens.readers import ScreenSpec, read_screen
+from trainers.screens.readers import read_screen
+from trainers.screens.screen_spec import ScreenSpec
 from trainers.screens.simulated_screen import Simulation, SimulationSpec, simulate, write_simulation
 from trainers.screens.table import screen_warnings
 
@@ -104,6 +105,7 @@ def test_phenotypes_and_shifts_are_found_in_the_features() -> None:
     np.testing.assert_allclose(np.sqrt((truth["phenotypes"] ** 2).mean(axis=1)), truth["effect_size"], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_strengths_are_root_mean_squares_per_feature() -> None:
     spec = {"latent": 12, "perturbations": 60, "targets": 60, "inactive": 0.0, "effect_spread": 0.2, "phenotype": 0.8}
     sizes = small(**spec).truth["effect_size"]
@@ -131,6 +133,7 @@ def test_perturbations_of_a_target_resemble_each_other() -> None:
     assert abs(cosine[~same & ~np.eye(20, dtype=bool)].mean()) < 0.2
 
 
+@pytest.mark.slow
 def test_removing_the_batch_costs_biology_only_where_they_overlap() -> None:
     apart, shared = small(overlap=0.0, perturbations=40), small(overlap=0.5, perturbations=40)
     for simulation in (apart, shared):
@@ -224,7 +227,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     simulation = small(positive_controls=1)
     path = write_simulation(simulation, tmp_path / "new")
     assert sorted(item.name for item in path.parent.iterdir()) == ["screen.parquet", "truth.json", "truth.npz"]
-    screen = read_screen(ScreenSpec(path=path), Path())
+    screen = read_screen(ScreenSpec(path=path), Path()).screen
     assert screen.fingerprint == simulation.screen.fingerprint
     stored = json.loads((path.parent / "truth.json").read_text(encoding="utf-8"))
     assert stored["fingerprint"] == screen.fingerprint

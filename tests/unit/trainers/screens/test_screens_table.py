@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from trainers.errors import InputError
-from trainers.screens.table import CANONICAL, Screen, as_text, make_screen, screen_warnings
+from trainers.screens.table import CANONICAL, Screen, make_screen, screen_warnings
+from trainers.screens.text import as_text
 
 
 def small(**changes: object) -> Screen:
@@ -141,6 +142,7 @@ def test_text_of_every_kind_of_column() -> None:
     assert as_text(pd.Series([np.inf, 2.0])).tolist() == ["inf", "2.0"]
 
 
+@pytest.mark.slow
 def test_screens_import_nothing_heavy() -> None:
     code = "import sys, trainers.screens.simulated_screen, trainers.screens.splits; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
