@@ -84,6 +84,8 @@ def run(options: argparse.Namespace) -> int:
     folder = options.out or packed_folder(source)
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
     listing = list_source(source)
+    for warning in listing.warnings:
+        warn(warning)
     if options.dry_run:
         return _dry_run(listing, folder, workers, options.on_bad)
     manifest = pack(
@@ -111,6 +113,7 @@ def _dry_run(listing: Any, folder: Path, workers: int, on_bad: Any) -> int:
     print(f"images:  {n:,} of {channels} channels ({', '.join(listing.channels)}), {width}×{height}, {plan.dtype}")
     print(f"screen:  {wells['batch'].nunique()} batches, {wells['plate'].nunique()} plates,", end=" ")
     print(f"{wells['perturbation'].nunique()} perturbations")
+    print(f"columns: {', '.join(f'{name} {column}' for name, column in listing.columns.items())}")
     for name in (column for column in wells.columns if column.startswith("split")):
         parts = wells[name].value_counts(sort=False)
         print(f"{name}: {', '.join(f'{part} {count:,}' for part, count in parts.items())}")

@@ -26,6 +26,7 @@ from sweeper.planning.cells import (
     make_cells,
     sweep_identity,
 )
+from sweeper.planning.control_normalisation import control_normalisation_warning
 from sweeper.planning.design_index import DesignIndex, confounding_warning, design_index
 from sweeper.planning.images import bare_screen, feature_screen, image_identity, image_pack, open_images
 from sweeper.store.store import Store
@@ -174,7 +175,10 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
                 if seed == config.seeds[0]:
                     found.append(design_index(screen.wells.iloc[split.train]))
         designs[spec.view] = max(found, key=lambda index: index.d_js)
-    normalise(screen.features, screen.wells, config.normalise)
+    normalised = normalise(screen.features, screen.wells, config.normalise)
+    by_controls: tuple[str, ...] = ()
+    if config.normalise == "plate_controls":
+        by_controls = control_normalisation_warning(screen.features, normalised, screen.wells)
     trained_on = images if config.trainer == "abra_images" else None
     if config.ladder is not None:
         ladder_parts(config, screen.wells)
@@ -189,7 +193,12 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
         identity=identity,
         folds=folds,
         designs=designs,
-        warnings=(*_reading_warnings(config, account), *screen_warnings(screen), *confounding_warning(designs)),
+        warnings=(
+            *_reading_warnings(config, account),
+            *screen_warnings(screen),
+            *by_controls,
+            *confounding_warning(designs),
+        ),
         account=account,
         images=trained_on,
     )

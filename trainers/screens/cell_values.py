@@ -158,8 +158,9 @@ def _whole(column: pd.Series) -> bool:
     """Whether a column counts: its type is whole, or it is floating only for what is missing."""
     if pd.api.types.is_integer_dtype(column.dtype):
         return True
-    known = column.dropna().to_numpy(dtype=np.float64)
-    return 0 < len(known) < len(column) and bool((known == np.round(known)).all() and np.isfinite(known).all())
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    known = values[~np.isnan(values)]
+    return 0 < len(known) < len(values) and bool((known == np.round(known)).all() and np.isfinite(known).all())
 
 
 def _is_sequence(value: object) -> bool:
