@@ -37,8 +37,8 @@ def control_normalisation_warning(raw: FloatArray, normalised: FloatArray, wells
         return ()
     return (
         f"normalise: plate_controls makes the batch easier to predict from the features ({before:.2f} raw, {after:.2f} "
-        "normalised; a quick linear probe on wells that are no controls, 0 chance, 1 certain): the means of few "
-        "controls shift whole plates; normalise by plate or batch",
+        "normalised; a quick linear probe on wells that are no controls, 0 chance, 1 certain): means of few controls "
+        "shift whole plates, or perturbations lie in one batch only; compare with normalise: plate and batch",
     )
 
 

@@ -159,8 +159,9 @@ def _settle_loose(loose: Sequence[_Column], known: Sequence[_Column]) -> None:
         for column in numbers:
             column.reason = "numbers of no family of features"
         return
+    related = akin([column.name for column in numbers if column.held.whole], decimals)
     for column in numbers:
-        if decimals and column.held.whole and not akin(column.name, decimals):
+        if decimals and column.held.whole and column.name not in related:
             column.reason = "whole numbers beside decimal ones"
         elif _counts_up(column.held.read):
             column.reason = "row numbers"

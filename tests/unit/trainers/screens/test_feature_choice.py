@@ -256,3 +256,8 @@ def test_a_declared_matrix_needs_no_family() -> None:
     found = choose_features(frame, matrix="X")
     assert (found.names, found.families) == (("TP53", "BRCA1"), {"X": 2})
     assert found.left_out == {"coordinates": ("Cells_Location_Center_X",)}
+
+
+def test_a_list_beside_columns_of_its_names_is_a_problem() -> None:
+    frame = profile(("e_0", "e_1", "e_2")).assign(e=as_lists(list))
+    assert any("stand beside a list column of the same name" in line for line in choose_features(frame).problems)
