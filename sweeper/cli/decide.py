@@ -12,9 +12,11 @@ settings than those declared before the sweep.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweeper.decision import Decision
 
 EXAMPLE = """examples:
   sweeper decide runs/demo                                        the declared decision, from the stored cells
@@ -45,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
+    import sweeper
     from sweeper.config.sweep_config import apply_overrides
     from sweeper.decision.words.printed import printed
     from sweeper.errors import InputError
@@ -58,53 +61,29 @@ def run(options: argparse.Namespace) -> int:
     given = {key: value for key, value in named.items() if value is not None}
     changes = {**apply_overrides({}, options.overrides), **given}
     _check_target(options.json)
-    document = _of_table(options, changes) if options.folder is None else _of_store(options.folder, changes)
+    view = changes.pop("deciding_view", None)
+    if options.folder is None:
+        decision = _of_table(options, view, changes)
+    else:
+        decision = sweeper.decide(options.folder, view=view, **changes)
     if options.json is not None:
-        _refuse_replacing(options.json, options.folder, document)
-    print(printed(document))
+        _refuse_replacing(options.json, options.folder, decision)
+    print(printed(decision))
     if options.json is not None:
-        write_atomically(options.json, dump_json(document))
+        write_atomically(options.json, dump_json(decision.to_json()))
         print(f"\ndecision: {options.json}")
     return 0
 
 
-def _of_table(options: argparse.Namespace, changes: dict[str, Any]) -> dict[str, Any]:
+def _of_table(options: argparse.Namespace, view: str | None, changes: dict[str, Any]) -> Decision:
     import pandas as pd
 
     from sweeper.decision.input.tidy import TEXT_COLUMNS, decide_table
     from trainers.screens.files import read_table
 
     raw = read_table(options.table, described=TEXT_COLUMNS)
-    view = changes.pop("deciding_view", None)
     frame = pd.concat([raw.metadata, raw.measured], axis=1)
     return decide_table(frame, view=view, trainer=options.trainer, source=str(options.table), **changes)
-
-
-def _of_store(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
-    from sweeper.decision import decide_sweep
-    from sweeper.decision.input.decision_settings import decision_settings
-    from sweeper.errors import InputError
-    from sweeper.findings.stored import deciding_units, decision_provenance, results_table, stored_config
-    from sweeper.store.store import Store
-
-    store = Store(folder.absolute())
-    description, config = store.description(), stored_config(store)
-    views = [spec.view for spec in config.views]
-    view = changes.get("deciding_view", config.decision.deciding_view)
-    if view not in views:
-        raise InputError(f"--view {view}: the sweep has {', '.join(views)}")
-    settings = decision_settings({**config.decision.model_dump(), **changes}, "decide")
-    results = results_table(store)
-    if results.empty:
-        raise InputError(f"{store.folder}: no finished cell yet; run the sweep first")
-    return decide_sweep(
-        results,
-        settings=settings,
-        provenance=decision_provenance(description, store.proposals()),
-        declared=config.decision,
-        next_options=config.locate.next_options,
-        units=deciding_units(store, settings),
-    )
 
 
 def _check_target(path: Path | None) -> None:
@@ -117,7 +96,7 @@ def _check_target(path: Path | None) -> None:
         raise InputError(f"--json {path}: is a folder, expected a file")
 
 
-def _refuse_replacing(path: Path, folder: Path | None, document: Mapping[str, Any]) -> None:
+def _refuse_replacing(path: Path, folder: Path | None, decision: Decision) -> None:
     """A sweep's decision.json is the one declared before it, and no other."""
     from sweeper.errors import InputError
     from sweeper.store.store import Store
@@ -127,8 +106,8 @@ def _refuse_replacing(path: Path, folder: Path | None, document: Mapping[str, An
         return
     if folder is None or folder.resolve() != home:
         raise InputError(f"--json {path}: holds the decision of the sweep in {home.name}; choose another file")
-    if document["departures"]:
-        changed = ", ".join(item["setting"] for item in document["departures"])
+    if decision.departures:
+        changed = ", ".join(item.setting for item in decision.departures)
         raise InputError(
             f"--json {path}: holds the decision declared before the sweep, and these settings depart from it "
             f"({changed}); choose another file"

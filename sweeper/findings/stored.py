@@ -13,16 +13,17 @@ from sweeper.arms.ladder import ladder_parts, ladder_view, resolved_rungs
 from sweeper.arms.proposal import Proposal
 from sweeper.config.sweep_config import SweepConfig, build_config
 from sweeper.content import content_hash
-from sweeper.decision import DecisionSettings, decide_sweep
+from sweeper.decision import Decision, DecisionSettings, decide_sweep
 from sweeper.decision.input.results_table import CONTROL_PREFIX, LADDER_PREFIX
-from sweeper.errors import ConfigError, SweepFailedError
+from sweeper.errors import ConfigError, InputError, SweepFailedError
 from sweeper.findings.crossed_boundary import crossed_boundary
 from sweeper.findings.ladder_table import LadderTable, ladder_table
 from sweeper.findings.unit_gains import Gains, gains
-from sweeper.metrics.registry import REGISTRY
+from sweeper.metrics.registry import REGISTRY, decisive
 from sweeper.planning.cells import (
     Cell,
     panel_names,
+    with_stored_panel,
 )
 from sweeper.planning.prepared import confirm_seeds, known_cells, proposed_cells
 from sweeper.store.results import read_units, tidy, to_parquet_bytes, units, write_units
@@ -35,7 +36,9 @@ ADAPTIVE = ("optuna", "locate")
 
 def stored_config(store: Store) -> SweepConfig:
     """The configuration a stored sweep was run with."""
-    return build_config(store.description()["config"], str(store.folder / "sweep.json"))
+    description = store.description()
+    config = build_config(description["config"], str(store.folder / "sweep.json"))
+    return with_stored_panel(config, description["identity"]["metrics"])
 
 
 def planned_cells(store: Store) -> tuple[Cell, ...]:
@@ -74,14 +77,13 @@ def raise_if_nothing_trained(store: Store) -> None:
 
 def results_table(store: Store) -> pd.DataFrame:
     """The tidy table of every finished cell."""
-    panel = [
-        {"metric": metric.name, "role": metric.role, "primary": metric.primary}
-        for metric in (REGISTRY[name] for name in panel_names(stored_config(store)))
-    ]
+    names = panel_names(stored_config(store))
+    primary = decisive(names)
+    panel = [{"metric": name, "role": REGISTRY[name].role, "primary": name in primary} for name in names]
     return tidy(all_records(store), panel)
 
 
-def tabulate_and_decide(store: Store) -> tuple[pd.DataFrame, Mapping[str, Any]]:
+def tabulate_and_decide(store: Store) -> tuple[pd.DataFrame, Decision]:
     """Write results.parquet, units.parquet and decision.json from the store alone; returns results and decision."""
     description = store.description()
     config = stored_config(store)
@@ -97,8 +99,25 @@ def tabulate_and_decide(store: Store) -> tuple[pd.DataFrame, Mapping[str, Any]]:
     )
     write_atomically(store.results_path, to_parquet_bytes(results))
     _write_units(store)
-    write_atomically(store.decision_path, dump_json(decision))
+    write_atomically(store.decision_path, dump_json(decision.to_json()))
     return results, decision
+
+
+def stored_decision(store: Store) -> Decision | None:
+    """The decision as it was made; None where there is none yet.
+
+    Raises:
+        InputError: the file is no decision that this version reads; one line.
+    """
+    if not store.decision_path.exists():
+        return None
+    text = store.decision_path.read_text(encoding="utf-8")
+    try:
+        return Decision.from_json(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{store.decision_path}: not JSON ({error}); decide again with `sweeper report`") from None
+    except InputError as error:
+        raise InputError(f"{store.decision_path}: {error}") from None
 
 
 def deciding_units(store: Store, settings: DecisionSettings) -> pd.DataFrame | None:

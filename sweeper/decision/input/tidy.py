@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sweeper.decision.input.decision_settings import decision_settings
 from sweeper.decision.input.results_table import ASIDE, CONTROL_PREFIX, KEY, LOST, NUMBERS, ROLES, TEXTS, prepare
+from sweeper.decision.verdict.decision import Decision
 from sweeper.decision.verdict.states import State
 from sweeper.decision.verdict.whole_sweep import decide_sweep
 from trainers.errors import InputError
@@ -30,8 +31,22 @@ Mask = NDArray[np.bool_]
 
 def decide_table(
     table: pd.DataFrame, *, view: str | None = None, trainer: str | None = None, source: str = "table", **settings: Any
-) -> dict[str, Any]:
+) -> Decision:
     """Judge a sweep made elsewhere, from its tidy table alone: one row a metric of a run.
+
+    >>> curve = {0: (0.2, 0.8), 1: (0.4, 0.8), 3: (0.6, 0.8), 10: (0.7, 0.79)}
+    >>> curve |= {30: (0.8, 0.6), 100: (0.8, 0.3), 300: (0.8, 0.2)}
+    >>> table = pd.DataFrame(
+    ...     [
+    ...         (weight, 0.0, seed, metric, role, value + 0.01 * (seed - 1))
+    ...         for weight, values in curve.items()
+    ...         for seed in range(3)
+    ...         for metric, role, value in zip(("probe", "matches"), ("technical", "biological"), values)
+    ...     ],
+    ...     columns=["adversarial_weight", "margin", "seed", "metric", "role", "value"],
+    ... )
+    >>> sweeper.decide_table(table, delta=0.1).rule.state.value
+    'BRACKET_ONLY'
 
     Args:
         table: any row order. Needed columns: `adversarial_weight` (λ ≥ 0, λ = 0 among them), `margin`, `seed` (whole
@@ -47,8 +62,8 @@ def decide_table(
         settings: fields of `DecisionSettings`, e.g. `delta=0.05, method="posterior"`.
 
     Returns:
-        The document of `decide_sweep`. A floor that had to be assumed lowers the certainty: a floor below the true one
-        makes every loss look smaller than it is.
+        The decision, as of `decide_sweep`. A floor that had to be assumed lowers the certainty: a floor below the true
+        one makes every loss look smaller than it is.
 
     Raises:
         InputError: one line with source, column, row (from 1) and what would be right; also where one group of metrics
@@ -62,14 +77,14 @@ def decide_table(
     own = trained[trained["trainer"] == chosen_trainer]
     chosen_view = _only(own["view"], view, "view", source)
     assumed = sorted(set(own["metric"])) if "floor" not in table.columns else []
-    document = decide_sweep(
+    decision = decide_sweep(
         rows,
         settings=decision_settings({**settings, "deciding_view": chosen_view}, "settings"),
         provenance={"trainer": chosen_trainer, "dataset_hash": _fingerprint(rows), "assumed_floor": assumed},
     )
-    if document["rule"]["state"] == State.INVALID_INPUT:
-        raise InputError(f"{source}: {' '.join(document['rule']['reasons'])}")
-    return document
+    if decision.rule.state is State.INVALID_INPUT:
+        raise InputError(f"{source}: {' '.join(decision.rule.reasons)}")
+    return decision
 
 
 def completed(table: pd.DataFrame, source: str) -> pd.DataFrame:

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from sweeper.arms.proposal import Proposal
-from sweeper.cli.rounds import kept_rounds, upcoming_rounds
 from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import tabulate_and_decide
+from sweeper.library.rounds import kept_rounds, upcoming_rounds
 from sweeper.metrics.units import COLUMNS
 from sweeper.planning.cells import Cell
 from sweeper.planning.description import sweep_description
@@ -129,9 +129,9 @@ def test_rounds_follow_the_declared_target_and_read_the_values_by_perturbation(t
     sweep = prepared(tmp_path / "with", **about_new)
     (arm,) = follow(sweep, perturbations=12)
     assert arm.kind == "sham"
-    rule = tabulate_and_decide(sweep.store)[1]["rule"]
-    assert rule["design"]["target"] == "new_perturbations"
-    assert rule["estimate"]["safe_up_to"] == 30.0
+    rule = tabulate_and_decide(sweep.store)[1].rule
+    assert rule.design.target == "new_perturbations"
+    assert rule.estimate.safe_up_to == 30.0
 
 
 def test_the_sham_arm_grows_with_the_seeds_and_takes_new_strengths_only_when_the_answer_moved(tmp_path: Path) -> None:
@@ -197,10 +197,10 @@ def test_the_bounds_are_confirmed_last_on_seeds_that_nothing_else_uses(tmp_path:
     assert weights[0] == 0.0
     assert {30.0, 100.0, 300.0} <= set(weights)
     decision = tabulate_and_decide(sweep.store)[1]
-    (curve,) = decision["views"]["held_out_plates"]["margins"]
-    assert curve["confirmation"]["agrees"] is True
-    assert curve["seeds"] == [0, 1, 2]
-    assert decision["provenance"]["adaptive"] is False
+    (curve,) = decision.views["held_out_plates"].margins
+    assert curve.confirmation.agrees is True
+    assert curve.seeds == (0, 1, 2)
+    assert decision.provenance["adaptive"] is False
     more = prepared(tmp_path / "s", seeds=4, confirm={"seeds": 2})
     assert [made.blocks[0].seeds for made in follow(more) if made.kind == "confirm"] == [
         (1_000_000, 1_000_001),
