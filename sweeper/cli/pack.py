@@ -105,6 +105,7 @@ def _dry_run(listing: Any, folder: Path, workers: int, on_bad: Any) -> int:
     from trainers.screens.images.pack_plan import plan_pack
     from trainers.screens.images.workers import Workers
 
+    print(f"columns: {', '.join(f'{name} {column}' for name, column in listing.columns.items())}")
     with Workers(workers) as pool:
         plan = plan_pack(listing, pool, on_bad=on_bad, progress=PackCounter())
     n, channels, height, width = plan.shape
@@ -113,7 +114,6 @@ def _dry_run(listing: Any, folder: Path, workers: int, on_bad: Any) -> int:
     print(f"images:  {n:,} of {channels} channels ({', '.join(listing.channels)}), {width}×{height}, {plan.dtype}")
     print(f"screen:  {wells['batch'].nunique()} batches, {wells['plate'].nunique()} plates,", end=" ")
     print(f"{wells['perturbation'].nunique()} perturbations")
-    print(f"columns: {', '.join(f'{name} {column}' for name, column in listing.columns.items())}")
     for name in (column for column in wells.columns if column.startswith("split")):
         parts = wells[name].value_counts(sort=False)
         print(f"{name}: {', '.join(f'{part} {count:,}' for part, count in parts.items())}")
