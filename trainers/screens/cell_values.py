@@ -86,7 +86,8 @@ def _written(column: pd.Series, decimal: str) -> CellValues:
     plain = _single(pd.to_numeric(text, errors="coerce"))
     wrong = known & np.isnan(plain)
     if not wrong.any():
-        return CellValues("numbers", plain, form="text")
+        codes = text.dropna().str.fullmatch(r"[+-]?\d+").all()  # "0012" is a code as likely as a number
+        return CellValues("numbers", plain, whole=bool(codes), form="text")
     row = int(wrong.argmax())
     shown = f"row {row + 1}: {str(text.iloc[row])[:40]!r}"
     spoilt = text[wrong]

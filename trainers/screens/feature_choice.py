@@ -130,7 +130,7 @@ def _apply_rule(columns: Sequence[_Column], matrix: str | None) -> None:
     for column in columns:
         kind = column.held.kind
         column.reason = bookkeeping(column.name)
-        if column.reason is None and kind in ("truth values", "dates", "text"):
+        if column.reason is None and kind in ("truth values", "dates", "text") and compartment(column.name) is None:
             column.reason = kind
         if column.reason is not None:
             continue
@@ -178,7 +178,7 @@ def _unreadable(columns: Sequence[_Column], *, ruled: bool) -> list[str]:
         if column.held.kind == "refused":
             kinds.setdefault(column.held.says, []).append(column)
         elif column.held.kind in ("text", "dates", "truth values"):
-            kinds.setdefault((f"is not numeric but {column.held.kind}", "do not name it"), []).append(column)
+            kinds.setdefault((f"is not numeric but holds {column.held.kind}", "mend it"), []).append(column)
     lines: list[str] = []
     for (what, remedy), found in kinds.items():
         names = [column.name for column in found]
