@@ -61,6 +61,34 @@ def test_what_is_declared_needs_no_search(profiles: pd.DataFrame, plain: Reading
     assert read(tmp_path / "hash.csv", separator="#").screen.fingerprint == plain.screen.fingerprint
 
 
+@pytest.mark.parametrize("above", ["\n", "\n\r\n  \n", "\nsep=,\n"])
+def test_blank_lines_above_the_header(profiles: pd.DataFrame, plain: Reading, tmp_path: Path, above: str) -> None:
+    (tmp_path / "s.csv").write_text(above + profiles.to_csv(index=False))
+    assert read(tmp_path / "s.csv").screen.fingerprint == plain.screen.fingerprint
+    (tmp_path / "blank.csv").write_text(above)
+    with pytest.raises(InputError, match="the file is empty"):
+        read(tmp_path / "blank.csv")
+
+
+def test_rows_that_are_longer_than_the_header(profiles: pd.DataFrame, tmp_path: Path) -> None:
+    text = profiles.to_csv(index=False)
+    (tmp_path / "one.csv").write_text(text.replace("E1,Plate1,A02,", "E1,Plate1,A02,,", 1))
+    with pytest.raises(InputError, match="Expected 10 fields in line 3, saw 11"):
+        read(tmp_path / "one.csv")
+    (tmp_path / "all.csv").write_text(text.replace(",Count\n", "\n", 1))
+    said = r"more fields than the header's 9 \(first: 'E1,Plate1,A01,.*separated by ','\? say so with separator"
+    with pytest.raises(InputError, match=said):
+        read(tmp_path / "all.csv")
+
+
+def test_an_embedding_written_as_one_long_field(profiles: pd.DataFrame, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).standard_normal((36, 9000)).astype(np.float32)
+    lists = [str(row.tolist()) for row in values]
+    assert max(map(len, lists)) > 131_072  # csv's own limit
+    profiles.drop(columns=FEATURES).assign(embedding=lists).to_csv(tmp_path / "s.csv", index=False)
+    np.testing.assert_array_equal(read(tmp_path / "s.csv").screen.features, values)
+
+
 def test_commas_between_thousands_are_not_taken_for_fractions(profiles: pd.DataFrame, tmp_path: Path) -> None:
     profiles.assign(Texture=["1,250", "2,125"] * 18).to_csv(tmp_path / "s.csv", index=False, sep=";")
     with pytest.raises(InputError, match="'Texture' holds decimal commas, or commas between thousands"):
