@@ -30,7 +30,7 @@ def control_normalisation_warning(raw: FloatArray, normalised: FloatArray, wells
     if len(rows) > _MOST:
         rows = np.sort(np.random.default_rng(0).choice(rows, _MOST, replace=False))
     batch = np.unique(wells["batch"].to_numpy(dtype=str)[rows], return_inverse=True)[1]
-    if len(np.unique(batch)) < 2:
+    if len(np.unique(batch)) < 2 or not raw.shape[1]:  # a dry run of images has no features yet
         return ()
     before, after = (quick_batch_probe(features[rows], batch) for features in (raw, normalised))
     if after - before <= RAISED:
