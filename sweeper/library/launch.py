@@ -19,7 +19,7 @@ from sweeper.mirror.mirroring import SweepMirror
 from sweeper.mirror.tracking import check_tracking
 from sweeper.planning.description import sweep_description
 from sweeper.planning.prepared import Prepared, prepare
-from sweeper.running.executor import check_environment
+from sweeper.running.surroundings import check_environment
 from sweeper.running.sweep import Event, run_sweep
 from sweeper.store.store import Store
 
@@ -99,13 +99,12 @@ def _mirrored(prepared: Prepared, mirror: SweepMirror | None, lease: Lease, tell
     """Run and report, with the mirror told as cells finish, and closed however it ends."""
 
     def follow(event: Event) -> None:
-        lease.check()
         tell(event)
         if mirror is not None and event.new:
             mirror.tell(event.new)
 
     try:
-        run_sweep(prepared, retry_failed=retry_failed, tell=follow)
+        run_sweep(prepared, retry_failed=retry_failed, tell=follow, tick=lease.check)
         lease.check()
         outputs = write_outputs(prepared.store)
     except BaseException as error:
