@@ -43,7 +43,7 @@ exit codes: 0 done · 1 the sweep failed, or nothing could be scored · 2 the in
             130 interrupted"""
 
 
-def _parser(verb: str | None) -> argparse.ArgumentParser:
+def parser(verb: str | None) -> argparse.ArgumentParser:
     """The parser; only the module of the verb in hand is imported."""
     parser = argparse.ArgumentParser(
         prog="sweeper",
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((word for word in given if word in VERBS), None)
-    options = _parser(verb).parse_args(given)
+    options = parser(verb).parse_args(given)
     try:
         code: int = options.run(options)
         sys.stdout.flush()

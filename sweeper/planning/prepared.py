@@ -24,7 +24,9 @@ from sweeper.planning.cells import (
     cell_split,
     control_cells,
     make_cells,
+    panel_names,
     sweep_identity,
+    with_stored_panel,
 )
 from sweeper.planning.design_index import DesignIndex, confounding_warning, design_index
 from sweeper.planning.images import bare_screen, feature_screen, image_identity, image_pack, open_images
@@ -143,6 +145,7 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
         embed: make the features that stand for images. Without it the screen of images has none: for dry runs.
     """
     resolve(config.metrics if config.metrics is not None else tuple(REGISTRY))
+    config = _as_begun(config)
     images = None if config.images is None else open_images(config)
     settings = None if images is None else image_identity(config)
     screen = load_screen(config) if images is None else (feature_screen if embed else bare_screen)(config, images)
@@ -180,6 +183,14 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
     )
     prepared.store.check(prepared.sweep_id)
     return prepared
+
+
+def _as_begun(config: SweepConfig) -> SweepConfig:
+    """The configuration with the panel of the sweep in its folder, if there is one."""
+    store = Store(config.output)
+    if not (store.folder / "sweep.json").exists():
+        return config
+    return with_stored_panel(config, store.description().get("identity", {}).get("metrics", panel_names(config)))
 
 
 def _refuse_one_batch(config: SweepConfig, screen: Screen, split: Split, seed: int) -> None:

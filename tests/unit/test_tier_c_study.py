@@ -74,6 +74,7 @@ def test_every_case_is_a_sweep_that_the_product_accepts(name):
     assert (one.design_djs > 0.2) == (name == "confounded")
 
 
+@pytest.mark.slow
 def test_real_training_from_the_reference_to_the_decision(tmp_path):
     """Short trainings of one seed more than a sub-sweep has; what was trained is not trained again."""
     one = study("strong")

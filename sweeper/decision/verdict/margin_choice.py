@@ -1,4 +1,4 @@
-"""The choice of a view's margin, which comes before the choice of λ (overcorrection.md §4.2, step 11).
+"""The choice of a view's margin, which comes before the choice of λ (docs/explanation/decision.md).
 
 In this order: the strength of the rule, since a margin without a rule is of no use; accuracy out of distribution at
 each margin's λ_E, a secondary endpoint tested over the margins with Holm's correction (1979); biology at λ_E; for

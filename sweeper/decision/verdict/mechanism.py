@@ -1,4 +1,4 @@
-"""Over-correction, or damage to the training? The sham arm against its own λ = 0 (overcorrection.md §4.2, step 9).
+"""Over-correction, or damage to the training? The sham arm against its own λ = 0 (docs/explanation/mechanism.md).
 
 The sham arm trains with batch labels permuted within perturbation, so its adversary can only do harm. With B(λ) the
 biological composite of its runs (anchored, floor 0),

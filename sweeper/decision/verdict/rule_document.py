@@ -195,7 +195,7 @@ def steps(codes: Sequence[str]) -> int:
 
 
 def _label(decision: Decision) -> str | None:
-    """Mechanism of the loss (overcorrection.md §1.2); None where none is known."""
+    """Mechanism of the loss (docs/explanation/mechanism.md); None where none is known."""
     if decision.state is State.NOT_OVERCORRECTION:
         return "C_optimiser"
     verdict = decision.mechanism.verdict if decision.mechanism else "unknown"

@@ -127,6 +127,7 @@ class Seen(HTMLParser):
             self.text += data
 
 
+@pytest.mark.slow
 def test_the_report_has_the_section_and_hostile_units_stay_text(
     table: pd.DataFrame, judged: dict[str, Any], found: Gains, tmp_path: Path
 ) -> None:

@@ -143,6 +143,7 @@ def test_only_our_two_scripts_may_run(document: Document):
     assert "unsafe-eval" not in (policy or "")
 
 
+@pytest.mark.slow
 def test_same_inputs_give_the_same_bytes(
     html: str, results: pd.DataFrame, decision: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -247,6 +248,7 @@ def test_an_unreadable_table_still_gives_a_report(decide: Any, tmp_path: Path):
     assert "view0-biological0" in document.charts
 
 
+@pytest.mark.slow
 def test_views_that_disagree_are_announced(decide: Any, tmp_path: Path):
     table = simulated_results(margins=[0.3], lambdas=FEW, seeds=5, sigma=0.005)
     away = table["view"] == "held_out_batches"
@@ -294,6 +296,7 @@ def test_ready_rules_are_shown_with_verdict_numbers_and_the_source_of_their_thre
     assert "0.1 (declared before the sweep)" in shown
 
 
+@pytest.mark.slow
 def test_mechanism_next_points_shift_and_choice_are_said(
     decision: dict[str, Any], results: pd.DataFrame, tmp_path: Path
 ):
@@ -313,6 +316,7 @@ def test_mechanism_next_points_shift_and_choice_are_said(
     assert choice_text(view["choice"]) in grid
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("agrees", "said"),
     [

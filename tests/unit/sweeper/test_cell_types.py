@@ -59,6 +59,7 @@ def sweep_of(table: Path, folder: Path, **changes: object) -> Prepared:
     return prepare(build_config(data, "test"))
 
 
+@pytest.mark.slow
 def test_units_gains_and_report_by_cell_type_and_laboratory(table: Path, tmp_path: Path) -> None:
     sweep = sweep_of(table, tmp_path / "s")
     sweep.store.create(sweep_id=sweep.sweep_id, description=sweep_description(sweep, []), screen=sweep.screen)

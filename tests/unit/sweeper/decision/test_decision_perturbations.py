@@ -186,6 +186,7 @@ def test_a_shared_extra_covariance_only_touches_the_share_of_a_loss():
     assert brackets[0] == brackets[1]
 
 
+@pytest.mark.slow
 def test_bounds_hold_for_new_perturbations_only_with_their_noise():
     """A loss of exactly δ at every λ > 0, perturbation noise half as large again as the seeds': ≤ 5 % false alarms."""
     extra = np.diag(np.full(len(X), 0.03**2))

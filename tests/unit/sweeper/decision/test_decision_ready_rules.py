@@ -75,6 +75,7 @@ def test_a_drop_on_new_batches_makes_adversarial_learning_worth_testing(drop, si
     assert rule["numbers"][0]["unit"] == "balanced accuracy"
 
 
+@pytest.mark.slow
 def test_the_drop_may_come_from_the_two_accuracies_and_only_from_held_out_batches(plain):
     batches = {"view": "held_out_batches"}
     inside = secondary("in_distribution_accuracy", constant(0.8), **batches)
@@ -110,6 +111,7 @@ def test_a_control_that_is_as_good_is_used_instead(biology, removal, holds):
     assert rules(deciding())["control_is_as_good"]["holds"] is None
 
 
+@pytest.mark.slow
 def test_retrieval_that_falls_within_and_across_is_over_correction(plain):
     assert "was not measured" in plain["retrieval_falls_within_and_across"]["reason"]
     falling, flat = SHAPES["plateau_drop"], constant(0.9)

@@ -176,6 +176,7 @@ def test_other_trainers_are_set_aside_only_when_one_is_named():
     assert decide_sweep(both, settings=SETTINGS, provenance={})["rule"]["state"] == "INVALID_INPUT"
 
 
+@pytest.mark.slow
 def test_certainty_drops_one_step_for_each_known_shortcoming():
     plainest = one_rule(curve_table())
     assert plainest["downgrades"] == ["risk_of_bias:no_sham_arm", "indirectness:one_screen"]
@@ -202,6 +203,7 @@ def test_certainty_drops_one_step_for_each_known_shortcoming():
     assert set(DOWNGRADES) >= {*rough["downgrades"], *bounded["downgrades"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "table", "provenance"),
     [
@@ -315,6 +317,7 @@ def test_the_words_and_numbers_of_a_located_point(document):
     assert "(virtually certain, P > 0.99)" in sentence(made)
 
 
+@pytest.mark.slow
 def test_the_words_of_the_other_states():
     def words(table):
         return sentence(json.loads(json.dumps(one_rule(table))))

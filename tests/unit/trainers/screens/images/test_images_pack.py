@@ -211,6 +211,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_kill_9_leaves_no_process_and_the_same_call_goes_on(listed: Listed, tmp_path: Path) -> None:
     listing, pixels = listed()
     listing.wells.to_parquet(listing.root / "wells.parquet")
