@@ -10,7 +10,6 @@ pack, done; input (the user's to mend), storage (disk full), lost (Ray is gone).
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -26,7 +25,7 @@ from typing import Any
 
 from sweeper.config.sections import ExecutorOptions
 from sweeper.errors import InputError
-from sweeper.running.surroundings import cluster_address
+from sweeper.running.surroundings import cluster_address, storage_trouble
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # `uv run` would make Ray ship the working directory to every worker; the same installation is on all nodes.
@@ -42,9 +41,6 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 ALIVE_SECONDS = 2.0
 STUCK_SECONDS = 30.0
 """Tune's loop turns many times a second; once it stands still for so long, it hangs."""
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-ROOM = 2**20
-"""With fewer bytes left on the disk, whatever failed is put down to it: not every library passes the reason on."""
 
 Say = Callable[..., None]
 
@@ -303,19 +299,6 @@ def _run(
                 }
             )
     return failures
-
-
-def storage_trouble(error: BaseException, folder: Path) -> str | None:
-    """What a full, read-only or overdrawn disk did; None where it is something else."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in FULL:
-            return os.strerror(seen.errno)
-        seen = seen.__cause__ or seen.__context__
-    with suppress(OSError):
-        if shutil.disk_usage(folder).free < ROOM:
-            return os.strerror(errno.ENOSPC)
-    return None
 
 
 def make_trainable(gpu: bool, cpus: float) -> type:
