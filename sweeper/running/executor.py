@@ -29,6 +29,7 @@ from sweeper.errors import InputError, SweepFailedError
 from sweeper.planning.cells import PackPlan
 from sweeper.running.surroundings import cluster_address, scratch_parent
 
+DRIVER = ("-m", "sweeper.running.ray_driver")
 RESTARTS = 3
 """How often Ray is started again in a sweep."""
 START_SECONDS = 120.0
@@ -163,8 +164,8 @@ class _Driver:
         environment = dict(os.environ)
         if own:
             environment["RAY_TMPDIR"] = str(self._scratch)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "sweeper.running.ray_driver"],
+        self._process = subprocess.Popen(  # noqa: S603 - a module of ours
+            [sys.executable, *DRIVER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -173,8 +174,9 @@ class _Driver:
             text=True,
             encoding="utf-8",
         )
-        for follow in (self._listen, self._note):
-            threading.Thread(target=follow, name=f"ray-{follow.__name__}", daemon=True).start()
+        self._threads = [threading.Thread(target=follow, daemon=True) for follow in (self._listen, self._note)]
+        for thread in self._threads:
+            thread.start()
 
     def start(self, tick: Callable[[], None]) -> None:
         """Wait until Ray is up.
@@ -246,6 +248,8 @@ class _Driver:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(family, timeout=LEAVE_SECONDS)
+        for thread in self._threads:
+            thread.join(LEAVE_SECONDS)
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _say(self, message: Mapping[str, Any]) -> None:
@@ -288,11 +292,13 @@ class _Driver:
 
     def _listen(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - a pipe
-        for line in self._process.stdout:
-            with suppress(ValueError):
-                self._said.put(json.loads(line))
+        with self._process.stdout as lines:
+            for line in lines:
+                with suppress(ValueError):
+                    self._said.put(json.loads(line))
         self._said.put(None)
 
     def _note(self) -> None:
         assert self._process.stderr is not None  # noqa: S101 - a pipe
-        self._complaints.extend(self._process.stderr)
+        with self._process.stderr as lines:
+            self._complaints.extend(lines)

@@ -173,6 +173,8 @@ class _Pulse:
         """What is wrong; a head that does not answer at all is silence."""
         import ray
 
+        if not cluster_address() and (dead := {"raylet", "gcs_server"} - _own_processes()):
+            return f"its {dead.pop()} has died"
         try:
             mine = ray.get_runtime_context().get_node_id()
             alive = {node["NodeID"]: node["Alive"] for node in ray.nodes()}
@@ -180,21 +182,21 @@ class _Pulse:
             return f"its head does not answer ({_first_line(error)})"
         if not alive.get(mine, False):
             return "this node's raylet has died"
-        if not cluster_address() and not _has_raylet():
-            return "its raylet has died"
         if self.running and time.monotonic() - self.turned > STUCK_SECONDS:
             return f"Tune has stood still for {STUCK_SECONDS:.0f} s"
         return None
 
 
-def _has_raylet() -> bool:
+def _own_processes() -> set[str]:
+    """Names of the living processes of a Ray of our own."""
     import psutil
 
+    found = set()
     for process in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):
-            if process.name() == "raylet" and process.status() != psutil.STATUS_ZOMBIE:
-                return True
-    return False
+            if process.status() != psutil.STATUS_ZOMBIE:
+                found.add(process.name())
+    return found
 
 
 def _preflight(folder: Path) -> None:
