@@ -51,7 +51,7 @@ def main() -> None:
         print(f"{name}, input {normalise}", file=sys.stderr)
         sweep = sweeper.run(sweeper.load_config(CONFIG, overrides), progress=True)
         failed = sweep.results.loc[sweep.results["status"] != "ok", "cell_id"].nunique()
-        for row in summarise(sweep.results, dict(sweep.decision)):
+        for row in summarise(sweep.results, sweep.decision):
             found.append({"adversary": name, "input": normalise, "settings": settings, "failed": failed, **row})
             print(f"{name:<24} {normalise:<6} {line(row)}", flush=True)
     result = {

@@ -3,43 +3,48 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
+from dashboards.dial import dial, letter, speaking_of
 from dashboards.figures.probe import probe_comparison
 from dashboards.figures.tradeoff import trade_off
+from dashboards.first_screen import ordered_curves, ordered_views
 from dashboards.formatting import fixed, name, number, percent, signed
 from dashboards.gain_views import gain_view
 from dashboards.records import checked
-from dashboards.rule import CurveRule, read_rule
 from dashboards.stages import stages
+from sweeper.decision import STATES, Decision, JudgedCurve
 from sweeper.findings.ladder_table import GAP, INSIDE, TEST, VALIDATION, LadderTable, Score
 from sweeper.findings.unit_gains import Gains
+from sweeper.spoken import spoken_values
 
 WIDTH = 100
 
 
-def text_summary(decision: Mapping[str, Any], results: pd.DataFrame | None = None, gains: Gains | None = None) -> str:
+def text_summary(decision: Decision, results: pd.DataFrame | None = None, gains: Gains | None = None) -> str:
     """State, sentence, disagreements, and per view a table of biology B, batch removal T and the batch probe.
 
     With gains, also how many batches and perturbations lose by the correction, and which most.
 
     Args:
-        decision: document of `sweeper.decision.decide_sweep`.
         results: tidy table; without it the probe's column is left out.
 
     Raises:
-        InputError: the decision has another schema, or the table lacks a column.
+        InputError: the table lacks a column.
     """
-    rule = read_rule(decision)
-    frame = checked(results, fresh_seeds=rule.fresh_seeds) if results is not None else None
-    blocks = [f"{rule.state.replace('_', ' ')}: {rule.meaning}"]
-    blocks += [textwrap.fill(words, WIDTH) for words in (rule.sentence, *rule.notes)]
-    for view in rule.views:
-        blocks.append(_table(view.curves[0], frame, decides=view.view == rule.deciding_view))
-        if frame is not None and (lines := _gains(view.curves[0], frame, gains)):
+    with speaking_of(decision.provenance.get("trainer")):
+        return _summary(spoken_values(decision, dial()), results, gains)
+
+
+def _summary(decision: Decision, results: pd.DataFrame | None, gains: Gains | None) -> str:
+    frame = checked(results, fresh_seeds=decision.fresh_seeds) if results is not None else None
+    blocks = [f"{decision.rule.state.replace('_', ' ')}: {STATES[decision.rule.state]}"]
+    blocks += [textwrap.fill(words, WIDTH) for words in (decision.sentence, *decision.notes)]
+    for view in ordered_views(decision):
+        curve = ordered_curves(decision, decision.views[view])[0]
+        blocks.append(_table(curve, frame, decides=view == decision.deciding_view))
+        if frame is not None and (lines := _gains(curve, frame, gains)):
             blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
 
@@ -48,7 +53,10 @@ def ladder_summary(ladder: LadderTable) -> str:
     """The ladder as aligned lines: plain accuracy where rungs are selected, on the test and in distribution."""
     columns = (("validation", VALIDATION), ("test", TEST), ("in distr.", INSIDE), ("gap", GAP))
     lines = [f"ladder, plain accuracy per {ladder.unit} (mean ± s.d. over seeds), {name(ladder.view)}:"]
-    labels = [f"{rung.rung}, λ = {number(rung.adversarial_weight)}, m = {number(rung.margin)}" for rung in ladder.rungs]
+    labels = [
+        f"{rung.rung}, {letter()} = {number(rung.adversarial_weight)}, m = {number(rung.margin)}"
+        for rung in ladder.rungs
+    ]
     width = max(len(label) for label in labels)
     lines.append(f"  {'':<{width}}" + "".join(f"{head:>16}" for head, _ in columns))
     for rung, label in zip(ladder.rungs, labels, strict=True):
@@ -66,14 +74,14 @@ def _with_sd(score: Score | None) -> str:
     return fixed(score.mean, 3) + ("" if score.sd is None else f" ± {fixed(score.sd, 3)}")
 
 
-def _gains(curve: CurveRule, frame: pd.DataFrame, gains: Gains | None) -> list[str]:
+def _gains(curve: JudgedCurve, frame: pd.DataFrame, gains: Gains | None) -> list[str]:
     """Where the correction hurts at the strength that the rule points at, a line a primary metric and axis."""
     rows = frame[frame["view"] == curve.view]
-    primary = [use.name for use in curve.metrics if use.role == "biological"]
+    primary = curve.uses("biological")
     found = gain_view(gains, rows, view=curve.view, margin=curve.margin, curve=curve, primary=primary)
     if found is None:
         return []
-    lines = [f"  Gain over λ = 0 at λ = {number(found.strength)} ({found.label}), by unit:"]
+    lines = [f"  Gain over {letter()} = 0 at {letter()} = {number(found.strength)} ({found.label}), by unit:"]
     for metric, curves in found.drawn():
         for one in curves:
             spread = one.at(found.strength)
@@ -88,7 +96,7 @@ def _gains(curve: CurveRule, frame: pd.DataFrame, gains: Gains | None) -> list[s
     return lines
 
 
-def _table(curve: CurveRule, frame: pd.DataFrame | None, *, decides: bool) -> str:
+def _table(curve: JudgedCurve, frame: pd.DataFrame | None, *, decides: bool) -> str:
     compared = stages(curve, trade_off(curve))
     title = f"{name(curve.view)} (decides)" if decides else name(curve.view)
     head = f"{title}, margin {number(curve.margin)}: {curve.state.replace('_', ' ')}"
@@ -96,7 +104,7 @@ def _table(curve: CurveRule, frame: pd.DataFrame | None, *, decides: bool) -> st
     probes = None
     if frame is not None:
         wanted = [(stage.label, stage.strength) for stage in compared]
-        probes = probe_comparison(frame, view=curve.view, margin=curve.margin, stages=wanted)
+        probes = probe_comparison(frame, view=curve.view, margin=curve.margin or 0.0, stages=wanted)
     for stage in compared:
         accuracy = () if probes is None else (fixed(probes.accuracy(stage.label)),)
         rows.append((stage.label, fixed(stage.biological), fixed(stage.technical), *accuracy))

@@ -12,9 +12,11 @@ settings than those declared before the sweep.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweeper.decision import Decision
 
 EXAMPLE = """examples:
   sweeper decide runs/demo                                        the declared decision, from the stored cells
@@ -61,19 +63,19 @@ def run(options: argparse.Namespace) -> int:
     _check_target(options.json)
     view = changes.pop("deciding_view", None)
     if options.folder is None:
-        document = _of_table(options, view, changes)
+        decision = _of_table(options, view, changes)
     else:
-        document = sweeper.decide(options.folder, view=view, **changes)
+        decision = sweeper.decide(options.folder, view=view, **changes)
     if options.json is not None:
-        _refuse_replacing(options.json, options.folder, document)
-    print(printed(document))
+        _refuse_replacing(options.json, options.folder, decision)
+    print(printed(decision))
     if options.json is not None:
-        write_atomically(options.json, dump_json(document))
+        write_atomically(options.json, dump_json(decision.to_json()))
         print(f"\ndecision: {options.json}")
     return 0
 
 
-def _of_table(options: argparse.Namespace, view: str | None, changes: dict[str, Any]) -> Mapping[str, Any]:
+def _of_table(options: argparse.Namespace, view: str | None, changes: dict[str, Any]) -> Decision:
     import pandas as pd
 
     from sweeper.decision.input.tidy import TEXT_COLUMNS, decide_table
@@ -94,7 +96,7 @@ def _check_target(path: Path | None) -> None:
         raise InputError(f"--json {path}: is a folder, expected a file")
 
 
-def _refuse_replacing(path: Path, folder: Path | None, document: Mapping[str, Any]) -> None:
+def _refuse_replacing(path: Path, folder: Path | None, decision: Decision) -> None:
     """A sweep's decision.json is the one declared before it, and no other."""
     from sweeper.errors import InputError
     from sweeper.store.store import Store
@@ -104,8 +106,8 @@ def _refuse_replacing(path: Path, folder: Path | None, document: Mapping[str, An
         return
     if folder is None or folder.resolve() != home:
         raise InputError(f"--json {path}: holds the decision of the sweep in {home.name}; choose another file")
-    if document["departures"]:
-        changed = ", ".join(item["setting"] for item in document["departures"])
+    if decision.departures:
+        changed = ", ".join(item.setting for item in decision.departures)
         raise InputError(
             f"--json {path}: holds the decision declared before the sweep, and these settings depart from it "
             f"({changed}); choose another file"

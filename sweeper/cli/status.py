@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     if store.decision_path.exists():
         decision = sweep.decision
         note = " (made before the missing cells)" if missing else ""
-        print(f"decision: {decision['rule']['state']}{note}\n          {decision['sentence']}")
+        print(f"decision: {decision.rule.state}{note}\n          {decision.sentence}")
         if following := proposed_next(store):
             print(f"next:     {following}")
     else:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeper.decision import decide_sweep
+from sweeper.decision import Decision, decide_sweep
 from sweeper.decision.input.decision_settings import decision_settings
 from sweeper.errors import InputError
 from sweeper.findings.stored import deciding_units, decision_provenance
@@ -14,11 +13,11 @@ from sweeper.library.outputs import Outputs, write_outputs
 from sweeper.library.stored_sweep import StoredSweep, open_store
 
 
-def decide(sweep: StoredSweep | Path | str, *, view: str | None = None, **settings: Any) -> Mapping[str, Any]:
+def decide(sweep: StoredSweep | Path | str, *, view: str | None = None, **settings: Any) -> Decision:
     """Judge a stored sweep, from its finished cells. Writes nothing.
 
     >>> decision = sweeper.decide("runs/tiny", delta=0.05)
-    >>> [change["setting"] for change in decision["departures"]]
+    >>> [change.setting for change in decision.departures]
     ['delta']
 
     Args:
@@ -27,7 +26,7 @@ def decide(sweep: StoredSweep | Path | str, *, view: str | None = None, **settin
         settings: fields of `DecisionSettings` in place of those declared before the sweep, e.g. `method="posterior"`.
 
     Returns:
-        The document of `decide_sweep`. Settings that depart from those declared are listed, and lower the certainty.
+        The decision. Settings that depart from those declared are listed, and lower the certainty.
 
     Raises:
         InputError: a view or a setting that there is not, no sweep, or no finished cell.
@@ -56,7 +55,7 @@ def write_report(sweep: StoredSweep | Path | str) -> Outputs:
     """Write results.parquet, units.parquet, decision.json and report.html anew, from the stored cells alone.
 
     >>> outputs = sweeper.write_report("runs/tiny")
-    >>> outputs.decision["sentence"] == sweeper.open_store("runs/tiny").decision["sentence"]
+    >>> outputs.decision == sweeper.open_store("runs/tiny").decision
     True
 
     Args:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import html
-import json
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from sweeper.config.sweep_config import SweepConfig
+from sweeper.decision import Decision
 from sweeper.errors import InputError
 from sweeper.findings.stored import (
     all_records,
     planned_cells,
     results_table,
     stored_config,
+    stored_decision,
 )
 from sweeper.store.store import Store
 
@@ -92,18 +92,17 @@ class StoredSweep:
         return results_table(self.store)
 
     @cached_property
-    def decision(self) -> Mapping[str, Any]:
+    def decision(self) -> Decision:
         """The decision as it was declared before the sweep and written after it.
 
         Raises:
             InputError: none has been made yet.
         """
-        path = self.store.decision_path
-        if not path.exists():
+        found = stored_decision(self.store)
+        if found is None:
             raise InputError(
                 f"{self.folder}: no decision yet; `sweeper.run` goes on, or `sweeper.decide` on what is there"
             )
-        found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 
     def figure(self, name: str = "tradeoff", *, view: str | None = None) -> go.Figure:
@@ -128,7 +127,7 @@ class StoredSweep:
     def _repr_html_(self) -> str:
         rows = {"cells": self._counts(), "folder": str(self.folder)}
         if self.store.decision_path.exists():
-            rows = {"decision": str(self.decision["sentence"]), **rows}
+            rows = {"decision": self.decision.sentence, **rows}
         if self.store.report_path.exists():
             rows["report"] = str(self.store.report_path)
         listed = "".join(

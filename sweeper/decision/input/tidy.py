@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sweeper.arms.arm import Arm, in_arms
 from sweeper.decision.input.decision_settings import decision_settings
-from sweeper.decision.input.results_table import ASIDE, CONTROL_PREFIX, KEY, LOST, NUMBERS, ROLES, TEXTS, prepare
+from sweeper.decision.input.results_table import KEY, LOST, NUMBERS, ROLES, TEXTS, prepare
+from sweeper.decision.verdict.decision import Decision
 from sweeper.decision.verdict.states import State
 from sweeper.decision.verdict.whole_sweep import decide_sweep
 from trainers.errors import InputError
@@ -30,7 +32,7 @@ Mask = NDArray[np.bool_]
 
 def decide_table(
     table: pd.DataFrame, *, view: str | None = None, trainer: str | None = None, source: str = "table", **settings: Any
-) -> dict[str, Any]:
+) -> Decision:
     """Judge a sweep made elsewhere, from its tidy table alone: one row a metric of a run.
 
     >>> curve = {0: (0.2, 0.8), 1: (0.4, 0.8), 3: (0.6, 0.8), 10: (0.7, 0.79)}
@@ -44,7 +46,7 @@ def decide_table(
     ...     ],
     ...     columns=["adversarial_weight", "margin", "seed", "metric", "role", "value"],
     ... )
-    >>> sweeper.decide_table(table, delta=0.1)["rule"]["state"]
+    >>> sweeper.decide_table(table, delta=0.1).rule.state.value
     'BRACKET_ONLY'
 
     Args:
@@ -61,29 +63,29 @@ def decide_table(
         settings: fields of `DecisionSettings`, e.g. `delta=0.05, method="posterior"`.
 
     Returns:
-        The document of `decide_sweep`. A floor that had to be assumed lowers the certainty: a floor below the true one
-        makes every loss look smaller than it is.
+        The decision, as of `decide_sweep`. A floor that had to be assumed lowers the certainty: a floor below the true
+        one makes every loss look smaller than it is.
 
     Raises:
         InputError: one line with source, column, row (from 1) and what would be right; also where one group of metrics
             is absent, since neither technical nor biological metrics decide alone.
     """
     rows = completed(table, source)
-    trained = rows[~rows["trainer"].str.startswith(ASIDE)]
+    trained = rows[in_arms(rows["trainer"], Arm.SWEEP)]
     if trained.empty:
         raise InputError(f"{source}: there is no trained run, only controls")
     chosen_trainer = _only(trained["trainer"], trainer, "trainer", source)
     own = trained[trained["trainer"] == chosen_trainer]
     chosen_view = _only(own["view"], view, "view", source)
     assumed = sorted(set(own["metric"])) if "floor" not in table.columns else []
-    document = decide_sweep(
+    decision = decide_sweep(
         rows,
         settings=decision_settings({**settings, "deciding_view": chosen_view}, "settings"),
         provenance={"trainer": chosen_trainer, "dataset_hash": _fingerprint(rows), "assumed_floor": assumed},
     )
-    if document["rule"]["state"] == State.INVALID_INPUT:
-        raise InputError(f"{source}: {' '.join(document['rule']['reasons'])}")
-    return document
+    if decision.rule.state is State.INVALID_INPUT:
+        raise InputError(f"{source}: {' '.join(decision.rule.reasons)}")
+    return decision
 
 
 def completed(table: pd.DataFrame, source: str) -> pd.DataFrame:
@@ -99,7 +101,7 @@ def completed(table: pd.DataFrame, source: str) -> pd.DataFrame:
     _refuse(rows["status"], ~rows["status"].isin(STATUSES), source, f"one of {', '.join(STATUSES)}")
     for column in ("adversarial_weight", "margin", "seed", "value", "floor", "ceiling"):
         rows[column] = _numbers(table, column, source)
-    is_control = rows["trainer"].str.startswith(CONTROL_PREFIX).to_numpy(dtype=bool)
+    is_control = in_arms(rows["trainer"], Arm.CONTROL).to_numpy(dtype=bool)
     strength_needed: tuple[tuple[str, Callable[[pd.Series], pd.Series], str], ...] = (
         ("adversarial_weight", lambda x: x >= 0, "a strength λ of 0 or more"),
         ("margin", lambda x: x.notna(), "a margin"),

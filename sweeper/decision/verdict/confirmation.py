@@ -8,7 +8,7 @@ prior its posterior is a t. The probability of a loss is the largest over u: dra
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import log10
 from typing import TYPE_CHECKING, Literal
 
@@ -16,14 +16,16 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr
 
+from sweeper.arms.arm import Arm, in_arms
 from sweeper.decision.input.curve import Curve, build_curve
 from sweeper.decision.input.decision_settings import DecisionSettings
-from sweeper.decision.input.results_table import CONTROL_PREFIX, InvalidTableError, Selection, canonical
+from sweeper.decision.input.results_table import InvalidTableError, Selection, canonical
+from sweeper.decision.verdict.json_codec import under
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sweeper.decision.verdict.values import Decision
+    from sweeper.decision.verdict.values import JudgedCurve
 
 LIKELY = 0.8
 """Probability from which on the fresh seeds count as saying so."""
@@ -35,13 +37,13 @@ class ConfirmedPoint:
 
     Attributes:
         role: "safe" (no loss of δ expected) or "loss" (one expected).
-        strength: λ, the confirmed one nearest the bound.
+        weight: λ, the confirmed one nearest the bound.
         probability: of a loss of δ or more there.
         seeds: fresh seeds it rests on.
     """
 
     role: Literal["safe", "loss"]
-    strength: float
+    weight: float = field(metadata=under("strength"))
     probability: float
     seeds: int
 
@@ -55,8 +57,8 @@ class Confirmation:
 
 
 def confirmed(
-    decision: Decision, table: pd.DataFrame, *, seeds: Collection[int], settings: DecisionSettings
-) -> Decision:
+    decision: JudgedCurve, table: pd.DataFrame, *, seeds: Collection[int], settings: DecisionSettings
+) -> JudgedCurve:
     """`decision` with what the fresh seeds say of it.
 
     Args:
@@ -72,7 +74,7 @@ def confirmed(
     if fresh.empty:
         return decision
     try:
-        controls = here[here["trainer"].str.startswith(CONTROL_PREFIX)]
+        controls = here[in_arms(here["trainer"], Arm.CONTROL)]
         curve = build_curve(Selection(decision.trainer, fresh, controls), settings)
     except InvalidTableError:
         return replace(decision, confirmation=Confirmation(None, ()))

@@ -17,7 +17,7 @@ from scipy.special import stdtr
 
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.verdict.states import State
-from sweeper.decision.verdict.values import Decision
+from sweeper.decision.verdict.values import JudgedCurve
 
 # For curves without a recommendation: how much they still say, most first.
 INFORMATIVE = (
@@ -76,8 +76,8 @@ class Choice:
 
 
 def choose(
-    decisions: Sequence[Decision], strengths: Sequence[str], table: pd.DataFrame, settings: DecisionSettings
-) -> tuple[Decision, Choice]:
+    decisions: Sequence[JudgedCurve], strengths: Sequence[str], table: pd.DataFrame, settings: DecisionSettings
+) -> tuple[JudgedCurve, Choice]:
     """The curve of the chosen margin, and why.
 
     Args:
@@ -89,7 +89,7 @@ def choose(
     left = [item for item, strength in zip(decisions, strengths, strict=True) if STRENGTHS.index(strength) == best]
     compared: tuple[Compared, ...] = ()
     by: By = "only" if len(decisions) == 1 else "rule"
-    steps: list[tuple[By, Callable[[Decision], float]]] = [("state", lambda item: INFORMATIVE.index(item.state))]
+    steps: list[tuple[By, Callable[[JudgedCurve], float]]] = [("state", lambda item: INFORMATIVE.index(item.state))]
     if STRENGTHS[best] != "none":
         compared = _compared(left, table, settings)
         preferred = _preferred(compared, 1 - settings.confidence)
@@ -101,11 +101,13 @@ def choose(
     return left[0], Choice(left[0].margin, by, settings.margin_metric, compared)
 
 
-def _biology(decision: Decision) -> float:
+def _biology(decision: JudgedCurve) -> float:
     return (decision.estimate.biology_at_effective if decision.estimate else None) or 0.0
 
 
-def _compared(decisions: Sequence[Decision], table: pd.DataFrame, settings: DecisionSettings) -> tuple[Compared, ...]:
+def _compared(
+    decisions: Sequence[JudgedCurve], table: pd.DataFrame, settings: DecisionSettings
+) -> tuple[Compared, ...]:
     """Every margin with a λ_E, ascending, against the smallest that was measured."""
     rows = table[(table["metric"] == settings.margin_metric) & (table["status"] == "ok")]
     found: list[tuple[float, float, pd.Series]] = []

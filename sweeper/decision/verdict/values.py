@@ -11,11 +11,9 @@ from sweeper.decision.inference.summaries import Span
 from sweeper.decision.inference.technical import Technical
 from sweeper.decision.input.curve import LeftOut, MetricUse
 from sweeper.decision.verdict.confirmation import Confirmation
+from sweeper.decision.verdict.json_codec import UNWRITTEN, under
 from sweeper.decision.verdict.mechanism import Mechanism
 from sweeper.decision.verdict.states import State
-
-UNWRITTEN: Mapping[str, bool] = {"written": False}
-"""Metadata of a field that is passed on in memory and not written to JSON."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,7 @@ class Level:
     """One strength of the curve.
 
     Attributes:
+        weight: λ.
         kept: it lost at most the tolerated share of its runs and takes part in the decision.
         recorded: runs recorded.
         lost: runs that failed, ran out of memory or collapsed.
@@ -39,7 +38,7 @@ class Level:
         biological, technical: over the usable runs; None where the level is not kept or the curve not judged.
     """
 
-    strength: float
+    weight: float = field(metadata=under("strength"))
     kept: bool
     recorded: int
     lost: int
@@ -53,13 +52,14 @@ class Run:
     """One training: a strength with a seed, all folds together.
 
     Attributes:
+        weight: λ.
         status: "ok", "collapsed", "failed", "oom", "incomplete" (a metric is missing) or "screened" (fell far below its
             level); strength-seed pairs that were never recorded are not listed.
         used: it takes part in the decision: ok, at a kept strength, and its seed is ok at more than half of those.
         biological, technical: composites, anchored scale; None where a metric is missing.
     """
 
-    strength: float
+    weight: float = field(metadata=under("strength"))
     seed: int
     status: str
     used: bool
@@ -181,12 +181,12 @@ class Estimate:
     metric_brackets: Mapping[str, Bracket]
     metric_locations: Mapping[str, Location]
     earliest_metric: str | None
-    crossings: tuple[float, ...] = field(default=(), repr=False, metadata=UNWRITTEN)
+    crossings: tuple[float, ...] = field(default=(), repr=False, compare=False, metadata=UNWRITTEN)
 
 
 @dataclass(frozen=True)
-class Decision:
-    """The judgement of one trade-off curve, and everything a report draws of it.
+class JudgedCurve:
+    """One trade-off curve and what is judged of it: everything that a report draws.
 
     Attributes:
         margin, trainer: None when the table could not be read that far.
@@ -223,3 +223,43 @@ class Decision:
     sensitivity: tuple[Sensitivity, ...] = ()
     mechanism: Mechanism | None = None
     confirmation: Confirmation | None = None
+
+    @property
+    def kept_weights(self) -> list[float]:
+        """λ > 0 of the levels that take part, ascending."""
+        return [level.weight for level in self.levels if level.kept and level.weight > 0]
+
+    @property
+    def recommended(self) -> float | None:
+        """The strength to use, λ."""
+        return self.estimate.recommended if self.estimate else None
+
+    @property
+    def safe_up_to(self) -> float | None:
+        """λ up to which a loss of δ is excluded."""
+        return self.estimate.safe_up_to if self.estimate else None
+
+    @property
+    def unsafe_from(self) -> float | None:
+        """λ at which a loss of δ is established."""
+        return self.estimate.unsafe_from if self.estimate else None
+
+    @property
+    def best_weight(self) -> float | None:
+        """λ of the best biology; flat tops make it arbitrary."""
+        return self.estimate.lambda_peak if self.estimate else None
+
+    @property
+    def point(self) -> tuple[float, float, float] | None:
+        """λ_OC with its interval (lower, median, upper), where the posterior decides and has located it."""
+        estimate = self.estimate
+        if estimate is None or estimate.fallback is not None or estimate.unsafe_from is None:
+            return None
+        found = estimate.location
+        if found is None or found.lower is None or found.median is None or found.upper is None:
+            return None
+        return found.lower, found.median, found.upper
+
+    def uses(self, role: str) -> tuple[str, ...]:
+        """Names of the metrics in one role's composite."""
+        return tuple(use.name for use in self.metrics if use.role == role)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from sweeper.decision import JudgedCurve, State
+from sweeper.decision.input.curve import MetricUse
 from sweeper.findings.unit_gains import (
     CURVE,
     SUMMARY_COLUMNS,
@@ -157,18 +161,21 @@ def test_the_headline_is_of_the_deciding_curve_at_its_recommended_strength() -> 
     frame = table(ROWS)
     by_unit = unit_gains(frame, trainer="abra")
     found = Gains(by_unit, summarise(by_unit, ranges=RANGES, delta=0.1), unit_values(table(ROWS), trainer="abra"))
-    metrics = [{"name": "activity_map", "role": "biological"}, {"name": "batch_probe_linear", "role": "technical"}]
-    decision = {
-        "deciding_view": "held_out_plates",
-        "rule": {"if": [{"var": "margin", "value": 0.3}], "then": {"lambda_recommended": 1.0}},
-        "views": {"held_out_plates": {"margins": [{"margin": 0.3, "metrics": metrics}]}},
-    }
-    assert headline(found, decision) == {
+    metrics = (
+        MetricUse("activity_map", "biological", 0.0, "stated", 1.0),
+        MetricUse("batch_probe_linear", "technical", 0.0, "stated", 1.0),
+    )
+    curve = JudgedCurve("held_out_plates", 0.3, "abra", 0.1, 0.95, State.BRACKET_ONLY, (), metrics=metrics)
+    pointed_at, nowhere = (
+        SimpleNamespace(curve=replace(curve, estimate=estimate))
+        for estimate in (SimpleNamespace(recommended=1.0), None)
+    )
+    assert headline(found, pointed_at) == {
         "gain/activity_map.batch_failure_rate": 0.5,
         "gain/activity_map.worst_batch": pytest.approx(-0.075),
     }
-    decision["rule"]["then"]["lambda_recommended"] = None
-    assert headline(found, decision) == {}
+    assert headline(found, nowhere) == {}
+    assert headline(found, SimpleNamespace(curve=None)) == {}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tests.unit.sweeper.test_rounds import prepared, write
 
 FUNCTIONS = {"load_config", "plan", "run", "open_store", "decide", "decide_table", "score_table", "write_report"}
 TYPES = {
-    *("Event", "InputError", "Outputs", "Panel", "Plan", "StoredSweep", "SweepConfig", "SweepFailedError"),
+    *("Decision", "Event", "InputError", "Outputs", "Panel", "Plan", "StoredSweep", "SweepConfig", "SweepFailedError"),
 }
 
 
@@ -94,9 +94,9 @@ def test_cells_that_are_missing_and_cells_of_an_earlier_plan(tmp_path: Path) -> 
 
 def test_a_decision_by_other_settings_departs_from_the_declared_one(stored: Prepared) -> None:
     declared = sweeper.decide(stored.store.folder)
-    assert declared["departures"] == []
+    assert declared.departures == ()
     other = sweeper.decide(StoredSweep(stored.store), delta=0.2)
-    assert [change["setting"] for change in other["departures"]] == ["delta"]
+    assert [change.setting for change in other.departures] == ["delta"]
     with pytest.raises(sweeper.InputError, match="held_out_batches: the sweep has held_out_plates"):
         sweeper.decide(stored.store.folder, view="held_out_batches")
 
@@ -107,7 +107,7 @@ def test_report_figures_and_page(tmp_path: Path) -> None:
     outputs = sweeper.write_report(made.store.folder)
     assert made.store.report_path.exists()
     sweep = sweeper.open_store(made.store.folder)
-    assert sweep.decision["sentence"] == outputs.decision["sentence"]
+    assert sweep.decision == outputs.decision
     figure = sweep.figure("tradeoff")
     assert isinstance(figure, go.Figure)
     assert len(figure.data) > 2

@@ -33,7 +33,7 @@ def sham(loss: float, *, at: float = 0.0, sigma: float = 0.01, seeds: int = 5, s
 def judged(*tables: pd.DataFrame, **provenance: object) -> dict:
     return decide_sweep(
         pd.concat(tables, ignore_index=True), settings=SETTINGS, provenance={"trainer": "abra", **provenance}
-    )
+    ).to_json()
 
 
 def curve_of(document: dict) -> dict:

@@ -9,7 +9,8 @@ from decision_curves import SHAPES, STRENGTHS, controls, exact_curve, sample, ti
 
 from sweeper.decision import DecisionSettings, decide_sweep, decide_table
 from sweeper.decision.input.decision_settings import ReadyThresholds
-from sweeper.decision.verdict.ready_rules import SOURCES, in_words
+from sweeper.decision.verdict.json_codec import read
+from sweeper.decision.verdict.ready_rules import SOURCES, ReadyRule, in_words
 from sweeper.decision.words.printed import printed
 from trainers.errors import InputError
 
@@ -42,7 +43,9 @@ def deciding(shape="plateau_drop", **kwargs):
 
 
 def rules(*tables, settings=SETTINGS):
-    document = decide_sweep(pd.concat(tables, ignore_index=True), settings=settings, provenance={"trainer": "abra"})
+    document = decide_sweep(
+        pd.concat(tables, ignore_index=True), settings=settings, provenance={"trainer": "abra"}
+    ).to_json()
     return {item["id"]: item for item in document["ready_rules"]["rules"]}
 
 
@@ -180,13 +183,13 @@ def test_a_curve_that_cannot_be_judged_measures_nothing_and_breaks_nothing():
 
 
 def test_the_words_carry_verdict_and_numbers(plain):
-    said = in_words(plain["technical_metrics_alone"])
+    said = in_words(read(ReadyRule, plain["technical_metrics_alone"], "rule"))
     assert said.startswith(
         "If the goal is phenotype similarity, and the strength with the best batch removal has lost 10 %"
     )
     assert "then do not decide on batch-removal metrics alone. Holds here: best batch removal at λ = " in said
     assert "% of peak" in said
-    assert in_words(plain["sham_arm_loses_too"]).endswith(
+    assert in_words(read(ReadyRule, plain["sham_arm_loses_too"], "rule")).endswith(
         "Not measurable here: no sham arm (batch labels permuted) was trained at this margin."
     )
     text = printed(decide_sweep(deciding(), settings=SETTINGS, provenance={"trainer": "abra"}))
@@ -195,7 +198,7 @@ def test_the_words_carry_verdict_and_numbers(plain):
 
 def test_batch_removal_metrics_alone_are_refused_as_a_decision():
     technical = deciding().query("role == 'technical'")
-    document = decide_sweep(technical, settings=SETTINGS, provenance={"trainer": "abra"})
+    document = decide_sweep(technical, settings=SETTINGS, provenance={"trainer": "abra"}).to_json()
     assert document["rule"]["state"] == "INVALID_INPUT"
     assert document["rule"]["then"] == {"lambda_recommended": None, "lambda_max": None}
     assert document["sentence"] == (

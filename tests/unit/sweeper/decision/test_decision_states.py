@@ -21,12 +21,14 @@ from decision_curves import (
     truth,
 )
 
-from sweeper.decision import STATES, DecisionSettings, decide
+from sweeper.decision import STATES, DecisionSettings, judge_curve
 from sweeper.decision.inference.bracket import Bracket
 from sweeper.decision.inference.fitted import Point
 from sweeper.decision.inference.posterior import Location, Posterior
+from sweeper.decision.verdict.certainty import Grounds
+from sweeper.decision.verdict.json_codec import plain
 from sweeper.decision.verdict.judge import _fallback
-from sweeper.decision.verdict.rule_document import plain, rule
+from sweeper.decision.verdict.ruling import rule
 from sweeper.decision.verdict.states import State
 from sweeper.decision.words.rule_text import sentence
 
@@ -37,7 +39,7 @@ TOP = STRENGTHS[-1]
 
 
 def judged(table, **changes):
-    return decide(table, view="held_out_plates", margin=0.3, settings=SETTINGS.model_copy(update=changes))
+    return judge_curve(table, view="held_out_plates", margin=0.3, settings=SETTINGS.model_copy(update=changes))
 
 
 def dip_then_drop(x):
@@ -239,7 +241,7 @@ def test_lost_runs_are_counted_and_never_imputed():
     assert decision.levels[8].collapse_rate == pytest.approx(0.2)
     assert decision.seeds == (0, 1, 2, 3, 4)
     assert decision.levels[0].biological.mean == pytest.approx(biology[0].mean())
-    assert [(run.strength, run.seed, run.status) for run in decision.runs if not run.used] == [(STRENGTHS[8], 4, "oom")]
+    assert [(run.weight, run.seed, run.status) for run in decision.runs if not run.used] == [(STRENGTHS[8], 4, "oom")]
     others = np.delete(biology, 8, axis=0)
     own_level = others[:, 4].mean() - others.mean()  # what seed 4 would have added to the mean of level 8
     without = biology[8, :4].mean() + own_level / 4
@@ -294,6 +296,6 @@ def test_a_constant_metric_measures_nothing():
     constant = judged(tidy(flat, exact_curve("flat")[1]))
     assert constant.state == State.NO_BASELINE_SIGNAL
     assert constant.reasons == ("Biology is the same number in every run: a constant metric measures nothing.",)
-    assert "biology is the same number in every run" in sentence(plain(rule(constant, {})))
+    assert "biology is the same number in every run" in sentence(rule(constant, Grounds()))
     assert judged(tidy(0 * flat, exact_curve("flat")[1])).state == State.NO_BASELINE_SIGNAL
     assert judged(tidy(exact_curve("flat")[0], flat)).state == State.NO_TECHNICAL_EFFECT
