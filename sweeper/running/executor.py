@@ -233,12 +233,12 @@ class _Driver:
         """End the process and whatever it started, within seconds, and remove what they leave in the temp folder."""
         import psutil
 
-        with suppress(OSError):
-            assert self._process.stdin is not None  # noqa: S101 - a pipe
-            self._process.stdin.close()  # the driver leaves by itself, if it can
         family: list[psutil.Process] = []
         with suppress(psutil.NoSuchProcess):
             family = psutil.Process(self._process.pid).children(recursive=True)
+        with suppress(OSError):
+            assert self._process.stdin is not None  # noqa: S101 - a pipe
+            self._process.stdin.close()  # the driver leaves by itself, if it can
         try:
             self._process.wait(LEAVE_SECONDS)
         except subprocess.TimeoutExpired:
