@@ -27,14 +27,14 @@ from typing import Any, Self
 from sweeper.config.sections import ExecutorOptions
 from sweeper.errors import InputError, SweepFailedError
 from sweeper.planning.cells import PackPlan
-from sweeper.running.surroundings import cluster_address, scratch_parent
+from sweeper.running.surroundings import check_environment, cluster_address, scratch_parent
 
 DRIVER = ("-m", "sweeper.running.ray_driver")
 RESTARTS = 3
 """How often Ray is started again in a sweep."""
 START_SECONDS = 120.0
 """How long Ray may take to start, or a cluster to be joined; Ray itself gives up a start of its own after 30 s."""
-SILENCE_SECONDS = 45.0
+SILENCE_SECONDS = 40.0
 """Without a sign of life for so long, the driver of Ray is taken for hanging."""
 LEAVE_SECONDS = 2.0
 TICK_SECONDS = 1.0
@@ -122,18 +122,28 @@ class Executor:
     def _started(self) -> _Driver:
         """The driver of Ray, started (again) where there is none."""
         while self._driver is None:
-            driver = _Driver(self._options, self._folder)
             try:
-                driver.start(self._tick)
+                check_environment()  # a cluster that has gone is no use waiting for
+                self._driver = self._start()
             except RayLostError as lost:
-                driver.end()
                 self._lost(lost)
-            except BaseException:
-                driver.end()
-                raise
-            else:
-                self._driver = driver
+            except InputError as error:
+                if not self._restarts:
+                    raise
+                raise SweepFailedError(
+                    f"Ray was lost and is not to be had again: {error}; finished cells are kept, the same command "
+                    "continues"
+                ) from None
         return self._driver
+
+    def _start(self) -> _Driver:
+        driver = _Driver(self._options, self._folder)
+        try:
+            driver.start(self._tick)
+        except BaseException:
+            driver.end()
+            raise
+        return driver
 
     def _lost(self, lost: RayLostError) -> None:
         if self._driver is not None:
@@ -161,7 +171,8 @@ class _Driver:
         # A folder of our own: nobody else can read it, and nothing stays behind.
         own = not address and not os.environ.get("RAY_TMPDIR")
         self._scratch = Path(tempfile.mkdtemp(prefix="sweep-", dir=scratch_parent()))
-        environment = dict(os.environ)
+        # What this process can import, a trainer of another package say, that one can, too.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         if own:
             environment["RAY_TMPDIR"] = str(self._scratch)
         self._process = subprocess.Popen(  # noqa: S603 - a module of ours
