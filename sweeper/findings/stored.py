@@ -93,7 +93,7 @@ def tabulate_and_decide(store: Store) -> tuple[pd.DataFrame, Decision]:
         results,
         settings=config.decision,
         provenance=decision_provenance(description, store.proposals()),
-        next_options=config.locate.next_options,
+        next_options=config.next_options,
         units=deciding_units(store, config.decision),
     )
     decision = spoken_values(decision, config.how.dials[0])
