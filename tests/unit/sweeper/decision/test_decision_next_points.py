@@ -20,6 +20,7 @@ from sweeper.decision.verdict.next_points import APART, NextOptions, NextPoints,
 from sweeper.decision.verdict.ruling import rule
 from sweeper.decision.verdict.states import State
 from sweeper.decision.verdict.values import Interval, JudgedCurve
+from sweeper.decision.words.printed import printed
 from sweeper.decision.words.rule_text import sentence
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=2000, curves=500)
@@ -181,6 +182,7 @@ def test_no_sentence_asks_for_more_than_the_dial_has(sigma: float) -> None:
         )
         said = " ".join([found.sentence, *found.rule.reasons])
         assert ("extend the" in said) is asked, said
+        assert ("λ" in f"{said}{printed(found)}") is asked
         assert (found.next_points.why == "above") is asked
 
 
