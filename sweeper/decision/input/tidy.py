@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweeper.decision.input.arm_names import ASIDE, CONTROL_PREFIX
+from sweeper.arms.arm import Arm, in_arms
 from sweeper.decision.input.decision_settings import decision_settings
 from sweeper.decision.input.results_table import KEY, LOST, NUMBERS, ROLES, TEXTS, prepare
 from sweeper.decision.verdict.decision import Decision
@@ -73,7 +73,7 @@ def decide_table(
             is absent, since neither technical nor biological metrics decide alone.
     """
     rows = completed(table, source)
-    trained = rows[~rows["trainer"].str.startswith(ASIDE)]
+    trained = rows[in_arms(rows["trainer"], Arm.SWEEP)]
     if trained.empty:
         raise InputError(f"{source}: there is no trained run, only controls")
     chosen_trainer = _only(trained["trainer"], trainer, "trainer", source)
@@ -105,7 +105,7 @@ def completed(table: pd.DataFrame, source: str) -> pd.DataFrame:
         rows[column] = _numbers(table, column, source)
     below = (rows["ceiling"] < rows["floor"]).rename("ceiling")
     _refuse(rows["ceiling"], below, source, "the best value, at or above the floor beside it")
-    is_control = rows["trainer"].str.startswith(CONTROL_PREFIX).to_numpy(dtype=bool)
+    is_control = in_arms(rows["trainer"], Arm.CONTROL).to_numpy(dtype=bool)
     strength_needed: tuple[tuple[str, Callable[[pd.Series], pd.Series], str], ...] = (
         ("adversarial_weight", lambda x: x.between(0, LARGEST), f"a strength λ of 0 to {LARGEST:g}"),
         ("margin", lambda x: x.between(0, LARGEST), f"a margin of 0 to {LARGEST:g}"),

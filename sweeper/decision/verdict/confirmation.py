@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr
 
-from sweeper.decision.input.arm_names import CONTROL_PREFIX
+from sweeper.arms.arm import Arm, in_arms
 from sweeper.decision.input.curve import Curve, build_curve
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.input.results_table import InvalidTableError, Selection, canonical
@@ -74,7 +74,7 @@ def confirmed(
     if fresh.empty:
         return decision
     try:
-        controls = here[here["trainer"].str.startswith(CONTROL_PREFIX)]
+        controls = here[in_arms(here["trainer"], Arm.CONTROL)]
         curve = build_curve(Selection(decision.trainer, fresh, controls), settings)
     except InvalidTableError:
         return replace(decision, confirmation=Confirmation(None, ()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sweeper.decision.inference.posterior import Location
 from sweeper.decision.verdict.states import State
 from sweeper.decision.verdict.values import Estimate, JudgedCurve
+from sweeper.spoken import at_its_end
 
 WORDS = (  # least probability, word
     (0.99, "virtually certain"),
@@ -86,7 +87,7 @@ def _state_reasons(decision: JudgedCurve, estimate: Estimate) -> list[str]:
         case _:
             found = ["The tests bound the over-correction point; they do not locate it.", *_fallback(estimate)]
             if estimate.safe_up_to == decision.levels[-1].weight:
-                found.append("Batch removal has not saturated at the largest strength: extend the range upwards.")
+                found.append(_unsaturated(decision))
             return found
 
 
@@ -112,8 +113,16 @@ def _located(decision: JudgedCurve, estimate: Estimate, point: Location) -> list
         case _:
             found = [f"{probability}: neither located nor excluded."]
             if not estimate.technical.saturated:
-                found.append("Batch removal has not saturated at the largest strength: extend the range upwards.")
+                found.append(_unsaturated(decision))
             return found
+
+
+def _unsaturated(decision: JudgedCurve) -> str:
+    """What follows from batch removal that still improves at the largest strength."""
+    found = "Batch removal has not saturated at the largest strength"
+    if at_its_end(decision.trainer, decision.levels[-1].weight):
+        return f"{found}, and there is no stronger setting."
+    return f"{found}: extend the range upwards."
 
 
 def _fallback(estimate: Estimate) -> list[str]:

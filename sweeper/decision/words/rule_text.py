@@ -6,6 +6,7 @@ from sweeper.decision.verdict.certainty import DOWNGRADES, steps
 from sweeper.decision.verdict.rule import Rule
 from sweeper.decision.verdict.states import State
 from sweeper.decision.words.reasons import probability_text, share_text, strength_text
+from sweeper.spoken import at_its_end
 
 PURPOSES = {
     "held_out_plates": "to correct the screen itself (held-out plates)",
@@ -107,6 +108,7 @@ def _inconclusive(rule: Rule) -> list[str]:
         where = "at every strength" if safe == high else f"only up to {strength_text(safe)}"
         excluded = f"{where}, one was excluded ({_level(rule)})"
     exhausted = rule.design.technical_saturated or rule.estimate.lambda_unstable is not None
+    exhausted = exhausted or at_its_end(rule.trainer, high)
     return [
         "Not identified in the swept range.",
         f"If you train {_subject(rule)}, up to {strength_text(high)} no loss of {_loss(rule)} of biology's peak was "
@@ -215,6 +217,8 @@ def _state_remark(rule: Rule) -> str:
                 "mend the schedule, the warm-up or the gradient clipping, then sweep again."
             )
         case _ if rule.estimate.safe_up_to == lambdas_end(rule):
+            if at_its_end(rule.trainer, rule.estimate.safe_up_to):
+                return "Batch removal was still improving there, and there is no stronger setting."
             return "Batch removal was still improving there: extend the sweep upwards."
         case _:
             return ""
