@@ -61,17 +61,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    sweeper = str(Path(sys.executable).with_name("sweeper"))
+    sweeper = [sys.executable, "-m", "sweeper"]
     with tempfile.TemporaryDirectory() as made:
         path, table = configuration(Path(made))
         out = f"folder={made}/none"
         commands = {
             "import pandas": [sys.executable, "-c", "import pandas"],
-            "--help": [sweeper, "--help"],
-            "validate --keys": [sweeper, "validate", "--keys"],
-            "validate": [sweeper, "validate", str(path), "--set", out],
-            "plan --no-estimate": [sweeper, "plan", str(path), "--no-estimate", "--set", out],
-            "plan": [sweeper, "plan", str(path), "--set", out],
+            "--help": [*sweeper, "--help"],
+            "validate --keys": [*sweeper, "validate", "--keys"],
+            "validate": [*sweeper, "validate", str(path), "--set", out],
+            "plan --no-estimate": [*sweeper, "plan", str(path), "--no-estimate", "--set", out],
+            "plan": [*sweeper, "plan", str(path), "--set", out],
         }
         for command in commands.values():
             cpu_seconds(command)  # byte code is compiled, files are in the page cache

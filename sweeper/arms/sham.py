@@ -16,7 +16,6 @@ from sweeper.arms.arm import Arm
 from sweeper.arms.beside import propose_beside
 from sweeper.arms.cell_rows import CellRows
 from sweeper.arms.proposal import Proposal, Upcoming
-from sweeper.metrics.technical.design import permuted_within
 from trainers.base import IntArray
 from trainers.screens.splits import Split
 from trainers.screens.table import codes
@@ -79,6 +78,8 @@ def permuted_batches(batches: IntArray, perturbations: pd.Series, train: IntArra
         train: row numbers.
         seed: of the cell.
     """
+    from sweeper.metrics.technical.design import permuted_within
+
     groups = pd.factorize(perturbations.iloc[train], sort=True)[0].astype(np.int64)
     permuted = np.array(batches)
     permuted[train] = next(permuted_within(batches[train], groups, count=1, seed=(seed, _STREAM)))
