@@ -47,7 +47,11 @@ from sweeper.findings.ladder_table import LadderTable
 from sweeper.findings.unit_gains import Gains
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_KEYWORDS = re.compile(r"\b(No rule|Not identified|If|if|then|Unless|Certainty|Caution)\b")
+_KEYWORDS = re.compile(
+    r"\b(No rule|Not identified|If|if|then|Safe|Unsafe|Sweep again|Certainty|Caution|The views disagree)\b"
+)
+_BOUNDS = ("Unsafe", "In between", "Above", "Below")
+"""Words that a sentence about the bounds begins with, after the first of them."""
 _SENTENCES = re.compile(r"(?<=\.) (?=[A-Z])")
 
 
@@ -354,15 +358,19 @@ def script_safe(json_text: str) -> str:
 def lead_and_rest(sentence: str) -> tuple[str, str]:
     """The rule and the bound behind it, for large print, and what qualifies them.
 
-    The lead runs to the sentence after the one with the If, so that it is never about batch removal alone.
+    The lead goes on from the sentence with the If to the last one that bounds it, so that it is never about batch
+    removal alone.
     """
     pieces = _SENTENCES.split(sentence)
     start = next((place for place, piece in enumerate(pieces) if piece.startswith(("If", "No rule"))), 0)
-    return " ".join(pieces[: start + 2]), " ".join(pieces[start + 2 :])
+    end = start + 2
+    while end < len(pieces) and pieces[end].startswith(_BOUNDS):
+        end += 1
+    return " ".join(pieces[:end]), " ".join(pieces[end:])
 
 
 def emphasised(sentence: str) -> Sequence[tuple[str, bool]]:
-    """The sentence in pieces, each with whether it is one of the rule's own words (If, then, Unless, …)."""
+    """The sentence in pieces, each with whether it is one of the rule's own words (If, then, Safe, …)."""
     return [(piece, place % 2 == 1) for place, piece in enumerate(_KEYWORDS.split(sentence)) if piece]
 
 

@@ -121,7 +121,7 @@ def _described(point: FrontierPoint) -> str:
     start = f"Margin {number(point.margin)}:"
     if point.method is None:
         return f"{start} {_UNBOUNDED.format(point.state.replace('_', ' ').lower())}."
-    safe = "safe nowhere" if point.safe_bound is None else f"safe up to λ = {number(point.safe_bound)}"
-    upper = "unsafe nowhere" if point.upper is None else f"unsafe from λ = {number(point.upper)}"
+    safe = "none shown to be safe" if point.safe_bound is None else f"safe up to λ = {number(point.safe_bound)}"
+    upper = "none shown to be unsafe" if point.upper is None else f"unsafe from λ = {number(point.upper)}"
     middle = "" if point.lambda_oc is None else f", over-correction at about λ = {number(point.lambda_oc)}"
     return f"{start} {safe}{middle}, {upper}."

@@ -1,6 +1,8 @@
 """The decision of a whole sweep: one value, from which the report, the command line and the mirror read.
 
 Its file (decision.json, schema "overcorrection-rule/1") holds the same under the keys that `rule.schema.json` names.
+Sentences in it (`sentence`, `reasons`, `notes`, `unless`) are worded by the version that wrote it; what programs read
+are the numbers and codes beside them.
 """
 
 from __future__ import annotations

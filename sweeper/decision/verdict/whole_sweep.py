@@ -21,7 +21,7 @@ from sweeper.decision.verdict.next_points import NextOptions, next_points
 from sweeper.decision.verdict.ready_rules import ready_rules
 from sweeper.decision.verdict.ruling import SCHEMA, rule
 from sweeper.decision.verdict.values import JudgedCurve
-from sweeper.decision.words.reasons import strength_text
+from sweeper.decision.words.reasons import strength_text, view_text
 from sweeper.decision.words.rule_text import sentence
 
 
@@ -115,7 +115,7 @@ def _disagreements(deciding: JudgedCurve, judged: Mapping[str, list[JudgedCurve]
         for first, second in ((deciding, other), (other, deciding)):
             clash = _clash(first, second)
             if clash:
-                notes.append(f"the two views disagree: {clash}")
+                notes.append(f"The views disagree: {clash}.")
     return notes
 
 
@@ -126,10 +126,13 @@ def _clash(safe: JudgedCurve, other: JudgedCurve) -> str | None:
         return None
     if theirs.unsafe_from is not None and theirs.unsafe_from <= ours.safe_up_to:
         return (
-            f"{safe.view} is safe up to {strength_text(ours.safe_up_to)}, but in {other.view} a loss is established at "
-            f"{strength_text(theirs.unsafe_from)}"
+            f"{view_text(safe.view)} say safe up to {strength_text(ours.safe_up_to)}, "
+            f"{view_text(other.view)} say unsafe at {theirs.unsafe_from:.3g}"
         )
     if ours.recommended is not None and (theirs.safe_up_to is None or theirs.safe_up_to < ours.recommended):
-        bound = "nowhere" if theirs.safe_up_to is None else f"only up to {strength_text(theirs.safe_up_to)}"
-        return f"{safe.view} suggests {strength_text(ours.recommended)}, but {other.view} is shown safe {bound}"
+        bound = "no strength is shown to be safe"
+        if theirs.safe_up_to is not None:
+            bound = f"only λ up to {theirs.safe_up_to:.3g} is shown to be safe"
+        where = view_text(other.view)
+        return f"{view_text(safe.view)} suggest {strength_text(ours.recommended)}, but on {where} {bound}"
     return None

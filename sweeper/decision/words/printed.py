@@ -44,13 +44,13 @@ def printed(decision: Decision) -> str:
 def departed(departures: Sequence[Departure]) -> str:
     """What was declared before the sweep and is used otherwise, in words."""
     changes = "; ".join(f"{item.setting}: declared {item.declared}, here {item.used}" for item in departures)
-    return f"These settings depart from those declared before the sweep, so this is not its decision. {changes}."
+    return f"This is not the sweep's own decision: these settings differ from those declared before it. {changes}."
 
 
 def delta_table(rule: Rule) -> str:
     """The bounds at every δ as aligned lines; the δ that decides is marked."""
     lines: list[tuple[str, ...]] = [
-        ("δ", "state", "λ_OC", "safe up to λ", "unsafe from λ", "recommended λ", "seen with 80 % power")
+        ("loss", "state", "point λ_OC", "safe up to λ", "unsafe from λ", "λ to use", "loss seen in 8 of 10")
     ]
     for key, entry in rule.by_delta.items():
         decides = float(key) == rule.estimate.delta
@@ -64,7 +64,7 @@ def delta_table(rule: Rule) -> str:
                 "none" if drop is None or drop > 1 else share_text(drop),
             )
         )
-    return "\n".join(["loss δ of biology's peak (* decides)", *aligned(lines)])
+    return "\n".join(["by the loss of biology that counts (* decides)", *aligned(lines)])
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
