@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sweeper.arms.ladder import ladder_cells, ladder_parts, resolved_rungs
 from sweeper.arms.proposal import Proposal
 from sweeper.arms.pseudo import pseudo_batches
@@ -25,16 +23,17 @@ from sweeper.planning.cells import (
     control_cells,
     make_cells,
     panel_names,
+    settings_identity,
     sweep_identity,
     with_stored_panel,
 )
 from sweeper.planning.design_index import DesignIndex, confounding_warning, design_index
-from sweeper.planning.images import bare_screen, feature_screen, image_identity, image_pack, open_images
+from sweeper.planning.images import bare_screen, feature_screen, open_images
+from sweeper.planning.inputs import trainer_inputs
 from sweeper.store.store import Store
-from trainers.base import TrainingCell
 from trainers.screens.images.image_screen import ImageScreen
-from trainers.screens.normalise import normalise
-from trainers.screens.readers import read_screen
+from trainers.screens.readers import read_screen, simulated_account
+from trainers.screens.screen_account import Account
 from trainers.screens.splits import Split, fold_count, make_split
 from trainers.screens.table import Screen, screen_warnings
 
@@ -51,6 +50,8 @@ class Prepared:
     designs: dict[str, DesignIndex]
     """View → perturbation × batch imbalance of its training wells: the worst fold of the first seed."""
     warnings: tuple[str, ...]
+    account: Account
+    """How the screen was read."""
     images: ImageScreen | None = None
     """What is trained on, where it is images; `screen` then holds simple features of them."""
 
@@ -78,6 +79,10 @@ class Prepared:
         found = pseudo_batches(wells, split, seed=seed)
         return None if found is None else found.batch
 
+    def cells_of(self, proposal: Proposal) -> tuple[Cell, ...]:
+        """The cells of a round."""
+        return proposed_cells(proposal, self.config, sweep_id=self.sweep_id, folds=self.folds)
+
     def known_cells(self) -> tuple[Cell, ...]:
         """Grid, controls and every round proposed so far."""
         return known_cells(self.config, self.store.proposals(), sweep_id=self.sweep_id, folds=self.folds)
@@ -101,18 +106,13 @@ def proposed_cells(
         for block in proposal.blocks
         for cell in make_cells(
             sweep_id,
-            proposal.trainer,
+            proposal.own_trainer,
             block.strengths,
             config.seeds if block.seeds is None else block.seeds,
             views,
+            arm=proposal.arm,
         )
     )
-
-
-def confirm_seeds(proposals: Iterable[Proposal]) -> tuple[int, ...]:
-    """Fresh seeds of the confirmations, ascending: they take part in nothing that they confirm."""
-    confirming = (proposal for proposal in proposals if proposal.kind == "confirm")
-    return tuple(sorted({seed for made in confirming for block in made.blocks for seed in block.seeds or ()}))
 
 
 def known_cells(
@@ -123,19 +123,26 @@ def known_cells(
     for proposal in proposals:
         cells.extend(proposed_cells(proposal, config, sweep_id=sweep_id, folds=folds))
     cells.extend(ladder_cells(config, sweep_id=sweep_id, folds=folds))
-    return tuple(dict.fromkeys(cells))
+    return tuple({cell.cell_id: cell for cell in reversed(cells)}.values())[::-1]
 
 
 def load_screen(config: SweepConfig) -> Screen:
     """The screen that the configuration names: read, simulated, or the features of its images."""
-    if config.screen is not None:
-        return read_screen(config.screen, Path())
     if config.images is not None:
         return feature_screen(config, open_images(config))
+    return load_table(config)[0]
+
+
+def load_table(config: SweepConfig) -> tuple[Screen, Account]:
+    """The screen of profiles that the configuration names, read or simulated, and how it was read."""
+    if config.screen is not None:
+        reading = read_screen(config.screen, Path())
+        return reading.screen, reading.account
     from trainers.screens.simulated_screen import simulate
 
     assert config.simulate is not None  # noqa: S101 - the configuration has one of the two
-    return simulate(config.simulate).screen
+    screen = simulate(config.simulate).screen
+    return screen, simulated_account(screen, "simulated")
 
 
 def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
@@ -147,8 +154,12 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
     resolve(config.metrics if config.metrics is not None else tuple(REGISTRY))
     config = _as_begun(config)
     images = None if config.images is None else open_images(config)
-    settings = None if images is None else image_identity(config)
-    screen = load_screen(config) if images is None else (feature_screen if embed else bare_screen)(config, images)
+    settings = settings_identity(config)
+    if images is None:
+        screen, account = load_table(config)
+    else:
+        screen = (feature_screen if embed else bare_screen)(config, images)
+        account = Account("images", len(images), len(images.channels), {"channels of images": len(images.channels)})
     check_axes(config.panel.units, screen.wells)
     folds: dict[str, int] = {spec.view: fold_count(spec, screen.wells) for spec in config.views}
     designs: dict[str, DesignIndex] = {}
@@ -163,13 +174,12 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
                 if seed == config.seeds[0]:
                     found.append(design_index(screen.wells.iloc[split.train]))
         designs[spec.view] = max(found, key=lambda index: index.d_js)
-    normalise(screen.features, screen.wells, config.normalise)
-    trained_on = images if config.trainer == "abra_images" else None
+    trained_on = images if config.how.reads == "images" else None
     if config.ladder is not None:
         ladder_parts(config, screen.wells)
-    if trained_on is not None:
-        for network in (config.trainer_settings, *(rung.settings for rung in resolved_rungs(config))):
-            _try_backbone(config.model_copy(update={"abra_images": network}), trained_on)
+    inputs = trainer_inputs(config, screen, trained_on)
+    for each in (config.trainer_settings, *(rung.settings for rung in resolved_rungs(config))):
+        config.how.try_out(inputs, each)
     identity = sweep_identity(config, screen.fingerprint if images is None else images.fingerprint, settings)
     prepared = Prepared(
         config=config,
@@ -178,7 +188,8 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
         identity=identity,
         folds=folds,
         designs=designs,
-        warnings=(*screen_warnings(screen), *confounding_warning(designs)),
+        warnings=(*_reading_warnings(config, account), *screen_warnings(screen), *confounding_warning(designs)),
+        account=account,
         images=trained_on,
     )
     prepared.store.check(prepared.sweep_id)
@@ -193,18 +204,16 @@ def _as_begun(config: SweepConfig) -> SweepConfig:
     return with_stored_panel(config, store.description().get("identity", {}).get("metrics", panel_names(config)))
 
 
+def _reading_warnings(config: SweepConfig, account: Account) -> tuple[str, ...]:
+    """What a user should look at of how the table was read."""
+    scale = account.unscaled if config.normalise == "none" else None
+    return (*account.warnings, *([f"{scale}: normalise: plate"] if scale else []))
+
+
 def _refuse_one_batch(config: SweepConfig, screen: Screen, split: Split, seed: int) -> None:
     """An adversary has nothing to remove from one batch; every cell with λ > 0 would fail on its own."""
-    corrects = any(weight > 0.0 for weight, _ in config.strengths.grid())
-    if corrects and screen.wells["batch"].iloc[split.train].nunique() < 2:
+    if config.corrects and config.reads_batches and screen.wells["batch"].iloc[split.train].nunique() < 2:
         raise InputError(
             f"views: {split.name} of seed {seed} trains on one batch alone, where there is nothing to remove; take "
             "fewer folds, or more batches"
         )
-
-
-def _try_backbone(config: SweepConfig, images: ImageScreen) -> None:
-    """Make one cell's network: a wrong point, size or weight file shows before anything is written."""
-    rows = np.arange(len(images))
-    cell = TrainingCell(key="trial", adversarial_weight=1.0, margin=0.0, seed=0, train=rows, validation=rows[:0])
-    image_pack(config, images, [cell], device="cpu", threads=1)

@@ -12,6 +12,7 @@ The comment above a block says which:
 
 from __future__ import annotations
 
+import importlib
 import re
 import runpy
 import shlex
@@ -117,6 +118,17 @@ def test_every_command_is_read_by_its_own_parser(block: Block) -> None:
         check(words, block.page)
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_examples_of_every_help_are_read_by_its_own_parser(verb: str) -> None:
+    examples = importlib.import_module(f"sweeper.cli.{verb}").EXAMPLE.replace("\\\n", " ")
+    lines = [re.split(r"\s{3,}(?=[^-])", line.strip())[0] for line in examples.splitlines()]
+    commands = [line for line in lines if re.match(r"([A-Z_]+=\S+ )*sweeper ", line)]
+    assert commands, "a verb without an example"
+    for block in (Block(f"sweeper {verb} --help", "", "sh", line) for line in commands):
+        for words in block.commands():
+            check(words, block.page)
+
+
 def test_nothing_of_ours_is_left_out() -> None:
     for block in of("not run"):
         for words in block.commands() if block.language == "sh" else ():
@@ -212,6 +224,7 @@ def test_hooks_before_a_commit_are_the_tools_of_this_environment() -> None:
     for hook in here["hooks"]:
         assert hook["language"] == "system"
         assert shutil.which(Path(hook["entry"].split()[0]).name, path=Path(sys.executable).parent), hook["entry"]
+    subprocess.run([sys.executable, "-m", "pre_commit", "validate-config"], cwd=ROOT, check=True)
 
 
 def test_the_citation_names_this_version() -> None:
@@ -221,12 +234,19 @@ def test_the_citation_names_this_version() -> None:
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-def test_folders_on_the_map_exist() -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_files_and_folders_that_are_named_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:sweeper|trainers|dashboards|tests|benchmarks|docs|configs|docker)/[\w./]*)`", text):
+        assert (ROOT / name).exists(), f"{page}: {name}"
+
+
+def test_every_folder_is_on_the_map() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    named = re.findall(r"`((?:sweeper|trainers|dashboards|tests|benchmarks|docs|configs|docker)/[\w./]*)`", text)
-    assert len(named) > 20
-    for name in named:
-        assert (ROOT / name).exists(), name
+    for package in ("sweeper", "trainers", "dashboards"):
+        for folder in (ROOT / package).iterdir():
+            if (folder / "__init__.py").exists():
+                assert f"`{package}/{folder.name}/" in text, f"{folder}: not on the map in CONTRIBUTING.md"
 
 
 GENERATE = runpy.run_path(str(ROOT / "docs/generate.py"))
@@ -253,6 +273,7 @@ def test_no_file_cites_what_is_not_here() -> None:
             assert known or cited in MADE or path.name == "generate.py", f"{path}: {cited}"
 
 
+@pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="mkdocs is not installed (make docs installs it)")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
