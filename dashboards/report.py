@@ -42,7 +42,7 @@ from dashboards.tables import (
     status_counts,
     strength_rows,
 )
-from sweeper.decision import Curve, Decision, ViewDecision
+from sweeper.decision import Decision, RuledCurve, ViewDecision
 from sweeper.decision.words.advice import choice_text, frontier_text
 from sweeper.findings.ladder_table import LadderTable
 from sweeper.findings.unit_gains import Gains
@@ -81,7 +81,7 @@ class ViewSection:
 
     view: str
     deciding: bool
-    curve: Curve | None
+    curve: RuledCurve | None
     tone: str
     chosen_margin: float | None
     choice: str
@@ -89,7 +89,7 @@ class ViewSection:
     frontier: Chart | None
     stages: tuple[Stage, ...]
     main: Chart | None
-    others: tuple[tuple[Curve, Chart], ...]
+    others: tuple[tuple[RuledCurve, Chart], ...]
     metrics: tuple[tuple[str, tuple[MetricFigure, ...]], ...]
     pseudo: tuple[PseudoRow, ...]
     composites: CompositeView | None
@@ -222,7 +222,7 @@ class _Judged:
     view: str
     deciding: bool
     confidence: float
-    curves: tuple[Curve, ...]
+    curves: tuple[RuledCurve, ...]
     of: ViewDecision | None
 
     @classmethod
@@ -232,7 +232,7 @@ class _Judged:
         return cls(view, view == decision.deciding_view, decision.settings.confidence, curves, found)
 
     @property
-    def curve(self) -> Curve | None:
+    def curve(self) -> RuledCurve | None:
         return self.curves[0] if self.curves else None
 
     @property
@@ -325,7 +325,7 @@ def _composite_charts(rows: pd.DataFrame, whole: CompositeView | None, prefix: s
 
 
 def _probes(rows: pd.DataFrame, view: str, margins: Sequence[float], compared: Sequence[Stage]) -> ProbeComparison:
-    wanted = [(stage.label, stage.strength) for stage in compared]
+    wanted = [(stage.label, stage.weight) for stage in compared]
     return probe_comparison(rows, view=view, margin=margins[0] if margins else 0.0, stages=wanted)
 
 

@@ -12,7 +12,7 @@ from sweeper.decision.input.decision_settings import DecisionSettings, departure
 from sweeper.decision.input.results_table import InvalidTableError, curves, prepare
 from sweeper.decision.verdict.certainty import Grounds
 from sweeper.decision.verdict.confirmation import confirmed
-from sweeper.decision.verdict.decision import Curve, Decision, ViewDecision
+from sweeper.decision.verdict.decision import Decision, RuledCurve, ViewDecision
 from sweeper.decision.verdict.json_codec import plain
 from sweeper.decision.verdict.judge import judge_curve, refusal
 from sweeper.decision.verdict.margin_choice import choose
@@ -92,7 +92,7 @@ def decide_sweep(
 
 def _view(items: list[JudgedCurve], table: pd.DataFrame, settings: DecisionSettings, grounds: Grounds) -> ViewDecision:
     """Every margin of one view, and the choice among them."""
-    ruled = [Curve.of(item, rule(item, grounds)) for item in items]
+    ruled = [RuledCurve.of(item, rule(item, grounds)) for item in items]
     _, choice = choose(items, [item.rule.firmness for item in ruled], table, settings)
     return ViewDecision(
         chosen_margin=choice.margin, choice=choice, frontier=frontier(items, settings), margins=tuple(ruled)

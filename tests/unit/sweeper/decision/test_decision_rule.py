@@ -70,7 +70,7 @@ def document():
 def test_the_public_names():
     assert room.__all__ == [
         "STATES",
-        "Curve",
+        "RuledCurve",
         "Decision",
         "DecisionSettings",
         "JudgedCurve",
