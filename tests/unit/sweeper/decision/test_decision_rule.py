@@ -70,11 +70,11 @@ def document():
 def test_the_public_names():
     assert room.__all__ == [
         "STATES",
-        "RuledCurve",
         "Decision",
         "DecisionSettings",
         "JudgedCurve",
         "Rule",
+        "RuledCurve",
         "State",
         "ViewDecision",
         "decide_sweep",
