@@ -161,7 +161,7 @@ def write_report(
     Raises:
         InputError: a column is missing.
     """
-    with speaking_of(decision.provenance.get("trainer")):
+    with speaking_of(decision.trainer):
         content = render_report(build_page(results, decision, provenance, gains=gains, ladder=ladder)).encode()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -180,7 +180,7 @@ def build_page(
     ladder: LadderTable | None = None,
 ) -> Page:
     """Numbers, figures and tables of the report; raises as `write_report`."""
-    with speaking_of(decision.provenance.get("trainer")):
+    with speaking_of(decision.trainer):
         return _page(results, spoken_values(decision, dial()), provenance, gains, ladder)
 
 

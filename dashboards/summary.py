@@ -33,7 +33,7 @@ def text_summary(decision: Decision, results: pd.DataFrame | None = None, gains:
     Raises:
         InputError: the table lacks a column.
     """
-    with speaking_of(decision.provenance.get("trainer")):
+    with speaking_of(decision.trainer):
         return _summary(spoken_values(decision, dial()), results, gains)
 
 

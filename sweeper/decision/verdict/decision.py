@@ -97,6 +97,11 @@ class Decision:
         return None if view is None else view.at(self.rule.margin)
 
     @property
+    def trainer(self) -> str | None:
+        """Whose strengths these are."""
+        return Grounds.of(self.provenance).trainer
+
+    @property
     def fresh_seeds(self) -> tuple[int, ...]:
         """Seeds of the confirmation, which take part in nothing that they confirm."""
         return Grounds.of(self.provenance).fresh_seeds
