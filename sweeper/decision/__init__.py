@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sweeper.decision.input.decision_settings import DecisionSettings
     from sweeper.decision.input.tidy import decide_table
-    from sweeper.decision.verdict.decision import Curve, Decision, ViewDecision
+    from sweeper.decision.verdict.decision import Decision, RuledCurve, ViewDecision
     from sweeper.decision.verdict.judge import judge_curve
     from sweeper.decision.verdict.rule import Rule
     from sweeper.decision.verdict.states import STATES, State
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "STATES": "verdict.states",
-    "Curve": "verdict.decision",
     "Decision": "verdict.decision",
     "DecisionSettings": "input.decision_settings",
     "JudgedCurve": "verdict.values",
     "Rule": "verdict.rule",
+    "RuledCurve": "verdict.decision",
     "State": "verdict.states",
     "ViewDecision": "verdict.decision",
     "decide_sweep": "verdict.whole_sweep",
@@ -37,11 +37,11 @@ _HOMES = {
 
 __all__ = [
     "STATES",
-    "Curve",
     "Decision",
     "DecisionSettings",
     "JudgedCurve",
     "Rule",
+    "RuledCurve",
     "State",
     "ViewDecision",
     "decide_sweep",
