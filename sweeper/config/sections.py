@@ -45,7 +45,7 @@ class SpacedRange(Section):
 
     low: float = Field(gt=0, description="Smallest setting above 0.")
     high: float = Field(gt=0, description="Largest setting.")
-    count: int = Field(ge=1, description="How many settings, ends included. 0 is added to them.")
+    count: int = Field(ge=1, le=1000, description="How many settings, ends included. 0 is added to them.")
     spacing: Literal["log", "linear"] = Field(
         default="log", description="Even in decades, or even; unless given, as the trainer's dial is."
     )

@@ -151,7 +151,7 @@ def _read_npz(path: Path, matrix: str | None) -> RawTable:
             raise InputError(f"{path}: not an .npz file (no archive)")
         arrays: dict[str, Any] = {}
         pickled: list[str] = []
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             for name in data.files:
                 try:
                     arrays[name] = data[name]

@@ -95,6 +95,12 @@ def completed(table: pd.DataFrame, source: str) -> pd.DataFrame:
     _check_columns(table, source)
     if table.empty:
         raise InputError(f"{source}: the table has no rows")
+    for column in (name for name in (*REQUIRED, *OPTIONAL, "split") if name in table.columns):
+        given = table[column].reset_index(drop=True)
+        several = given.map(lambda value: hasattr(value, "__len__") and not isinstance(value, str | bytes))
+        if several.astype(bool).any():
+            row = int(several.to_numpy(dtype=bool).argmax())
+            raise InputError(f"{source}: column {column!r} holds several values in row {row + 1}; expected one")
     rows = pd.DataFrame(index=pd.RangeIndex(len(table)))
     for column in ("metric", "role", "trainer", "view", "status"):
         rows[column] = _texts(table, column, source)
