@@ -67,7 +67,7 @@ def test_no_key_takes_what_is_no_number_or_beyond_any_sweep(tmp_path: Path, key:
             load_config(path)
         told = str(caught.value)
         assert str(path) in told
-        assert key.split(".")[0 if key.startswith("simulate.") else -1] in told  # what does not fit names several keys
+        assert any(part in told for part in key.split("."))
         assert len(told) < 400
 
 
