@@ -32,7 +32,7 @@ def text_summary(decision: Decision, results: pd.DataFrame | None = None, gains:
     Raises:
         InputError: the table lacks a column.
     """
-    with speaking_of(decision.provenance.get("trainer")):
+    with speaking_of(decision.trainer):
         return _summary(decision, results, gains)
 
 
@@ -80,14 +80,14 @@ def _gains(curve: JudgedCurve, frame: pd.DataFrame, gains: Gains | None) -> list
     found = gain_view(gains, rows, view=curve.view, margin=curve.margin, curve=curve, primary=primary)
     if found is None:
         return []
-    lines = [f"  Gain over {letter()} = 0 at {letter()} = {number(found.strength)} ({found.label}), by unit:"]
+    lines = [f"  Gain over {letter()} = 0 at {letter()} = {number(found.weight)} ({found.label}), by unit:"]
     for metric, curves in found.drawn():
         for one in curves:
-            spread = one.at(found.strength)
+            spread = one.at(found.weight)
             if spread is None:
                 continue
             _, lower, upper = spread.failure
-            worst = ", ".join(f"{unit.unit} {signed(unit.gain)}" for unit in one.worst(found.strength)[:1])
+            worst = ", ".join(f"{unit.unit} {signed(unit.gain)}" for unit in one.worst(found.weight)[:1])
             lines.append(
                 f"  {name(metric):<24}{name(one.axis):<13} median {signed(spread.quantiles[2])}, {spread.losses} of "
                 f"{spread.units} lose ({percent(lower)} to {percent(upper)})" + (f", worst {worst}" if worst else "")
@@ -102,7 +102,7 @@ def _table(curve: JudgedCurve, frame: pd.DataFrame | None, *, decides: bool) -> 
     rows = [("", "biology B", "batch removal T", *(("batch probe",) if frame is not None else ()))]
     probes = None
     if frame is not None:
-        wanted = [(stage.label, stage.strength) for stage in compared]
+        wanted = [(stage.label, stage.weight) for stage in compared]
         probes = probe_comparison(frame, view=curve.view, margin=curve.margin or 0.0, stages=wanted)
     for stage in compared:
         accuracy = () if probes is None else (fixed(probes.accuracy(stage.label)),)

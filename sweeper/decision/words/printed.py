@@ -45,14 +45,14 @@ def printed(decision: Decision) -> str:
 def departed(departures: Sequence[Departure]) -> str:
     """What was declared before the sweep and is used otherwise, in words."""
     changes = "; ".join(f"{item.setting}: declared {item.declared}, here {item.used}" for item in departures)
-    return f"These settings depart from those declared before the sweep, so this is not its decision. {changes}."
+    return f"This is not the sweep's own decision: these settings differ from those declared before it. {changes}."
 
 
 def delta_table(rule: Rule) -> str:
     """The bounds at every δ as aligned lines; the δ that decides is marked."""
     letter = dial_of(rule.trainer).symbol
-    bounds = (f"{letter}_OC", f"safe up to {letter}", f"unsafe from {letter}", f"recommended {letter}")
-    lines: list[tuple[str, ...]] = [("δ", "state", *bounds, "seen with 80 % power")]
+    bounds = (f"point {letter}_OC", f"safe up to {letter}", f"unsafe from {letter}", f"{letter} to use")
+    lines: list[tuple[str, ...]] = [("loss", "state", *bounds, "loss seen in 8 of 10")]
     for key, entry in rule.by_delta.items():
         decides = float(key) == rule.estimate.delta
         drop = entry.detectable_drop
@@ -65,7 +65,7 @@ def delta_table(rule: Rule) -> str:
                 "none" if drop is None or drop > 1 else share_text(drop),
             )
         )
-    return "\n".join(["loss δ of biology's peak (* decides)", *aligned(lines)])
+    return "\n".join(["by the loss of biology that counts (* decides)", *aligned(lines)])
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:

@@ -198,7 +198,7 @@ def test_what_is_neither_located_nor_excluded_gets_what_its_sentence_names(metho
         assert "Add seeds at every strength." in said
     else:
         assert (found["why"], found["seeds"]) == ("above", 0)
-        assert "extend the sweep upwards" in said
+        assert "sweep larger λ" in said
 
 
 def test_a_point_that_is_there_but_anywhere_gets_strengths_and_says_so(located: JudgedCurve) -> None:
@@ -207,9 +207,12 @@ def test_a_point_that_is_there_but_anywhere_gets_strengths_and_says_so(located: 
     made = rule(located, Grounds())
     estimate = replace(made.estimate, unsafe_from=31.6, ci90=(0.1, 20.0), p_detect=0.99)
     said = sentence(replace(made, state=State.INCONCLUSIVE, estimate=estimate))
-    assert "a loss of 10 % of biology's peak is virtually certain, P = 0.99, but anywhere from 0.1 to 20." in said
-    assert "Add strengths between the two" in said
-    assert "established" not in said
+    assert (
+        "10 % of biology is lost somewhere from λ = 0.1 to 20 (virtually certain, P = 0.99), but where is unknown."
+        in said
+    )
+    assert "Train more strengths in between" in said
+    assert "unsafe" not in said
 
 
 def test_a_loss_at_the_smallest_strength_extends_the_range_downwards() -> None:
