@@ -30,6 +30,7 @@ from sweeper.config.sections import (
     LocateSearch,
     OptunaSearch,
     Section,
+    SpacedRange,
     Strengths,
     TrackingOptions,
     counted_seeds,
@@ -218,8 +219,9 @@ class SweepKeys(Section):
     def _check_dials(self) -> None:
         """Refuse settings that a dial does not have, that do not go with the trainer's, and views it cannot serve."""
         first, *further = self.how.dials
-        grid = self.strengths.grid()
-        for weight, _ in grid:
+        swept = self.strengths.adversarial_weight
+        ends = (swept.low, swept.high) if isinstance(swept, SpacedRange) else swept  # never a range of 10¹² settings
+        for weight in ends:
             if not first.allows(weight):
                 raise ValueError(_out_of("strengths.adversarial_weight", weight, first))
         searched = (self.optuna.margin or ()) if self.optuna.rounds else ()
@@ -232,7 +234,9 @@ class SweepKeys(Section):
         if self.search == "optuna" and self.optuna.rounds and not first.allows(self.optuna.high):
             raise ValueError(_out_of("optuna.high", self.optuna.high, first))
         try:
-            self.how.check(self.trainer_settings, grid)
+            self.how.check(
+                self.trainer_settings, [(weight, m) for weight in (0.0, *ends) for m in self.strengths.margin]
+            )
         except ValueError as error:
             raise ValueError(f"{self.trainer}.{error}") from None
         beyond = [view.view for view in self.views if view.view not in VIEWS_WITHIN_BATCHES]
