@@ -100,15 +100,15 @@ def _table(curve: JudgedCurve, frame: pd.DataFrame | None, *, decides: bool) -> 
     compared = stages(curve, trade_off(curve))
     title = f"{name(curve.view)} (decides)" if decides else name(curve.view)
     head = f"{title}, margin {number(curve.margin)}: {curve.state.replace('_', ' ')}"
-    rows = [("", "biology B", "batch removal T", *(("batch probe",) if frame is not None else ()))]
     probes = None
     if frame is not None:
         wanted = [(stage.label, stage.strength) for stage in compared]
         probes = probe_comparison(frame, view=curve.view, margin=curve.margin or 0.0, stages=wanted)
+    rows = [("", "biology B", "batch removal T", *((probes.title,) if probes is not None else ()))]
     for stage in compared:
         accuracy = () if probes is None else (fixed(probes.accuracy(stage.label)),)
         rows.append((stage.label, fixed(stage.biological), fixed(stage.technical), *accuracy))
     lines = [f"  {first:<24}" + "".join(f"{cell:>17}" for cell in rest) for first, *rest in rows]
     if probes is not None and probes.chance is not None:
-        lines.append(f"  chance of the batch probe: {number(probes.chance)}")
+        lines.append(f"  chance of the {probes.title}: {number(probes.chance)}")
     return "\n".join([head, *lines])
