@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 from sweeper.cli import main
-from sweeper.config.sweep_config import build_config, parse_yaml
+from sweeper.config.given import parse_yaml
+from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import tabulate_and_decide
 from sweeper.planning.cells import Cell
 from sweeper.planning.description import sweep_description
