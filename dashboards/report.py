@@ -181,7 +181,7 @@ def build_page(
 ) -> Page:
     """Numbers, figures and tables of the report; raises as `write_report`."""
     with speaking_of(decision.trainer):
-        return _page(results, spoken_values(decision, dial()), provenance, gains, ladder)
+        return _page(results, decision, provenance, gains, ladder)
 
 
 def _page(

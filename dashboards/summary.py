@@ -6,7 +6,7 @@ import textwrap
 
 import pandas as pd
 
-from dashboards.dial import dial, letter, speaking_of
+from dashboards.dial import letter, speaking_of
 from dashboards.figures.probe import probe_comparison
 from dashboards.figures.tradeoff import trade_off
 from dashboards.first_screen import ordered_curves, ordered_views
@@ -17,7 +17,6 @@ from dashboards.stages import stages
 from sweeper.decision import STATES, Decision, JudgedCurve
 from sweeper.findings.ladder_table import GAP, INSIDE, TEST, VALIDATION, LadderTable, Score
 from sweeper.findings.unit_gains import Gains
-from sweeper.spoken import spoken_values
 
 WIDTH = 100
 
@@ -34,7 +33,7 @@ def text_summary(decision: Decision, results: pd.DataFrame | None = None, gains:
         InputError: the table lacks a column.
     """
     with speaking_of(decision.trainer):
-        return _summary(spoken_values(decision, dial()), results, gains)
+        return _summary(decision, results, gains)
 
 
 def _summary(decision: Decision, results: pd.DataFrame | None, gains: Gains | None) -> str:

@@ -24,6 +24,7 @@ from sweeper.decision.verdict.ruling import SCHEMA, rule
 from sweeper.decision.verdict.values import JudgedCurve
 from sweeper.decision.words.reasons import strength_text, view_text
 from sweeper.decision.words.rule_text import sentence
+from sweeper.spoken import dial_of, spoken_values
 
 
 def decide_sweep(
@@ -49,7 +50,8 @@ def decide_sweep(
         units: as `sweeper.store.results.units`; needed for the target "new_perturbations", not read otherwise.
 
     Returns:
-        The decision, equal for equal records; `Decision.to_json` writes the document of `rule.schema.json`.
+        The decision, equal for equal records, in the words of the trainer's dial; `Decision.to_json` writes the
+        document of `rule.schema.json`.
     """
     departed = departures(settings, declared)
     grounds = Grounds.of(provenance, target=settings.target, departed=bool(departed))
@@ -75,7 +77,7 @@ def decide_sweep(
     if settings.deciding_view in views:
         deciding = views[settings.deciding_view].chosen
     final = rule(deciding, grounds)
-    return Decision(
+    decided = Decision(
         schema=SCHEMA,
         provenance=plain(provenance),
         settings=settings,
@@ -88,6 +90,7 @@ def decide_sweep(
         next_points=next_points(deciding, next_options, splits=splits),
         notes=tuple(_disagreements(deciding, judged)),
     )
+    return spoken_values(decided, dial_of(grounds.trainer))
 
 
 def _view(items: list[JudgedCurve], table: pd.DataFrame, settings: DecisionSettings, grounds: Grounds) -> ViewDecision:

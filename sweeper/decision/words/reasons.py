@@ -5,6 +5,7 @@ from __future__ import annotations
 from sweeper.decision.inference.posterior import Location
 from sweeper.decision.verdict.states import State
 from sweeper.decision.verdict.values import Estimate, JudgedCurve
+from sweeper.spoken import at_its_end
 
 WORDS = (  # least probability, word
     (0.99, "virtually certain"),
@@ -20,7 +21,6 @@ VIEWS = {
     "held_out_batches": "held-out batches",
     "held_out_cell_types": "held-out cell types",
 }
-STILL_IMPROVING = "Batch removal was still improving at the largest strength: sweep larger λ."
 
 
 def strength_text(value: float | None) -> str:
@@ -102,7 +102,7 @@ def _state_reasons(decision: JudgedCurve, estimate: Estimate) -> list[str]:
                 *_fallback(estimate),
             ]
             if estimate.safe_up_to == decision.levels[-1].weight:
-                found.append(STILL_IMPROVING)
+                found.append(_unsaturated(decision))
             return found
 
 
@@ -128,8 +128,16 @@ def _located(decision: JudgedCurve, estimate: Estimate, point: Location) -> list
         case _:
             found = [f"{probability}: too little to locate it, too much to rule it out."]
             if not estimate.technical.saturated:
-                found.append(STILL_IMPROVING)
+                found.append(_unsaturated(decision))
             return found
+
+
+def _unsaturated(decision: JudgedCurve) -> str:
+    """What follows from batch removal that still improves at the largest strength."""
+    found = "Batch removal was still improving at the largest strength"
+    if at_its_end(decision.trainer, decision.levels[-1].weight):
+        return f"{found}, and there is no stronger setting."
+    return f"{found}: sweep larger λ."
 
 
 def _fallback(estimate: Estimate) -> list[str]:

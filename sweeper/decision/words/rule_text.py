@@ -6,6 +6,7 @@ from sweeper.decision.verdict.certainty import DOWNGRADES, steps
 from sweeper.decision.verdict.rule import Rule
 from sweeper.decision.verdict.states import State
 from sweeper.decision.words.reasons import probability_text, share_text, strength_text
+from sweeper.spoken import at_its_end
 
 PURPOSES = {
     "held_out_plates": "to correct the screen itself (held-out plates)",
@@ -111,6 +112,7 @@ def _inconclusive(rule: Rule) -> list[str]:
         where = "every strength" if safe == high else f"only what lies up to {strength_text(safe)}"
         shown = f"{where} was shown to be safe ({_sure(rule)})"
     exhausted = rule.design.technical_saturated or rule.estimate.lambda_unstable is not None
+    exhausted = exhausted or at_its_end(rule.trainer, high)
     return [
         "Not identified.",
         f"If you train {_subject(rule)}, nothing up to {strength_text(high)} was shown to cost {_loss(rule)} of "
@@ -217,6 +219,8 @@ def _state_remark(rule: Rule) -> str:
                 shown = f"With permuted batch labels training loses {share_text(sham)} of biology too"
             return f"{shown}: this is damage to the training, not over-correction. {GENTLER}"
         case _ if rule.estimate.safe_up_to == lambdas_end(rule):
+            if at_its_end(rule.trainer, rule.estimate.safe_up_to):
+                return "Batch removal was still improving there, and there is no stronger setting."
             return LARGER
         case _:
             return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 from math import log10
@@ -19,6 +20,7 @@ from sweeper.decision.verdict.next_points import APART, NextOptions, NextPoints,
 from sweeper.decision.verdict.ruling import rule
 from sweeper.decision.verdict.states import State
 from sweeper.decision.verdict.values import Interval, JudgedCurve
+from sweeper.decision.words.printed import printed
 from sweeper.decision.words.rule_text import sentence
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=2000, curves=500)
@@ -160,6 +162,28 @@ def test_a_range_that_ends_before_anything_happens_is_extended_upwards() -> None
     assert found.why == "above"
     assert min(found.weights) > 10**-0.8
     assert max(found.weights) == pytest.approx(10**0.7, rel=1e-3)
+
+
+def test_a_dial_that_can_be_turned_no_further_is_not_extended() -> None:
+    decision = judged(coarse("flat", high=-0.8), "bracket")
+    top = decision.kept_weights[-1]
+    assert next_points(decision, replace(OPTIONS, largest=top), splits=1).why == "seeds"
+    some = next_points(decision, replace(OPTIONS, largest=2 * top), splits=1)
+    assert (some.why, max(some.weights)) == ("above", pytest.approx(2 * top, rel=1e-3))
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.12])
+def test_no_sentence_asks_for_more_than_the_dial_has(sigma: float) -> None:
+    table = coarse("flat", high=0.0, sigma=sigma)
+    for trainer, largest, asked in (("abra", math.inf, True), ("center", 1.0, False)):
+        own = table.assign(trainer=table["trainer"].replace({"abra": trainer}))
+        found = decide_sweep(
+            own, settings=SETTINGS, provenance={"trainer": trainer}, next_options=replace(OPTIONS, largest=largest)
+        )
+        said = " ".join([found.sentence, *found.rule.reasons])
+        assert ("extend the" in said) is asked, said
+        assert ("λ" in f"{said}{printed(found)}") is asked
+        assert (found.next_points.why == "above") is asked
 
 
 @pytest.mark.parametrize(("method", "high"), [("bracket", 2.0), ("posterior", 2.0), ("bracket", -0.8)])
