@@ -31,6 +31,8 @@ from sweeper.store.results import read_units, tidy, to_parquet_bytes, units, wri
 from sweeper.store.store import Store, dump_json, write_atomically
 from trainers.screens.splits import fold_count, make_split
 
+AGAIN = "decide again with `sweeper report`"
+
 
 def stored_config(store: Store) -> SweepConfig:
     """The configuration a stored sweep was run with."""
@@ -113,9 +115,9 @@ def stored_decision(store: Store) -> Decision | None:
     try:
         return Decision.from_json(json.loads(text))
     except json.JSONDecodeError as error:
-        raise InputError(f"{store.decision_path}: not JSON ({error}); decide again with `sweeper report`") from None
+        raise InputError(f"{store.decision_path}: not JSON ({error}); {AGAIN}") from None
     except InputError as error:
-        raise InputError(f"{store.decision_path}: {error}") from None
+        raise InputError(f"{store.decision_path}: {error}; {AGAIN}") from None
 
 
 def deciding_units(store: Store, settings: DecisionSettings) -> pd.DataFrame | None:
