@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sweeper.arms.arm import read_name
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.input.results_table import (
-    CONTROL_PREFIX,
     LABEL_SHUFFLED,
     LOST,
     ROLES,
@@ -220,7 +220,7 @@ def _controls(controls: pd.DataFrame, used: list[MetricUse]) -> dict[str, dict[s
                 if mean is not None
             ]
             place[role] = float(np.mean(anchored)) if members and len(anchored) == len(members) else None
-        placed[trainer.removeprefix(CONTROL_PREFIX)] = place
+        placed[read_name(trainer).trainer] = place
     return placed
 
 
