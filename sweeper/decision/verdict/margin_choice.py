@@ -1,6 +1,6 @@
 """The choice of a view's margin, which comes before the choice of λ (docs/explanation/decision.md).
 
-In this order: the strength of the rule, since a margin without a rule is of no use; accuracy out of distribution at
+In this order: the firmness of the rule, since a margin without a rule is of no use; accuracy out of distribution at
 each margin's λ_E, a secondary endpoint tested over the margins with Holm's correction (1979); biology at λ_E; for
 curves without a recommendation how much their state says; the smallest margin.
 """
@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.special import stdtr
 
 from sweeper.decision.input.decision_settings import DecisionSettings
+from sweeper.decision.verdict.rule import Firmness
 from sweeper.decision.verdict.states import State
 from sweeper.decision.verdict.values import JudgedCurve
 
@@ -36,7 +37,7 @@ INFORMATIVE = (
     State.INVALID_INPUT,
 )
 By = Literal["only", "rule", "accuracy", "biology", "state", "smallest"]
-STRENGTHS = ("recommend", "suggest", "none")
+FIRMEST_FIRST: tuple[Firmness, ...] = ("recommend", "suggest", "none")
 MIN_PAIRS = 3
 
 
@@ -65,8 +66,8 @@ class Choice:
     """The chosen margin of a view, and the last criterion that told it from another one.
 
     Attributes:
-        by: "rule" (its strength), "accuracy", "biology", "state" or "smallest"; "only" where there is one margin.
-        metric: of `compared`, the margins with the strongest rule.
+        by: "rule" (its firmness), "accuracy", "biology", "state" or "smallest"; "only" where there is one margin.
+        metric: of `compared`, the margins with the firmest rule.
     """
 
     margin: float | None
@@ -76,21 +77,21 @@ class Choice:
 
 
 def choose(
-    decisions: Sequence[JudgedCurve], strengths: Sequence[str], table: pd.DataFrame, settings: DecisionSettings
+    curves: Sequence[JudgedCurve], firmness: Sequence[Firmness], table: pd.DataFrame, settings: DecisionSettings
 ) -> tuple[JudgedCurve, Choice]:
     """The curve of the chosen margin, and why.
 
     Args:
-        decisions: the curves of one view.
-        strengths: the strength of each curve's rule.
+        curves: those of one view.
+        firmness: of each curve's rule.
         table: `prepare`d rows of the trainer.
     """
-    best = min(STRENGTHS.index(strength) for strength in strengths)
-    left = [item for item, strength in zip(decisions, strengths, strict=True) if STRENGTHS.index(strength) == best]
+    firmest = min(firmness, key=FIRMEST_FIRST.index)
+    left = [item for item, one in zip(curves, firmness, strict=True) if one == firmest]
     compared: tuple[Compared, ...] = ()
-    by: By = "only" if len(decisions) == 1 else "rule"
+    by: By = "only" if len(curves) == 1 else "rule"
     steps: list[tuple[By, Callable[[JudgedCurve], float]]] = [("state", lambda item: INFORMATIVE.index(item.state))]
-    if STRENGTHS[best] != "none":
+    if firmest != "none":
         compared = _compared(left, table, settings)
         preferred = _preferred(compared, 1 - settings.confidence)
         steps = [("accuracy", lambda item: item.margin not in preferred), ("biology", lambda item: -_biology(item))]
