@@ -11,12 +11,13 @@ from sweeper.decision.input.decision_settings import DecisionSettings, departure
 from sweeper.decision.input.results_table import CONTROL_PREFIX, InvalidTableError, curves, prepare
 from sweeper.decision.verdict.confirmation import confirmed
 from sweeper.decision.verdict.judge import decide, refusal
-from sweeper.decision.verdict.margin_choice import choose
+from sweeper.decision.verdict.margin_choice import Choice, choose
 from sweeper.decision.verdict.margin_frontier import frontier
-from sweeper.decision.verdict.mechanism import explained
+from sweeper.decision.verdict.mechanism import explained, sham_curve
 from sweeper.decision.verdict.next_points import NextOptions, next_points
 from sweeper.decision.verdict.ready_rules import ready_rules
 from sweeper.decision.verdict.rule_document import SCHEMA, plain, rule
+from sweeper.decision.verdict.settled import settled
 from sweeper.decision.verdict.values import Decision
 from sweeper.decision.words.reasons import strength_text
 from sweeper.decision.words.rule_text import sentence
@@ -33,7 +34,7 @@ def decide_sweep(
 ) -> dict[str, Any]:
     """Judge every view × margin and state the rule of the deciding view.
 
-    Views are never mixed. Each margin has its own fit; a view's margin is chosen first (see `margin`), λ second.
+    Views are never mixed. Each margin has its own fit; a strength is advised over both dials (see `advised`).
 
     Args:
         results: tidy table of the whole sweep, any row order.
@@ -50,6 +51,7 @@ def decide_sweep(
     departed = departures(settings, declared)
     graded = {**provenance, "departed": bool(departed), "target": settings.target}
     decided: dict[str, list[Decision]] = {}
+    choices: dict[str, Choice] = {}
     splits = 1
     trainer = provenance.get("trainer")
     whose = "" if trainer is None else f" of trainer {trainer!r}"
@@ -61,22 +63,18 @@ def decide_sweep(
         table = table[~table["seed"].isin(fresh)]
         for view, margins in curves(table).items():
             judged = [decide(table, view=view, margin=margin, settings=settings, units=units) for margin in margins]
-            djs = provenance.get("design_djs")
-            judged = [explained(item, whole, settings=settings, design_djs=djs) for item in judged]
+            judged, choices[view] = choose(judged, table, settings)
+            judged = [_with_sham(item, whole, settings, provenance.get("design_djs")) for item in judged]
             decided[view] = [confirmed(item, whole, seeds=fresh, settings=settings) for item in judged]
         splits = max(1, table.loc[table["view"] == settings.deciding_view, "split"].nunique())
         if decided and settings.deciding_view not in decided:
             reason += f"; it has {', '.join(decided)}"
     except InvalidTableError as refused:
         reason = str(refused)
-    chosen = {
-        view: choose(items, [rule(item, graded)["strength"] for item in items], table, settings)
-        for view, items in decided.items()
-    }
-    deciding, _ = chosen.get(settings.deciding_view) or (
-        refusal(settings.deciding_view, None, f"{reason}.", settings),
-        None,
-    )
+    deciding = refusal(settings.deciding_view, None, f"{reason}.", settings)
+    if settings.deciding_view in decided:
+        margin = choices[settings.deciding_view].margin
+        deciding = next(item for item in decided[settings.deciding_view] if item.margin == margin)
     final = rule(deciding, graded)
     document = {
         "schema": SCHEMA,
@@ -86,8 +84,8 @@ def decide_sweep(
         "deciding_view": settings.deciding_view,
         "views": {
             view: {
-                "chosen_margin": chosen[view][0].margin,
-                "choice": chosen[view][1],
+                "chosen_margin": choices[view].margin,
+                "choice": choices[view],
                 "frontier": frontier(items, settings),
                 "margins": [_curve(item, graded) for item in items],
             }
@@ -100,6 +98,14 @@ def decide_sweep(
         "notes": _disagreements(deciding, decided),
     }
     return dict(plain(document))
+
+
+def _with_sham(
+    decision: Decision, whole: pd.DataFrame, settings: DecisionSettings, design_djs: float | None
+) -> Decision:
+    """What the sham arm says of the losses and of the gains, and what follows for the advice."""
+    sham = sham_curve(decision, whole, settings)
+    return settled(explained(decision, sham, settings=settings, design_djs=design_djs), sham, settings)
 
 
 def _of_trainer(table: pd.DataFrame, trainer: Any) -> pd.DataFrame:

@@ -1,0 +1,74 @@
+"""What follows from a curve once its advice is known: whose its gains are, what needs no training, what to say first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweeper.decision.input.curve import Curve
+from sweeper.decision.input.decision_settings import DecisionSettings
+from sweeper.decision.verdict.attribution import Arm, Attribution, attribute
+from sweeper.decision.verdict.baselines import compare_baselines
+from sweeper.decision.verdict.remarks import remarks
+from sweeper.decision.verdict.values import Decision
+
+Array = NDArray[np.float64]
+
+
+def settled(decision: Decision, sham: Curve | None, settings: DecisionSettings) -> Decision:
+    """`decision` with its attribution, baselines and remarks; what permuted labels do as well is not advised.
+
+    Args:
+        decision: with the advice of its view.
+        sham: its sham arm, on the same scale.
+    """
+    estimate = decision.estimate
+    if estimate is None:
+        return decision
+    arm, advised = _arm(decision), estimate.advised
+    found: Attribution | None = None
+    if advised is not None and advised.weight > 0:
+        found = Attribution("unknown")
+        if sham is not None:
+            found = attribute(
+                arm,
+                Arm(sham.strengths, sham.seeds, sham.biological, sham.technical),
+                weight=advised.weight,
+                confidence=settings.confidence,
+                counts_biology=0.0,
+                counts_removal=settings.epsilon_technical,
+            )
+        if found.verdict == "training":
+            estimate = replace(estimate, recommended=None)
+    pointed = estimate.recommended if estimate.recommended is not None else estimate.lambda_peak
+    baselines = compare_baselines(
+        decision.control_runs,
+        _by_weight(arm),
+        weight=pointed,
+        delta=settings.delta,
+        confidence=settings.confidence,
+    )
+    known = replace(decision, estimate=estimate, attribution=found, baselines=baselines)
+    return replace(known, remarks=remarks(known, settings))
+
+
+def _arm(decision: Decision) -> Arm:
+    """The real arm's used runs."""
+    strengths = tuple(level.strength for level in decision.levels if level.kept)
+    shape = (len(strengths), len(decision.seeds))
+    biology, removal = np.full(shape, np.nan), np.full(shape, np.nan)
+    for run in decision.runs:
+        if run.used and run.biological is not None and run.technical is not None:
+            at = strengths.index(run.strength), decision.seeds.index(run.seed)
+            biology[at], removal[at] = run.biological, run.technical
+    return Arm(strengths, decision.seeds, biology, removal)
+
+
+def _by_weight(arm: Arm) -> Mapping[float, Mapping[str, Array]]:
+    return {
+        strength: {"biological": arm.biology[at], "technical": arm.removal[at]}
+        for at, strength in enumerate(arm.strengths)
+    }
