@@ -193,6 +193,7 @@ def _judge(
             lambda_effective_upper=chosen.effective and chosen.effective.lambda_effective_upper,
         ),
         technical_falls=chosen.technical_falls,
+        at_chance=not technical.has_effect and _at_chance(curve, usable, settings),
         moves=_moves(curves, technical, chosen, settings),
         window=chosen.window,
         recommended=chosen.recommended,
@@ -361,6 +362,12 @@ def _range(
         )
     gains = effective is not None and effective.has_effect
     return Range(margin, inside, curves.biology, curves.removal, gains), effective
+
+
+def _at_chance(curve: Curve, usable: NDArray[np.bool_], settings: DecisionSettings) -> bool:
+    """Whether at λ = 0 every technical metric is within ε_T of its ceiling, in the mean of the used runs."""
+    names = [use.name for use in curve.metrics if use.role == "technical"]
+    return all(curve.by_metric[name][0][usable[0]].mean() >= 1 - settings.epsilon_technical for name in names)
 
 
 def _moves(curves: _Curves, technical: Technical, chosen: Sensitivity, settings: DecisionSettings) -> bool:

@@ -7,15 +7,18 @@ next step that can be taken.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from sweeper.decision.verdict.states import State
+from sweeper.decision.verdict.advised import Advised
+from sweeper.decision.verdict.attribution import Attribution
+from sweeper.decision.verdict.baselines import Baselines
+from sweeper.decision.verdict.bounds import EarlyMetric
 
 if TYPE_CHECKING:
-    from sweeper.decision.input.decision_settings import DecisionSettings
-    from sweeper.decision.verdict.values import Decision
+    from sweeper.decision.verdict.values import Estimate, LevelMean
 
 
 class Remark(StrEnum):
@@ -47,32 +50,70 @@ REMARKS: Mapping[Remark, str] = MappingProxyType(
 )
 
 
-def remarks(decision: Decision, settings: DecisionSettings) -> tuple[Remark, ...]:
-    """Every remark that holds, in the order of `Remark`."""
-    estimate = decision.estimate
-    if estimate is None:
-        return ()
-    levels = [level for level in decision.levels if level.kept and level.technical is not None]
-    removal = {level.strength: level.technical for level in levels if level.technical is not None}
-    least = 1 - settings.epsilon_technical
-    zero, inside = removal[0.0], [mean for weight, mean in removal.items() if weight <= (estimate.limit or 0.0)]
-    nothing = zero.mean >= least and not estimate.technical.has_effect
-    attributed, baselines, advised = decision.attribution, decision.baselines, estimate.advised
-    biology = attributed.biology.whose if attributed and attributed.biology else "none"
-    batch = attributed.removal.whose if attributed and attributed.removal else "none"
+@dataclass(frozen=True)
+class Remarks:
+    """What is said first, and the numbers it is said with.
+
+    Attributes:
+        codes: every remark that holds, in the order of `Remark`.
+        advised: the strength looked at, also where it is then not advised as batch correction.
+        limit: largest λ > 0 that may be advised; None: none.
+        early: the metric that is lost before the composite.
+        attribution: whose the gains at the strength are.
+        baselines: the untrained baselines against it.
+        at_zero, best: batch removal T at λ = 0, and at best among the strengths that may be used; 1 is chance.
+    """
+
+    codes: tuple[Remark, ...] = ()
+    advised: Advised | None = None
+    limit: float | None = None
+    early: EarlyMetric | None = None
+    attribution: Attribution | None = None
+    baselines: Baselines | None = None
+    at_zero: float | None = None
+    best: float | None = None
+
+
+def remarks(
+    estimate: Estimate,
+    removal: Mapping[float, LevelMean],
+    *,
+    attribution: Attribution | None,
+    baselines: Baselines | None,
+    epsilon_technical: float,
+) -> Remarks:
+    """Every remark that holds of one curve.
+
+    Args:
+        estimate: of the curve.
+        removal: kept λ → batch removal, 0 among them.
+        epsilon_technical: ε_T: batch within it of chance is not read.
+    """
+    advised, early, least = estimate.advised, estimate.early, 1 - epsilon_technical
+    usable = [mean for weight, mean in removal.items() if weight <= (estimate.limit or 0.0)]
+    best = max(usable, key=lambda mean: mean.mean)
     corrects = advised is not None and advised.weight > 0
-    gains = advised is not None and advised.basis == "removal"
-    readable = not nothing and max((mean.mean for mean in inside), default=zero.mean) < least
+    biology = attribution.biology.whose if attribution and attribution.biology else "none"
+    batch = attribution.removal.whose if attribution and attribution.removal else "none"
     holds: Mapping[Remark, bool] = {
         Remark.BASELINE_AS_GOOD: baselines is not None and baselines.best is not None,
         Remark.ENCODER_LOST_BIOLOGY: baselines is not None and baselines.encoder_lost,
         Remark.SAME_WITH_PERMUTED_LABELS: "training" in (biology, batch),
-        Remark.NOTHING_TO_REMOVE: nothing,
+        Remark.NOTHING_TO_REMOVE: estimate.at_chance,
         Remark.CORRECTION_IMPROVES_BIOLOGY: biology == "correction",
         Remark.GAIN_NOT_ATTRIBUTED: corrects
-        and (attributed is None or attributed.verdict in ("unknown", "undecided")),
-        Remark.NO_SAFE_GAIN: advised is not None and not gains and estimate.technical.has_effect,
-        Remark.METRIC_LOST_EARLIER: estimate.early is not None and decision.state is not State.CONFLICTING_METRICS,
-        Remark.BATCH_STILL_READABLE: readable,
+        and (attribution is None or attribution.verdict in ("unknown", "undecided")),
+        Remark.NO_SAFE_GAIN: advised is not None and advised.basis == "biology" and estimate.technical.has_effect,
+        Remark.METRIC_LOST_EARLIER: early is not None,
+        Remark.BATCH_STILL_READABLE: not estimate.at_chance and best.upper < least,
     }
-    return tuple(remark for remark in Remark if holds[remark])
+    return Remarks(
+        codes=tuple(remark for remark in Remark if holds[remark]),
+        advised=advised,
+        limit=estimate.limit,
+        early=early,
+        attribution=attribution,
+        baselines=baselines,
+        at_zero=removal[0.0].mean,
+        best=best.mean,
+    )

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 def settled(decision: Decision, sham: Curve | None, settings: DecisionSettings) -> Decision:
-    """`decision` with its attribution, baselines and remarks; what permuted labels do as well is not advised.
+    """`decision` with what must be said first; what permuted labels do as well is not advised as correction.
 
     Args:
         decision: with the advice of its view.
@@ -51,8 +51,14 @@ def settled(decision: Decision, sham: Curve | None, settings: DecisionSettings) 
         delta=settings.delta,
         confidence=settings.confidence,
     )
-    known = replace(decision, estimate=estimate, attribution=found, baselines=baselines)
-    return replace(known, remarks=remarks(known, settings))
+    said = remarks(
+        estimate,
+        {level.strength: level.technical for level in decision.levels if level.technical is not None},
+        attribution=found,
+        baselines=baselines,
+        epsilon_technical=settings.epsilon_technical,
+    )
+    return replace(decision, estimate=estimate, remarks=said)
 
 
 def _arm(decision: Decision) -> Arm:

@@ -14,12 +14,10 @@ from sweeper.decision.inference.summaries import Span
 from sweeper.decision.inference.technical import Technical
 from sweeper.decision.input.curve import LeftOut, MetricUse
 from sweeper.decision.verdict.advised import Advised, Range
-from sweeper.decision.verdict.attribution import Attribution
-from sweeper.decision.verdict.baselines import Baselines
 from sweeper.decision.verdict.bounds import EarlyMetric
 from sweeper.decision.verdict.confirmation import Confirmation
 from sweeper.decision.verdict.mechanism import Mechanism
-from sweeper.decision.verdict.remarks import Remark
+from sweeper.decision.verdict.remarks import Remarks
 from sweeper.decision.verdict.states import State
 
 Array = NDArray[np.float64]
@@ -163,6 +161,7 @@ class Estimate:
         lambda_ni: bracket of "no worse than uncorrected"; secondary.
         contradiction, early, limit: as in `Sensitivity`.
         technical: rise and saturation of batch removal over the range, and its effective strength within the safe one.
+        at_chance: at λ = 0 every reader of the batch is within ε_T of chance, and batch removal has nothing to gain.
         moves: strength is shown to change batch removal, or biology in either direction.
         technical_falls, window: as in `Sensitivity`.
         advised: the strength advised at this margin: among those of every margin where this one was chosen.
@@ -198,6 +197,7 @@ class Estimate:
     limit: float | None
     lambda_ni: Bracket
     technical: Technical
+    at_chance: bool
     moves: bool
     technical_falls: bool
     window: tuple[float, float] | None
@@ -234,10 +234,8 @@ class Decision:
         estimate: None when the data do not suffice to look.
         sensitivity: one entry a δ, ascending; empty without an estimate.
         mechanism: what explains the loss, from the sham arm; None until that was asked.
-        attribution: whether what the advised strength gains counts as correction, from the sham arm; None likewise, or
-            where no strength above 0 is advised.
-        baselines: the untrained baselines against it; None likewise, or where none was measured.
-        remarks: what a reader must know before the bounds, most important first.
+        remarks: what a reader must know before the bounds: gains attributed, untrained baselines, what is left of the
+            batch; None without an estimate.
         confirmation: what fresh seeds say of the bounds; None without such seeds.
         control_runs: untrained embedding → role → (S,) composite of each of `seeds`. Not written.
     """
@@ -259,9 +257,7 @@ class Decision:
     estimate: Estimate | None = None
     sensitivity: tuple[Sensitivity, ...] = ()
     mechanism: Mechanism | None = None
-    attribution: Attribution | None = None
-    baselines: Baselines | None = None
-    remarks: tuple[Remark, ...] = ()
+    remarks: Remarks | None = None
     confirmation: Confirmation | None = None
     control_runs: Mapping[str, Mapping[str, Array]] = field(
         default_factory=dict, repr=False, compare=False, metadata=UNWRITTEN

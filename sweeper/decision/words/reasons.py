@@ -95,6 +95,8 @@ def _located(decision: Decision, estimate: Estimate, point: Location) -> list[st
     loss = share_text(decision.delta)
     probability = f"A loss of {loss} of the peak within the range is {probability_text(point.p_detect)}"
     match decision.state:
+        case State.CONFLICTING_METHODS:
+            return [_contradiction(estimate, point)]
         case State.BELOW_RANGE:
             return ["The interval of the over-correction point reaches down to the smallest strength above 0."]
         case State.CONFLICTING_METRICS:
@@ -123,11 +125,18 @@ def _fallback(estimate: Estimate) -> list[str]:
             return [
                 f"No curve of gains and losses fits the level means (p = {estimate.lof_p:.2g}): the bracket decides."
             ]
-        case "conflict":
-            where = strength_text(estimate.bracket.unsafe_from or 0.0)
-            return [f"The tests prove a loss at {where}, below the fitted safe bound: the bracket decides."]
         case _:
             return []
+
+
+def _contradiction(estimate: Estimate, point: Location) -> str:
+    """How tests and fitted curves exclude each other."""
+    if estimate.contradiction == "safe_above":
+        where, end = strength_text(estimate.bracket.safe_up_to or 0.0), strength_text(point.upper or 0.0)
+        return f"The tests exclude a loss up to {where}, and the fitted curves put it at or below {end}."
+    where = strength_text(estimate.bracket.unsafe_from or 0.0)
+    bound = "place none in the range" if point.lower is None else f"call safe up to {strength_text(point.lower)}"
+    return f"The tests prove a loss at {where}, which the fitted curves {bound}."
 
 
 def probability_text(probability: float) -> str:
@@ -139,10 +148,6 @@ def probability_text(probability: float) -> str:
 
 def _limits(decision: Decision, estimate: Estimate) -> list[str]:
     found = []
-    upper = estimate.technical.lambda_effective_upper
-    if estimate.safe_up_to is not None and upper is not None and upper > estimate.safe_up_to:
-        ends = f"{strength_text(upper)} on, and biology is safe only up to {strength_text(estimate.safe_up_to)}"
-        found.append(f"The window is empty: batch removal is effective only from {ends}.")
     for name in early_metrics(decision):
         where = estimate.metric_brackets[name].unsafe_from
         if where is not None:
