@@ -29,8 +29,8 @@ from scipy.special import expit
 
 from sweeper.arms.optuna_rounds import propose
 from sweeper.config.sections import OptunaSearch, round_strength
-from sweeper.decision import Decision, DecisionSettings
-from sweeper.decision.verdict.judge import decide
+from sweeper.decision import DecisionSettings, JudgedCurve
+from sweeper.decision.verdict.judge import judge_curve
 from sweeper.decision.verdict.next_points import NextOptions, next_points
 
 Array = NDArray[np.float64]
@@ -76,16 +76,16 @@ class Experiment:
         ]  # fmt: skip
         return pd.DataFrame(rows)
 
-    def judge(self) -> Decision:
+    def judge(self) -> JudgedCurve:
         """The decision on everything trained."""
-        return decide(self.table(), view="v", margin=MARGIN, settings=SETTINGS)
+        return judge_curve(self.table(), view="v", margin=MARGIN, settings=SETTINGS)
 
 
 def _spaced(count: int) -> tuple[float, ...]:
     return tuple(round_strength(float(value)) for value in np.logspace(np.log10(LOW), np.log10(HIGH), count))
 
 
-def grids(make: Callable[[], Experiment]) -> Iterator[tuple[int, Decision]]:
+def grids(make: Callable[[], Experiment]) -> Iterator[tuple[int, JudgedCurve]]:
     """Plain grids of growing size."""
     for count in GRIDS:
         world = make()
@@ -93,7 +93,7 @@ def grids(make: Callable[[], Experiment]) -> Iterator[tuple[int, Decision]]:
         yield len(world.runs), world.judge()
 
 
-def randoms(make: Callable[[], Experiment]) -> Iterator[tuple[int, Decision]]:
+def randoms(make: Callable[[], Experiment]) -> Iterator[tuple[int, JudgedCurve]]:
     """The least grid, then strengths drawn log-uniformly."""
     world = make()
     world.train((0.0, *_spaced(GRIDS[0])), range(SEEDS))
@@ -103,7 +103,7 @@ def randoms(make: Callable[[], Experiment]) -> Iterator[tuple[int, Decision]]:
         yield len(world.runs), world.judge()
 
 
-def tpes(make: Callable[[], Experiment]) -> Iterator[tuple[int, Decision]]:
+def tpes(make: Callable[[], Experiment]) -> Iterator[tuple[int, JudgedCurve]]:
     """The least grid, then rounds of Optuna's proposals on both composites."""
     world = make()
     world.train((0.0, *_spaced(GRIDS[0])), range(SEEDS))
@@ -121,7 +121,7 @@ def tpes(make: Callable[[], Experiment]) -> Iterator[tuple[int, Decision]]:
             yield len(world.runs), world.judge()
 
 
-def locates(make: Callable[[], Experiment]) -> Iterator[tuple[int, Decision]]:
+def locates(make: Callable[[], Experiment]) -> Iterator[tuple[int, JudgedCurve]]:
     """The least grid, then what the decision asks for; yields the least grid and the end."""
     world = make()
     world.train((0.0, *_spaced(GRIDS[0])), range(SEEDS))
@@ -143,7 +143,7 @@ def locates(make: Callable[[], Experiment]) -> Iterator[tuple[int, Decision]]:
 ROADS = {"grid": grids, "random": randoms, "tpe": tpes, "locate": locates}
 
 
-def outcome(decision: Decision) -> tuple[float, float, bool]:
+def outcome(decision: JudgedCurve) -> tuple[float, float, bool]:
     """log10 of the interval's ends, and whether the posterior decides; ends beyond the range are infinite."""
     estimate = decision.estimate
     location = estimate.location if estimate else None

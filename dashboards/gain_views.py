@@ -11,8 +11,8 @@ import pandas as pd
 
 from dashboards.formatting import number
 from dashboards.records import level_means, missing_reason, trained
-from dashboards.rule import CurveRule
 from dashboards.unit_values import UnitTable, unit_tables
+from sweeper.decision import JudgedCurve
 from sweeper.findings.unit_gains import BASELINES, RAW_FEATURES, UNCORRECTED, Gains, pointed
 
 DRAWN = ("batch", "perturbation")
@@ -121,7 +121,7 @@ def gain_view(
     *,
     view: str,
     margin: float | None,
-    curve: CurveRule | None,
+    curve: JudgedCurve | None,
     primary: Sequence[str],
 ) -> GainView | None:
     """Numbers of one view, or None where no cell has units or nothing but λ = 0 was trained.
@@ -142,7 +142,7 @@ def gain_view(
         sorted(of["adversarial_weight"].map(_as_in_decision).unique()),
         recommended=curve.recommended if curve else None,
         safe_up_to=curve.safe_up_to if curve else None,
-        best=curve.best if curve else None,
+        best=curve.best_weight if curve else None,
     )
     if found is None:
         return None

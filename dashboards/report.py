@@ -26,11 +26,11 @@ from dashboards.figures.gain import describe_gains, draw_gains
 from dashboards.figures.heatmap import composite_grid, describe_grid, draw_grid
 from dashboards.figures.metric import MetricCurve, describe_metric, draw_metric, metric_curve
 from dashboards.figures.probe import ProbeComparison, describe_probe, draw_probe, probe_comparison
-from dashboards.figures.tradeoff import ROLES, describe_trade_off, draw_trade_off, trade_off
+from dashboards.figures.tradeoff import ROLES, TradeOff, describe_trade_off, draw_trade_off, trade_off
+from dashboards.first_screen import FirstScreen, first_screen, ordered_curves, ordered_views, tone
 from dashboards.gain_views import GainView, gain_view
 from dashboards.pseudo_cost import PseudoRow, pseudo_rows
 from dashboards.records import checked, metric_names, trained, without_ladder
-from dashboards.rule import CurveRule, Rule, ViewRule, read_rule
 from dashboards.stages import Stage, stages
 from dashboards.tables import (
     CellRow,
@@ -41,6 +41,8 @@ from dashboards.tables import (
     status_counts,
     strength_rows,
 )
+from sweeper.decision import Curve, Decision, ViewDecision
+from sweeper.decision.words.advice import choice_text, frontier_text
 from sweeper.findings.ladder_table import LadderTable
 from sweeper.findings.unit_gains import Gains
 
@@ -73,14 +75,15 @@ class ViewSection:
 
     view: str
     deciding: bool
-    curve: CurveRule | None
+    curve: Curve | None
+    tone: str
     chosen_margin: float | None
     choice: str
     shift: str
     frontier: Chart | None
     stages: tuple[Stage, ...]
     main: Chart | None
-    others: tuple[tuple[CurveRule, Chart], ...]
+    others: tuple[tuple[Curve, Chart], ...]
     metrics: tuple[tuple[str, tuple[MetricFigure, ...]], ...]
     pseudo: tuple[PseudoRow, ...]
     composites: CompositeView | None
@@ -102,7 +105,8 @@ class ViewSection:
 class Page:
     """The whole report before it becomes HTML."""
 
-    rule: Rule
+    decision: Decision
+    first: FirstScreen
     sections: tuple[ViewSection, ...]
     cells: tuple[CellRow, ...]
     statuses: tuple[tuple[str, int], ...]
@@ -130,7 +134,7 @@ class Page:
 
 def write_report(
     results: pd.DataFrame,
-    decision: Mapping[str, Any],
+    decision: Decision,
     provenance: Mapping[str, Any],
     path: Path,
     *,
@@ -141,7 +145,6 @@ def write_report(
 
     Args:
         results: tidy table, one row a metric of a cell (`sweeper.store.results.COLUMNS`), any row order.
-        decision: document of `sweeper.decision.decide_sweep`.
         provenance: JSON values, each optional: name, sweep_id, created, fingerprint, versions, screen, config (YAML
             text), commands, warnings, metrics (name → title, direction), held_out (view → column, batch, and what
             `sweeper.findings.crossed_boundary` says). Nothing else of where and when the report is written gets in.
@@ -150,7 +153,7 @@ def write_report(
         ladder: None where the sweep has none.
 
     Raises:
-        InputError: a column is missing, or the decision has another schema.
+        InputError: a column is missing.
     """
     content = render_report(build_page(results, decision, provenance, gains=gains, ladder=ladder)).encode()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -163,23 +166,24 @@ def write_report(
 
 def build_page(
     results: pd.DataFrame,
-    decision: Mapping[str, Any],
+    decision: Decision,
     provenance: Mapping[str, Any],
     *,
     gains: Gains | None = None,
     ladder: LadderTable | None = None,
 ) -> Page:
     """Numbers, figures and tables of the report; raises as `write_report`."""
-    whole, rule = checked(results), read_rule(decision)
+    whole = checked(results)
     frame = without_ladder(whole)
-    judged = {view.view: view for view in rule.views}
-    unread = sorted(set(frame["view"].dropna()) - set(judged))
+    views = ordered_views(decision)
+    unread = sorted(set(frame["view"].dropna()) - set(views))
     held_out = provenance.get("held_out", {})
     return Page(
-        rule=rule,
+        decision=decision,
+        first=first_screen(decision),
         sections=tuple(
-            _section(frame, rule, view, judged.get(view), gains, held_out.get(view), prefix=f"view{place}")
-            for place, view in enumerate([*judged, *unread])
+            _section(frame, _Judged.of_view(decision, view), gains, held_out.get(view), prefix=f"view{place}")
+            for place, view in enumerate([*views, *unread])
         ),
         cells=cell_rows(whole),
         statuses=status_counts(whole),
@@ -188,79 +192,73 @@ def build_page(
     )
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """One view and what was decided in it; without curves where the decision could not read it.
+
+    Attributes:
+        curves: the one that the page leads with first.
+        of: the view's decision.
+    """
+
+    view: str
+    deciding: bool
+    confidence: float
+    curves: tuple[Curve, ...]
+    of: ViewDecision | None
+
+    @classmethod
+    def of_view(cls, decision: Decision, view: str) -> _Judged:
+        found = decision.views.get(view)
+        curves = ordered_curves(decision, found) if found else ()
+        return cls(view, view == decision.deciding_view, decision.settings.confidence, curves, found)
+
+    @property
+    def curve(self) -> Curve | None:
+        return self.curves[0] if self.curves else None
+
+    @property
+    def margins(self) -> tuple[float, ...]:
+        return tuple(curve.margin or 0.0 for curve in self.curves)
+
+    @property
+    def marked(self) -> tuple[float, float] | None:
+        """The recommended (λ, margin)."""
+        if self.curve is None or self.curve.recommended is None:
+            return None
+        return self.curve.recommended, self.curve.margin or 0.0
+
+
 def _section(
-    frame: pd.DataFrame,
-    rule: Rule,
-    view: str,
-    judged: ViewRule | None,
-    gains: Gains | None,
-    held_out: Mapping[str, Any] | None,
-    *,
-    prefix: str,
+    frame: pd.DataFrame, of: _Judged, gains: Gains | None, held_out: Mapping[str, Any] | None, *, prefix: str
 ) -> ViewSection:
-    rows = frame[frame["view"] == view]
-    curves = judged.curves if judged else ()
-    numbers = [trade_off(curve) for curve in curves]
-    charts = [
-        _chart(
-            f"{prefix}-tradeoff{place}", draw_trade_off(item, pixels=400 if place else 560), describe_trade_off(item)
-        )
-        for place, item in enumerate(numbers)
-    ]
-    leading = curves[0] if curves else None
-    compared = stages(leading, numbers[0]) if leading else ()
-    swept = trained(rows)["margin"].dropna().unique().tolist()
-    margins = tuple(curve.margin for curve in curves) or tuple(sorted(swept))
-    marked = (leading.recommended, leading.margin) if leading and leading.recommended is not None else None
-    grids = [composite_grid(numbers, role=role, marked=marked) for role in ROLES if len(numbers) > 1]
-    frontier = None
-    if judged and len(judged.frontier) > 1:
-        drawn = frontier_numbers(judged, marked)
-        frontier = _chart(f"{prefix}-frontier", draw_frontier(drawn), describe_frontier(drawn))
-    probes = probe_comparison(
-        rows,
-        view=view,
-        margin=margins[0] if margins else 0.0,
-        stages=[(stage.label, stage.strength) for stage in compared],
-    )
-    primary = tuple(
-        metric
-        for role in ROLES
-        for metric in metric_names(rows, role)
-        if bool(rows.loc[rows["metric"] == metric, "primary"].any())
-    )
-    biological = [metric for metric in metric_names(rows, "biological") if metric in primary]
-    helped = gain_view(
-        gains,
-        rows,
-        view=view,
-        margin=margins[0] if margins else None,
-        curve=leading,
-        primary=biological,
-    )
-    whole = composite_view(rows, view=view, margins=margins)
-    axis = strength_axis(trained(rows)["adversarial_weight"].dropna().unique().tolist())
+    rows = frame[frame["view"] == of.view]
+    margins = of.margins or tuple(sorted(trained(rows)["margin"].dropna().unique().tolist()))
+    numbers = [trade_off(curve) for curve in of.curves]
+    charts = _trade_off_charts(numbers, prefix)
+    compared = stages(of.curve, numbers[0]) if of.curve else ()
+    probes = _probes(rows, of.view, margins, compared)
+    primary = _primary(rows)
+    helped = _gains(rows, of, gains, margins, primary)
+    whole = composite_view(rows, view=of.view, margins=margins)
     return ViewSection(
-        view=view,
-        deciding=view == rule.deciding_view,
-        curve=leading,
-        chosen_margin=judged.chosen_margin if judged else None,
-        choice=judged.choice if judged else "",
-        shift=judged.shift if judged else "",
-        frontier=frontier,
+        view=of.view,
+        deciding=of.deciding,
+        curve=of.curve,
+        tone=tone(of.curve.state, of.curve.recommended) if of.curve else "warn",
+        chosen_margin=of.of.chosen_margin if of.of else None,
+        choice=choice_text(of.of.choice) if of.of else "",
+        shift=frontier_text(of.of.frontier, of.confidence) if of.of else "",
+        frontier=_frontier_chart(of, prefix),
         stages=compared,
         main=charts[0] if charts else None,
-        others=tuple(zip(curves[1:], charts[1:], strict=True)),
-        metrics=tuple((role, _metrics(rows, view, role, margins, prefix)) for role in ("technical", "biological")),
+        others=tuple(zip(of.curves[1:], charts[1:], strict=True)),
+        metrics=tuple((role, _metrics(rows, of.view, role, margins, prefix)) for role in ("technical", "biological")),
         composites=whole,
-        composite=tuple(
-            _chart(f"{prefix}-composite-{curve.role}", draw_metric(curve, axis), describe_metric(curve))
-            for curve in (whole.curves if whole else ())
-            if curve.measured
-        ),
-        pseudo=pseudo_rows(frame, view=view),
+        composite=_composite_charts(rows, whole, prefix),
+        pseudo=pseudo_rows(frame, view=of.view),
         margins=margins,
-        heat=tuple(_chart(f"{prefix}-heat-{grid.role}", draw_grid(grid), describe_grid(grid)) for grid in grids),
+        heat=_heat_charts(numbers, of.marked, prefix),
         probes=probes,
         probe=_chart(f"{prefix}-probe", draw_probe(probes), describe_probe(probes)) if probes.stages else None,
         boundary=boundary(held_out),
@@ -270,9 +268,65 @@ def _section(
         if helped and helped.drawn()
         else None,
         primary=primary,
-        strengths=strength_rows(rows, view=view, metrics=primary),
-        controls=control_rows(rows, view=view, metrics=primary),
+        strengths=strength_rows(rows, view=of.view, metrics=primary),
+        controls=control_rows(rows, view=of.view, metrics=primary),
     )
+
+
+def _trade_off_charts(numbers: Sequence[TradeOff], prefix: str) -> list[Chart]:
+    """The first one large."""
+    return [
+        _chart(
+            f"{prefix}-tradeoff{place}", draw_trade_off(item, pixels=400 if place else 560), describe_trade_off(item)
+        )
+        for place, item in enumerate(numbers)
+    ]
+
+
+def _frontier_chart(of: _Judged, prefix: str) -> Chart | None:
+    """None with a single margin."""
+    if of.of is None or len(of.of.frontier.points) < 2:
+        return None
+    numbers = frontier_numbers(of.view, of.of, of.marked)
+    return _chart(f"{prefix}-frontier", draw_frontier(numbers), describe_frontier(numbers))
+
+
+def _heat_charts(numbers: Sequence[TradeOff], marked: tuple[float, float] | None, prefix: str) -> tuple[Chart, ...]:
+    """λ × margin, one a role; none with a single margin."""
+    grids = [composite_grid(numbers, role=role, marked=marked) for role in ROLES if len(numbers) > 1]
+    return tuple(_chart(f"{prefix}-heat-{grid.role}", draw_grid(grid), describe_grid(grid)) for grid in grids)
+
+
+def _composite_charts(rows: pd.DataFrame, whole: CompositeView | None, prefix: str) -> tuple[Chart, ...]:
+    axis = strength_axis(trained(rows)["adversarial_weight"].dropna().unique().tolist())
+    return tuple(
+        _chart(f"{prefix}-composite-{curve.role}", draw_metric(curve, axis), describe_metric(curve))
+        for curve in (whole.curves if whole else ())
+        if curve.measured
+    )
+
+
+def _probes(rows: pd.DataFrame, view: str, margins: Sequence[float], compared: Sequence[Stage]) -> ProbeComparison:
+    wanted = [(stage.label, stage.strength) for stage in compared]
+    return probe_comparison(rows, view=view, margin=margins[0] if margins else 0.0, stages=wanted)
+
+
+def _primary(rows: pd.DataFrame) -> tuple[str, ...]:
+    """The primary metrics, by role and name."""
+    return tuple(
+        metric
+        for role in ROLES
+        for metric in metric_names(rows, role)
+        if bool(rows.loc[rows["metric"] == metric, "primary"].any())
+    )
+
+
+def _gains(
+    rows: pd.DataFrame, of: _Judged, gains: Gains | None, margins: Sequence[float], primary: Sequence[str]
+) -> GainView | None:
+    biological = [metric for metric in metric_names(rows, "biological") if metric in primary]
+    margin = margins[0] if margins else None
+    return gain_view(gains, rows, view=of.view, margin=margin, curve=of.curve, primary=biological)
 
 
 def _metrics(
@@ -325,7 +379,9 @@ def render_report(page: Page) -> str:
         .get_template("report.html")
         .render(
             page=page,
-            rule=page.rule,
+            decision=page.decision,
+            rule=page.decision.rule,
+            first=page.first,
             sections=page.sections,
             provenance=page.provenance,
             style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),

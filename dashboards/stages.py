@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dashboards.figures.tradeoff import TradeOff
 from dashboards.formatting import number
-from dashboards.rule import CurveRule
+from sweeper.decision import JudgedCurve
 
 
 @dataclass(frozen=True)
@@ -19,21 +19,25 @@ class Stage:
     technical: float | None
 
 
-def stages(rule: CurveRule, numbers: TradeOff) -> tuple[Stage, ...]:
+def stages(curve: JudgedCurve, numbers: TradeOff) -> tuple[Stage, ...]:
     """Raw features, λ = 0, the strength the rule points at, and the largest strength that has a mean.
 
     The rule points at the recommended strength; without one at the safe bound, without that at the best biology.
     """
     means = {panel.role: {mean.strength: mean.mean for mean in panel.means} for panel in numbers.panels}
-    raw = next((of for control, of in rule.controls if control == "raw"), {})
-    pointed = (("recommended", rule.recommended), ("safe bound", rule.safe_up_to), ("best biology", rule.best))
+    raw = (curve.controls or {}).get("raw", {})
+    pointed = (
+        ("recommended", curve.recommended),
+        ("safe bound", curve.safe_up_to),
+        ("best biology", curve.best_weight),
+    )
     chosen = next(((label, strength) for label, strength in pointed if strength), None)
     measured = sorted({strength for of in means.values() for strength in of})
     wanted = [("no correction", 0.0)] if 0.0 in measured else []
     wanted += [chosen] if chosen else []
     if measured and measured[-1] > max((strength for _, strength in wanted), default=0.0):
         wanted.append(("largest", measured[-1]))
-    found = [Stage("raw features", None, raw.get("biological"), raw.get("technical"))] if rule.controls else []
+    found = [Stage("raw features", None, raw.get("biological"), raw.get("technical"))] if curve.controls else []
     return (
         *found,
         *(

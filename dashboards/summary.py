@@ -3,43 +3,41 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
 from dashboards.figures.probe import probe_comparison
 from dashboards.figures.tradeoff import trade_off
+from dashboards.first_screen import ordered_curves, ordered_views
 from dashboards.formatting import fixed, name, number, percent, signed
 from dashboards.gain_views import gain_view
 from dashboards.records import checked
-from dashboards.rule import CurveRule, read_rule
 from dashboards.stages import stages
+from sweeper.decision import STATES, Decision, JudgedCurve
 from sweeper.findings.ladder_table import GAP, INSIDE, TEST, VALIDATION, LadderTable, Score
 from sweeper.findings.unit_gains import Gains
 
 WIDTH = 100
 
 
-def text_summary(decision: Mapping[str, Any], results: pd.DataFrame | None = None, gains: Gains | None = None) -> str:
+def text_summary(decision: Decision, results: pd.DataFrame | None = None, gains: Gains | None = None) -> str:
     """State, sentence, disagreements, and per view a table of biology B, batch removal T and the batch probe.
 
     With gains, also how many batches and perturbations lose by the correction, and which most.
 
     Args:
-        decision: document of `sweeper.decision.decide_sweep`.
         results: tidy table; without it the probe's column is left out.
 
     Raises:
-        InputError: the decision has another schema, or the table lacks a column.
+        InputError: the table lacks a column.
     """
-    rule = read_rule(decision)
     frame = checked(results) if results is not None else None
-    blocks = [f"{rule.state.replace('_', ' ')}: {rule.meaning}"]
-    blocks += [textwrap.fill(words, WIDTH) for words in (rule.sentence, *rule.notes)]
-    for view in rule.views:
-        blocks.append(_table(view.curves[0], frame, decides=view.view == rule.deciding_view))
-        if frame is not None and (lines := _gains(view.curves[0], frame, gains)):
+    blocks = [f"{decision.rule.state.replace('_', ' ')}: {STATES[decision.rule.state]}"]
+    blocks += [textwrap.fill(words, WIDTH) for words in (decision.sentence, *decision.notes)]
+    for view in ordered_views(decision):
+        curve = ordered_curves(decision, decision.views[view])[0]
+        blocks.append(_table(curve, frame, decides=view == decision.deciding_view))
+        if frame is not None and (lines := _gains(curve, frame, gains)):
             blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
 
@@ -66,10 +64,10 @@ def _with_sd(score: Score | None) -> str:
     return fixed(score.mean, 3) + ("" if score.sd is None else f" ± {fixed(score.sd, 3)}")
 
 
-def _gains(curve: CurveRule, frame: pd.DataFrame, gains: Gains | None) -> list[str]:
+def _gains(curve: JudgedCurve, frame: pd.DataFrame, gains: Gains | None) -> list[str]:
     """Where the correction hurts at the strength that the rule points at, a line a primary metric and axis."""
     rows = frame[frame["view"] == curve.view]
-    primary = [use.name for use in curve.metrics if use.role == "biological"]
+    primary = curve.uses("biological")
     found = gain_view(gains, rows, view=curve.view, margin=curve.margin, curve=curve, primary=primary)
     if found is None:
         return []
@@ -88,7 +86,7 @@ def _gains(curve: CurveRule, frame: pd.DataFrame, gains: Gains | None) -> list[s
     return lines
 
 
-def _table(curve: CurveRule, frame: pd.DataFrame | None, *, decides: bool) -> str:
+def _table(curve: JudgedCurve, frame: pd.DataFrame | None, *, decides: bool) -> str:
     compared = stages(curve, trade_off(curve))
     title = f"{name(curve.view)} (decides)" if decides else name(curve.view)
     head = f"{title}, margin {number(curve.margin)}: {curve.state.replace('_', ' ')}"
@@ -96,7 +94,7 @@ def _table(curve: CurveRule, frame: pd.DataFrame | None, *, decides: bool) -> st
     probes = None
     if frame is not None:
         wanted = [(stage.label, stage.strength) for stage in compared]
-        probes = probe_comparison(frame, view=curve.view, margin=curve.margin, stages=wanted)
+        probes = probe_comparison(frame, view=curve.view, margin=curve.margin or 0.0, stages=wanted)
     for stage in compared:
         accuracy = () if probes is None else (fixed(probes.accuracy(stage.label)),)
         rows.append((stage.label, fixed(stage.biological), fixed(stage.technical), *accuracy))

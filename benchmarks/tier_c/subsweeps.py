@@ -20,7 +20,7 @@ import pandas as pd
 from benchmarks.locator.methods import METHODS
 from benchmarks.locator.shapes import Sweep
 from benchmarks.tier_c.screens import LEVELS, STRENGTHS, STRIDE, VIEW, Study
-from sweeper.decision import Decision, DecisionSettings, decide
+from sweeper.decision import DecisionSettings, JudgedCurve, judge_curve
 from sweeper.decision.input.results_table import CONTROL_PREFIX, SHAM_PREFIX, prepare
 from sweeper.decision.verdict.mechanism import CLAIMING, explained
 from sweeper.decision.verdict.states import State
@@ -55,7 +55,7 @@ def judged(study: Study, table: pd.DataFrame, repetition: int, seeds: int) -> di
     decision = None
     for method in ("bracket", "posterior"):
         settings = study.config.decision.model_copy(update={"method": method})
-        plain = decide(part, view=VIEW, margin=study.case.margin, settings=settings)
+        plain = judge_curve(part, view=VIEW, margin=study.case.margin, settings=settings)
         decision = explained(plain, part, settings=settings, design_djs=study.design_djs)
         found[method] = {f"{delta:g}": _told(plain, decision, settings, delta) for delta in settings.all_deltas}
     if repetition < OTHERS_UP_TO and decision is not None and decision.estimate is not None:
@@ -67,7 +67,7 @@ def judged(study: Study, table: pd.DataFrame, repetition: int, seeds: int) -> di
     return found
 
 
-def _told(plain: Decision, final: Decision, settings: DecisionSettings, delta: float) -> dict[str, Any]:
+def _told(plain: JudgedCurve, final: JudgedCurve, settings: DecisionSettings, delta: float) -> dict[str, Any]:
     """What is said at one δ, log10 λ; `claimed`: a loss is called over-correction, before and after the sham arm;
     `undecided`: a state that says nothing of any strength.
     """
@@ -101,10 +101,10 @@ def _told(plain: Decision, final: Decision, settings: DecisionSettings, delta: f
     }
 
 
-def _composites(decision: Decision) -> Sweep:
+def _composites(decision: JudgedCurve) -> Sweep:
     """The composites that the decision rests on, for the other methods."""
     runs = pd.DataFrame([vars(run) for run in decision.runs if run.used])
-    levels = tuple(level.strength for level in decision.levels if level.kept)
+    levels = tuple(level.weight for level in decision.levels if level.kept)
     biology = runs.pivot_table(index="strength", columns="seed", values="biological").reindex(levels)
     technical = runs.groupby("strength")["technical"].mean().reindex(levels)
     return Sweep(levels, biology.to_numpy(), technical.to_numpy())

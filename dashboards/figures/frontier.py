@@ -10,7 +10,8 @@ from plotly.subplots import make_subplots
 from dashboards.figures.axis import draw_axis, strength_axis
 from dashboards.figures.style import INK, MUTED, SAFE, UNSAFE, finish, tint
 from dashboards.formatting import drawn, number
-from dashboards.rule import FrontierPoint, ViewRule
+from sweeper.decision import ViewDecision
+from sweeper.decision.verdict.margin_frontier import FrontierPoint
 
 _UNBOUNDED = "no bounds: {}"
 
@@ -31,10 +32,10 @@ class FrontierNumbers:
     marked: tuple[float, float] | None
 
 
-def frontier_numbers(view: ViewRule, marked: tuple[float, float] | None) -> FrontierNumbers:
+def frontier_numbers(name: str, view: ViewDecision, marked: tuple[float, float] | None) -> FrontierNumbers:
     """Numbers of one view's chart."""
-    strengths = sorted({level.strength for curve in view.curves for level in curve.levels})
-    return FrontierNumbers(view.view, tuple(strengths), view.frontier, marked)
+    strengths = sorted({level.weight for curve in view.margins for level in curve.levels})
+    return FrontierNumbers(name, tuple(strengths), view.frontier.points, marked)
 
 
 def draw_frontier(numbers: FrontierNumbers) -> go.Figure:

@@ -23,7 +23,8 @@ from dashboards.figures.style import (
     tint,
 )
 from dashboards.formatting import drawn, fixed, name, number, percent
-from dashboards.rule import CurveRule, Interval
+from sweeper.decision import JudgedCurve
+from sweeper.decision.verdict.values import LevelMean
 
 ROLES = ("biological", "technical")
 _LETTERS = {"biological": "B", "technical": "T"}
@@ -89,42 +90,43 @@ class TradeOff:
     lost: tuple[tuple[float, int, int], ...]
 
 
-def trade_off(rule: CurveRule) -> TradeOff:
+def trade_off(curve: JudgedCurve) -> TradeOff:
     """Numbers of the chart from one judged curve; level means are plain seed means where the curve was not judged."""
     panels = []
     for role in ROLES:
         dots = tuple(
-            Dot(run.strength, run.seed, value, run.used)
-            for run in rule.runs
+            Dot(run.weight, run.seed, value, run.used)
+            for run in curve.runs
             if (value := getattr(run, role)) is not None
         )
         means = tuple(
-            mean for level in rule.levels if (mean := _mean(rule, level.strength, getattr(level, role), dots))
+            mean for level in curve.levels if (mean := _mean(curve, level.weight, getattr(level, role), dots))
         )
-        controls = tuple((control, value) for control, of in rule.controls if (value := of.get(role)) is not None)
+        named = sorted((curve.controls or {}).items())
+        controls = tuple((control, value) for control, of in named if (value := of.get(role)) is not None)
         panels.append(Panel(role, means, dots, controls))
     return TradeOff(
-        view=rule.view,
-        margin=rule.margin,
-        strengths=tuple(level.strength for level in rule.levels),
+        view=curve.view,
+        margin=curve.margin or 0.0,
+        strengths=tuple(level.weight for level in curve.levels),
         panels=tuple(panels),
-        loss_line=None if rule.peak is None else (rule.delta, (1 - rule.delta) * rule.peak),
-        safe_up_to=rule.safe_up_to,
-        unsafe_from=rule.unsafe_from,
-        point=rule.point,
-        effective=rule.effective,
-        recommended=rule.recommended,
-        unstable=rule.unstable,
-        lost=tuple((level.strength, level.lost, level.recorded) for level in rule.levels),
+        loss_line=None if curve.estimate is None else (curve.delta, (1 - curve.delta) * curve.estimate.peak),
+        safe_up_to=curve.safe_up_to,
+        unsafe_from=curve.unsafe_from,
+        point=curve.point,
+        effective=curve.estimate.technical.lambda_effective if curve.estimate else None,
+        recommended=curve.recommended,
+        unstable=curve.lambda_unstable,
+        lost=tuple((level.weight, level.lost, level.recorded) for level in curve.levels),
     )
 
 
-def _mean(rule: CurveRule, strength: float, level: Interval | None, dots: Sequence[Dot]) -> Mean | None:
+def _mean(curve: JudgedCurve, strength: float, level: LevelMean | None, dots: Sequence[Dot]) -> Mean | None:
     """None for a level that a judged curve leaves out: the survivors of a failing strength have no meaningful mean."""
     if level is not None:
         return Mean(strength, level.mean, level.lower, level.upper)
     values = [dot.value for dot in dots if dot.strength == strength]
-    return Mean(strength, sum(values) / len(values), None, None) if values and rule.peak is None else None
+    return Mean(strength, sum(values) / len(values), None, None) if values and curve.estimate is None else None
 
 
 def draw_trade_off(numbers: TradeOff, *, pixels: int = 560) -> go.Figure:

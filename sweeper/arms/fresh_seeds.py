@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import log10
-from typing import Any
+
+from sweeper.decision import JudgedCurve
 
 FIRST_SEED = 1_000_000
 """Fresh seeds begin here: no sweep counts its own so far."""
 
 
-def confirm_strengths(curve: Mapping[str, Any]) -> tuple[float, ...]:
+def confirm_strengths(curve: JudgedCurve) -> tuple[float, ...]:
     """λ = 0, the recommended strength, the safe bound, the loss and the largest: trained ones, ascending.
 
     Args:
-        curve: the deciding curve, as in decision.json.
+        curve: the deciding curve.
 
     Returns:
         None at all for a curve without a bound: there is nothing to confirm.
     """
-    estimate = curve["estimate"]
-    levels = [level["strength"] for level in curve["levels"] if level["kept"] and level["strength"] > 0]
-    if estimate is None or not levels:
-        return ()
-    claimed = (estimate[name] for name in ("recommended", "safe_up_to", "unsafe_from"))
-    wanted = [bound for bound in claimed if bound is not None]
-    if not wanted:
+    levels = curve.kept_weights
+    wanted = [bound for bound in (curve.recommended, curve.safe_up_to, curve.unsafe_from) if bound is not None]
+    if not wanted or not levels:
         return ()
     nearest = (min(levels, key=lambda level: (abs(log10(level / bound)), level)) for bound in wanted)
     return tuple(sorted({0.0, levels[-1], *nearest}))

@@ -2,46 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from sweeper.arms.proposal import Block, Proposal
 from sweeper.config.sections import LocateSearch
-from sweeper.decision.verdict.next_points import REASONS
+from sweeper.decision import JudgedCurve
+from sweeper.decision.verdict.next_points import REASONS, NextPoints
 
 
 def propose(
-    points: Mapping[str, Any], curve: Mapping[str, Any], *, options: LocateSearch, trainer: str, view: str, spent: int
+    points: NextPoints, curve: JudgedCurve, *, options: LocateSearch, trainer: str, view: str, spent: int
 ) -> Proposal | None:
     """The round that follows the deciding curve's next points; None when it is settled or the budget is spent.
 
     Args:
-        points: `next_points` of the deciding curve.
-        curve: that curve, as in decision.json.
+        points: of the deciding curve.
+        curve: that curve.
         spent: cells of earlier rounds of this kind.
     """
-    if not points["strengths"] and not points["seeds"]:
+    if not points.weights and not points.seeds:
         return None
-    if options.max_cells is not None and spent + points["cells"] > options.max_cells:
+    if options.max_cells is not None and spent + points.cells > options.max_cells:
         return None
-    margin, seeds = float(curve["margin"]), tuple(curve["seeds"])
-    kept = [level["strength"] for level in curve["levels"] if level["kept"]]
+    margin, seeds = float(curve.margin or 0.0), curve.seeds
+    kept = [level.weight for level in curve.levels if level.kept]
     blocks = []
-    if points["strengths"]:
-        blocks.append(Block(strengths=_at(points["strengths"], margin), seeds=seeds))
-    if points["seeds"]:
+    if points.weights:
+        blocks.append(Block(strengths=_at(points.weights, margin), seeds=seeds))
+    if points.seeds:
         first = max(seeds) + 1
-        where = kept if points["seeds_at"] is None else points["seeds_at"]
-        blocks.append(Block(strengths=_at(where, margin), seeds=tuple(range(first, first + points["seeds"]))))
+        where = kept if points.seeds_at is None else points.seeds_at
+        blocks.append(Block(strengths=_at(where, margin), seeds=tuple(range(first, first + points.seeds))))
     return Proposal(
         kind="locate",
         trainer=trainer,
         blocks=tuple(blocks),
         views=(view,),
-        why=REASONS[points["why"]],
+        why=REASONS[points.why],
         how={"options": options.model_dump(mode="json")},
     )
 
 
-def _at(strengths: Sequence[float], margin: float) -> tuple[tuple[float, float], ...]:
-    return tuple((float(strength), margin) for strength in strengths)
+def _at(weights: Sequence[float], margin: float) -> tuple[tuple[float, float], ...]:
+    return tuple((float(weight), margin) for weight in weights)

@@ -7,13 +7,13 @@ like the others: a mini-batch is made of bio-batches, so permuted ones draw othe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import log10
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sweeper.decision import JudgedCurve
 from sweeper.metrics.technical.design import permuted_within
 from trainers.base import IntArray
 
@@ -37,22 +37,21 @@ def sham_batches(batches: IntArray, perturbations: pd.Series, train: IntArray, *
     return sham
 
 
-def sham_strengths(curve: Mapping[str, Any], count: int) -> tuple[float, ...]:
+def sham_strengths(curve: JudgedCurve, count: int) -> tuple[float, ...]:
     """λ > 0 of the sham arm: those trained ones nearest the safe bound, nearest the loss, and the largest.
 
     Args:
-        curve: the deciding curve, as in decision.json.
+        curve: the deciding curve.
         count: strengths wanted; what the three leave open is filled where the gap, in decades, is largest.
 
     Returns:
         Ascending, at least one for a curve with an estimate; none without.
     """
-    estimate = curve["estimate"]
-    levels = [level["strength"] for level in curve["levels"] if level["kept"] and level["strength"] > 0]
-    if estimate is None or not levels:
+    levels = curve.kept_weights
+    if curve.estimate is None or not levels:
         return ()
-    interval = estimate["interval"]
-    safe, loss = interval["lower"], interval["median"] or interval["upper"]
+    interval = curve.estimate.interval
+    safe, loss = interval.lower, interval.median or interval.upper
     chosen = {levels[-1]}
     if loss is not None:
         chosen.add(_nearest(levels, loss))

@@ -14,7 +14,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweeper.decision import Decision
 
 EXAMPLE = """examples:
   sweeper decide runs/demo                                        the declared decision, from the stored cells
@@ -58,17 +61,17 @@ def run(options: argparse.Namespace) -> int:
     given = {key: value for key, value in named.items() if value is not None}
     changes = {**apply_overrides({}, options.overrides), **given}
     _check_target(options.json)
-    document = _of_table(options, changes) if options.folder is None else _of_store(options.folder, changes)
+    decision = _of_table(options, changes) if options.folder is None else _of_store(options.folder, changes)
     if options.json is not None:
-        _refuse_replacing(options.json, options.folder, document)
-    print(printed(document))
+        _refuse_replacing(options.json, options.folder, decision)
+    print(printed(decision))
     if options.json is not None:
-        write_atomically(options.json, dump_json(document))
+        write_atomically(options.json, dump_json(decision.to_json()))
         print(f"\ndecision: {options.json}")
     return 0
 
 
-def _of_table(options: argparse.Namespace, changes: dict[str, Any]) -> dict[str, Any]:
+def _of_table(options: argparse.Namespace, changes: dict[str, Any]) -> Decision:
     import pandas as pd
 
     from sweeper.decision.input.tidy import TEXT_COLUMNS, decide_table
@@ -80,7 +83,7 @@ def _of_table(options: argparse.Namespace, changes: dict[str, Any]) -> dict[str,
     return decide_table(frame, view=view, trainer=options.trainer, source=str(options.table), **changes)
 
 
-def _of_store(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+def _of_store(folder: Path, changes: Mapping[str, Any]) -> Decision:
     from sweeper.decision import decide_sweep
     from sweeper.decision.input.decision_settings import decision_settings
     from sweeper.errors import InputError
@@ -117,7 +120,7 @@ def _check_target(path: Path | None) -> None:
         raise InputError(f"--json {path}: is a folder, expected a file")
 
 
-def _refuse_replacing(path: Path, folder: Path | None, document: Mapping[str, Any]) -> None:
+def _refuse_replacing(path: Path, folder: Path | None, decision: Decision) -> None:
     """A sweep's decision.json is the one declared before it, and no other."""
     from sweeper.errors import InputError
     from sweeper.store.store import Store
@@ -127,8 +130,8 @@ def _refuse_replacing(path: Path, folder: Path | None, document: Mapping[str, An
         return
     if folder is None or folder.resolve() != home:
         raise InputError(f"--json {path}: holds the decision of the sweep in {home.name}; choose another file")
-    if document["departures"]:
-        changed = ", ".join(item["setting"] for item in document["departures"])
+    if decision.departures:
+        changed = ", ".join(item.setting for item in decision.departures)
         raise InputError(
             f"--json {path}: holds the decision declared before the sweep, and these settings depart from it "
             f"({changed}); choose another file"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sweeper.decision import Decision
     from sweeper.findings.ladder_table import LadderTable
     from sweeper.findings.unit_gains import Gains
     from sweeper.store.store import Store
@@ -17,7 +17,7 @@ class Outputs(NamedTuple):
     """What a sweep found; `gains` is None where no cell keeps values by batch, cell type and perturbation."""
 
     results: pd.DataFrame
-    decision: Mapping[str, Any]
+    decision: Decision
     gains: Gains | None
     ladder: LadderTable | None = None
 

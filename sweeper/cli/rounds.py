@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -84,10 +83,12 @@ def proposed_next(store: Store) -> str:
     nothing is proposed, or nothing is decided yet.
     """
     from sweeper.decision.words.advice import next_text
+    from sweeper.findings.stored import stored_decision
     from sweeper.plan.estimate import finished_seconds
 
-    if not store.decision_path.exists():
+    decision = stored_decision(store)
+    if decision is None:
         return ""
-    points = json.loads(store.decision_path.read_text(encoding="utf-8"))["next_points"]
-    known = finished_seconds(store) if points["seconds"] is None else None
-    return next_text(points if known is None else {**points, "seconds": points["cells"] * known[0]})
+    points = decision.next_points
+    known = finished_seconds(store) if points.seconds is None else None
+    return next_text(points if known is None else replace(points, seconds=points.cells * known[0]))

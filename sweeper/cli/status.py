@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -20,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    from sweeper.findings.stored import all_records, planned_cells, planned_rounds
+    from sweeper.findings.stored import all_records, planned_cells, planned_rounds, stored_decision
     from sweeper.store.store import Store
 
     store = Store(options.folder.absolute())
@@ -40,10 +39,9 @@ def run(options: argparse.Namespace) -> int:
     counts = [(sum(cell.cell_id in done for cell in planned), len(planned)) for _, planned in rounds]
     for line in kept_rounds([proposal for proposal, _ in rounds], counts):
         print(line)
-    if store.decision_path.exists():
-        decision = json.loads(store.decision_path.read_text(encoding="utf-8"))
+    if (decision := stored_decision(store)) is not None:
         note = " (made before the missing cells)" if missing else ""
-        print(f"decision: {decision['rule']['state']}{note}\n          {decision['sentence']}")
+        print(f"decision: {decision.rule.state}{note}\n          {decision.sentence}")
         if following := proposed_next(store):
             print(f"next:     {following}")
     else:

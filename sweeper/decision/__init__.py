@@ -2,10 +2,25 @@
 
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.input.tidy import decide_table
-from sweeper.decision.verdict.judge import decide
-from sweeper.decision.verdict.states import STATES
-from sweeper.decision.verdict.values import Decision
+from sweeper.decision.verdict.decision import Curve, Decision, ViewDecision
+from sweeper.decision.verdict.judge import judge_curve
+from sweeper.decision.verdict.rule import Rule
+from sweeper.decision.verdict.states import STATES, State
+from sweeper.decision.verdict.values import JudgedCurve
 from sweeper.decision.verdict.whole_sweep import decide_sweep
 from sweeper.decision.words.rule_text import sentence
 
-__all__ = ["STATES", "Decision", "DecisionSettings", "decide", "decide_sweep", "decide_table", "sentence"]
+__all__ = [
+    "STATES",
+    "Curve",
+    "Decision",
+    "DecisionSettings",
+    "JudgedCurve",
+    "Rule",
+    "State",
+    "ViewDecision",
+    "decide_sweep",
+    "decide_table",
+    "judge_curve",
+    "sentence",
+]

@@ -13,9 +13,9 @@ from sweeper.arms.ladder import ladder_parts, ladder_view, resolved_rungs
 from sweeper.arms.proposal import Proposal
 from sweeper.config.sweep_config import SweepConfig, build_config
 from sweeper.content import content_hash
-from sweeper.decision import DecisionSettings, decide_sweep
+from sweeper.decision import Decision, DecisionSettings, decide_sweep
 from sweeper.decision.input.results_table import CONTROL_PREFIX, LADDER_PREFIX
-from sweeper.errors import ConfigError, SweepFailedError
+from sweeper.errors import ConfigError, InputError, SweepFailedError
 from sweeper.findings.crossed_boundary import crossed_boundary
 from sweeper.findings.ladder_table import LadderTable, ladder_table
 from sweeper.findings.unit_gains import Gains, gains
@@ -81,7 +81,7 @@ def results_table(store: Store) -> pd.DataFrame:
     return tidy(all_records(store), panel)
 
 
-def tabulate_and_decide(store: Store) -> tuple[pd.DataFrame, Mapping[str, Any]]:
+def tabulate_and_decide(store: Store) -> tuple[pd.DataFrame, Decision]:
     """Write results.parquet, units.parquet and decision.json from the store alone; returns results and decision."""
     description = store.description()
     config = stored_config(store)
@@ -97,8 +97,25 @@ def tabulate_and_decide(store: Store) -> tuple[pd.DataFrame, Mapping[str, Any]]:
     )
     write_atomically(store.results_path, to_parquet_bytes(results))
     _write_units(store)
-    write_atomically(store.decision_path, dump_json(decision))
+    write_atomically(store.decision_path, dump_json(decision.to_json()))
     return results, decision
+
+
+def stored_decision(store: Store) -> Decision | None:
+    """The decision as it was made; None where there is none yet.
+
+    Raises:
+        InputError: the file is no decision that this version reads; one line.
+    """
+    if not store.decision_path.exists():
+        return None
+    text = store.decision_path.read_text(encoding="utf-8")
+    try:
+        return Decision.from_json(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{store.decision_path}: not JSON ({error}); decide again with `sweeper report`") from None
+    except InputError as error:
+        raise InputError(f"{store.decision_path}: {error}") from None
 
 
 def deciding_units(store: Store, settings: DecisionSettings) -> pd.DataFrame | None:

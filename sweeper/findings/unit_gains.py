@@ -7,15 +7,15 @@ distribution over units, and the share of units where it is a loss, say what the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
+from sweeper.decision import Decision
 from sweeper.metrics.units import PERTURBATION
 
 Array = NDArray[np.float64]
@@ -172,22 +172,16 @@ def pointed(
     return ("largest", positive[-1]) if positive else None
 
 
-def headline(gains: Gains, decision: Mapping[str, Any]) -> dict[str, float]:
+def headline(gains: Gains, decision: Decision) -> dict[str, float]:
     """What the rule's strength does by unit, for a run's summary: share of losses and worst gain against λ = 0.
 
     Keys "gain/<metric>.<axis>_failure_rate" and "gain/<metric>.worst_<axis>" for the biological metrics of the
     deciding curve; none without a recommended strength, for then nothing is advised that could fail.
-
-    Args:
-        decision: document of `sweeper.decision.decide_sweep`.
     """
-    view, rule = decision["deciding_view"], decision["rule"]
-    strength = rule["then"]["lambda_recommended"]
-    margin = next((clause["value"] for clause in rule["if"] if clause["var"] == "margin"), None)
-    if strength is None or margin is None or view not in decision["views"]:
+    curve = decision.curve
+    if curve is None or curve.margin is None or curve.recommended is None:
         return {}
-    curve = next(curve for curve in decision["views"][view]["margins"] if curve["margin"] == margin)
-    metrics = [use["name"] for use in curve["metrics"] if use["role"] == "biological"]
+    view, margin, strength, metrics = curve.view, curve.margin, curve.recommended, curve.uses("biological")
     of = gains.summary
     # A decision's numbers have 12 significant digits.
     at = np.isclose(of["margin"], margin, rtol=1e-9) & np.isclose(of["adversarial_weight"], strength, rtol=1e-9)

@@ -7,8 +7,9 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
+from sweeper.decision import Decision
 from sweeper.metrics.composites import composites
 from sweeper.mirror.tracking import Mirror, MirroredCell, MirrorError
 from sweeper.plan.cells import Cell
@@ -105,7 +106,7 @@ class SweepMirror:
 
     def finish(
         self,
-        decision: Mapping[str, Any] | None,
+        decision: Decision | None,
         *,
         status: Literal["FINISHED", "FAILED", "KILLED"],
         metrics: Mapping[str, float] | None = None,
@@ -118,8 +119,8 @@ class SweepMirror:
         tags = {}
         if decision is not None:
             tags = {
-                "sweeper.state": str(decision["rule"]["state"]),
-                "sweeper.sentence": str(decision["sentence"])[:4000],
+                "sweeper.state": str(decision.rule.state),
+                "sweeper.sentence": decision.sentence[:4000],
             }
         try:
             self._log(sorted(store.finished()))

@@ -20,8 +20,9 @@ from sweeper.arms.proposal import Block, Kind, Proposal
 from sweeper.arms.sham import sham_strengths
 from sweeper.config.sections import PseudoArm, ShamArm
 from sweeper.content import content_hash
-from sweeper.decision import decide_sweep
+from sweeper.decision import JudgedCurve, decide_sweep
 from sweeper.decision.input.results_table import PSEUDO_PREFIX, SHAM_PREFIX
+from sweeper.decision.verdict.next_points import NextPoints
 from sweeper.decision.verdict.states import State
 from sweeper.findings.stored import deciding_units, decision_provenance, results_table
 from sweeper.plan.cells import Cell, PackPlan, make_packs
@@ -92,7 +93,7 @@ def _search_round(prepared: Prepared, store: Store, kept: Sequence[Proposal]) ->
     if len(made) >= config.locate.rounds:
         return None
     curve, points = _deciding_curve(prepared, store, kept)
-    if curve is None or points is None:
+    if curve is None:
         return None
     spent = sum(
         len(proposed_cells(proposal, config, sweep_id=prepared.sweep_id, folds=prepared.folds)) for proposal in made
@@ -151,10 +152,10 @@ def _arm_round(
     made = [proposal for proposal in kept if proposal.kind == kind]
     basis = _basis(prepared, kept)
     curve, _ = _deciding_curve(prepared, store, kept)
-    if curve is None or curve["state"] in NOTHING_TO_EXPLAIN or _made_for(made, basis, curve):
+    if curve is None or curve.state in NOTHING_TO_EXPLAIN or _made_for(made, basis, curve):
         return None
     have = {strength for proposal in made for strength in proposal.strengths}
-    margin = float(curve["margin"])
+    margin = float(curve.margin or 0.0)
     wanted = [(weight, margin) for weight in (0.0, *sham_strengths(curve, arm.strengths))]
     new = tuple(strength for strength in wanted if strength not in have)
     if not new or len(wanted) == 1:
@@ -175,7 +176,7 @@ def _confirm_round(prepared: Prepared, store: Store, kept: Sequence[Proposal]) -
     made = [proposal for proposal in kept if proposal.kind == "confirm"]
     basis = _basis(prepared, kept)
     curve, _ = _deciding_curve(prepared, store, kept)
-    if curve is None or curve["state"] in NOTHING_TO_EXPLAIN:
+    if curve is None or curve.state in NOTHING_TO_EXPLAIN:
         return None
     weights = confirm_strengths(curve)
     if not weights or _made_for(made, basis, curve):
@@ -186,7 +187,7 @@ def _confirm_round(prepared: Prepared, store: Store, kept: Sequence[Proposal]) -
         trainer=config.trainer,
         blocks=(
             Block(
-                strengths=tuple((weight, float(curve["margin"])) for weight in weights),
+                strengths=tuple((weight, float(curve.margin or 0.0)) for weight in weights),
                 seeds=tuple(range(first, first + config.confirm.seeds)),
             ),
         ),
@@ -196,10 +197,10 @@ def _confirm_round(prepared: Prepared, store: Store, kept: Sequence[Proposal]) -
     )
 
 
-def _made_for(made: Sequence[Proposal], basis: str, curve: Mapping[str, Any]) -> bool:
+def _made_for(made: Sequence[Proposal], basis: str, curve: JudgedCurve) -> bool:
     """Whether one of these rounds was made from the same cells for the same margin."""
     margins = (margin for proposal in made if proposal.how.get("basis") == basis for _, margin in proposal.strengths)
-    return float(curve["margin"]) in margins
+    return float(curve.margin or 0.0) in margins
 
 
 def _basis(prepared: Prepared, kept: Sequence[Proposal]) -> str:
@@ -212,23 +213,19 @@ def _basis(prepared: Prepared, kept: Sequence[Proposal]) -> str:
 
 def _deciding_curve(
     prepared: Prepared, store: Store, kept: Sequence[Proposal]
-) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
-    """The deciding curve as it stands, and its next points; None where there is no such curve."""
+) -> tuple[JudgedCurve | None, NextPoints]:
+    """The deciding curve as it stands, and its next points; no curve where none can be read."""
     config = prepared.config
     view = config.decision.deciding_view
     results = results_table(store)
-    document = decide_sweep(
+    decision = decide_sweep(
         results[results["view"] == view],
         settings=config.decision,
         provenance=decision_provenance(store.description(), kept),
         next_options=config.locate.next_options,
         units=deciding_units(store, config.decision),
     )
-    found = document["views"].get(view)
-    if found is None:
-        return None, None
-    curve = next(item for item in found["margins"] if item["margin"] == found["chosen_margin"])
-    return curve, document["next_points"]
+    return decision.curve, decision.next_points
 
 
 class _Rounds:

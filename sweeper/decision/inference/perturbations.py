@@ -19,11 +19,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweeper.decision.inference.noise import run_design
-from sweeper.decision.input.collapse_screen import Screen
+from sweeper.decision.input.collapse_screen import Screened
 from sweeper.decision.input.curve import Curve
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.input.results_table import canonical
-from sweeper.decision.verdict.values import Decision
+from sweeper.decision.verdict.values import JudgedCurve
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -53,7 +53,7 @@ class PerturbationValues:
 
 
 def curve_covariances(
-    units: pd.DataFrame | None, curve: Curve, screened: Screen, known: Decision, settings: DecisionSettings
+    units: pd.DataFrame | None, curve: Curve, screened: Screened, known: JudgedCurve, settings: DecisionSettings
 ) -> dict[str, Array]:
     """`perturbation_covariances` of a screened curve, at the strengths and seeds that are kept.
 

@@ -23,7 +23,7 @@ SCREENED = "screened"
 
 
 @dataclass(frozen=True, eq=False)
-class Screen:
+class Screened:
     """What the screen leaves.
 
     Attributes:
@@ -60,7 +60,7 @@ class Screen:
         return np.asarray(ok & (whole | partial))
 
 
-def screen(curve: Curve, settings: DecisionSettings) -> Screen:
+def screen(curve: Curve, settings: DecisionSettings) -> Screened:
     """Mark runs whose biology lies more than `collapse_deviations` robust s.d. below their level; count the lost."""
     status = curve.status.copy()
     status[_fallen(curve, settings)] = SCREENED
@@ -68,7 +68,7 @@ def screen(curve: Curve, settings: DecisionSettings) -> Screen:
     recorded = (status != "absent").sum(axis=1)
     kept = lost <= settings.max_collapse_rate * recorded
     unstable = np.flatnonzero(~kept)
-    return Screen(status, lost, recorded, kept, curve.strengths[unstable[0]] if len(unstable) else None)
+    return Screened(status, lost, recorded, kept, curve.strengths[unstable[0]] if len(unstable) else None)
 
 
 def _fallen(curve: Curve, settings: DecisionSettings) -> NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
@@ -127,11 +128,18 @@ def decision_settings(values: Mapping[str, Any], source: str) -> DecisionSetting
     raise InputError(f"{source}: {key + ': ' if key else ''}{message}{given}")
 
 
-def departures(used: DecisionSettings, declared: DecisionSettings | None) -> list[dict[str, Any]]:
-    """Settings that differ from those declared before the sweep: setting, declared, used."""
+@dataclass(frozen=True)
+class Departure:
+    """A setting that differs from the one declared before the sweep; both values as JSON."""
+
+    setting: str
+    declared: Any
+    used: Any
+
+
+def departures(used: DecisionSettings, declared: DecisionSettings | None) -> tuple[Departure, ...]:
+    """Settings that differ from those declared before the sweep."""
     if declared is None:
-        return []
+        return ()
     before, after = declared.model_dump(mode="json"), used.model_dump(mode="json")
-    return [
-        {"setting": key, "declared": before[key], "used": value} for key, value in after.items() if value != before[key]
-    ]
+    return tuple(Departure(key, before[key], value) for key, value in after.items() if value != before[key])

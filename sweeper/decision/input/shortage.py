@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweeper.decision.input.collapse_screen import Screen
+from sweeper.decision.input.collapse_screen import Screened
 from sweeper.decision.input.curve import Curve
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.verdict.states import State
@@ -13,7 +13,7 @@ from sweeper.decision.words.reasons import counted, were
 MIN_RUNS = 2  # usable runs at every strength that takes part
 
 
-def shortage(curve: Curve, screened: Screen, settings: DecisionSettings) -> tuple[State, str] | None:
+def shortage(curve: Curve, screened: Screened, settings: DecisionSettings) -> tuple[State, str] | None:
     """Why the curve cannot be judged: too little was run, or too much of it was lost."""
     positive = [s for s in curve.strengths if s > 0]
     kept_strengths = [s for s, keep in zip(curve.strengths, screened.kept, strict=True) if keep]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sweeper.decision.input.decision_settings import decision_settings
 from sweeper.decision.input.results_table import ASIDE, CONTROL_PREFIX, KEY, LOST, NUMBERS, ROLES, TEXTS, prepare
+from sweeper.decision.verdict.decision import Decision
 from sweeper.decision.verdict.states import State
 from sweeper.decision.verdict.whole_sweep import decide_sweep
 from trainers.errors import InputError
@@ -30,7 +31,7 @@ Mask = NDArray[np.bool_]
 
 def decide_table(
     table: pd.DataFrame, *, view: str | None = None, trainer: str | None = None, source: str = "table", **settings: Any
-) -> dict[str, Any]:
+) -> Decision:
     """Judge a sweep made elsewhere, from its tidy table alone: one row a metric of a run.
 
     Args:
@@ -47,8 +48,8 @@ def decide_table(
         settings: fields of `DecisionSettings`, e.g. `delta=0.05, method="posterior"`.
 
     Returns:
-        The document of `decide_sweep`. A floor that had to be assumed lowers the certainty: a floor below the true one
-        makes every loss look smaller than it is.
+        The decision, as of `decide_sweep`. A floor that had to be assumed lowers the certainty: a floor below the true
+        one makes every loss look smaller than it is.
 
     Raises:
         InputError: one line with source, column, row (from 1) and what would be right; also where one group of metrics
@@ -62,14 +63,14 @@ def decide_table(
     own = trained[trained["trainer"] == chosen_trainer]
     chosen_view = _only(own["view"], view, "view", source)
     assumed = sorted(set(own["metric"])) if "floor" not in table.columns else []
-    document = decide_sweep(
+    decision = decide_sweep(
         rows,
         settings=decision_settings({**settings, "deciding_view": chosen_view}, "settings"),
         provenance={"trainer": chosen_trainer, "dataset_hash": _fingerprint(rows), "assumed_floor": assumed},
     )
-    if document["rule"]["state"] == State.INVALID_INPUT:
-        raise InputError(f"{source}: {' '.join(document['rule']['reasons'])}")
-    return document
+    if decision.rule.state is State.INVALID_INPUT:
+        raise InputError(f"{source}: {' '.join(decision.rule.reasons)}")
+    return decision
 
 
 def completed(table: pd.DataFrame, source: str) -> pd.DataFrame:

@@ -8,7 +8,7 @@ posterior is a t. The probability of a loss is the largest over u: drawdown is f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import log10
 from typing import TYPE_CHECKING, Literal
 
@@ -19,11 +19,12 @@ from scipy.special import stdtr
 from sweeper.decision.input.curve import Curve, build_curve
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.input.results_table import CONTROL_PREFIX, InvalidTableError, Selection, canonical
+from sweeper.decision.verdict.json_codec import under
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sweeper.decision.verdict.values import Decision
+    from sweeper.decision.verdict.values import JudgedCurve
 
 LIKELY = 0.8
 """Probability from which on the fresh seeds count as saying so."""
@@ -35,13 +36,13 @@ class ConfirmedPoint:
 
     Attributes:
         role: "safe" (no loss of δ expected) or "loss" (one expected).
-        strength: λ, the confirmed one nearest the bound.
+        weight: λ, the confirmed one nearest the bound.
         probability: of a loss of δ or more there.
         seeds: fresh seeds it rests on.
     """
 
     role: Literal["safe", "loss"]
-    strength: float
+    weight: float = field(metadata=under("strength"))
     probability: float
     seeds: int
 
@@ -55,8 +56,8 @@ class Confirmation:
 
 
 def confirmed(
-    decision: Decision, table: pd.DataFrame, *, seeds: Collection[int], settings: DecisionSettings
-) -> Decision:
+    decision: JudgedCurve, table: pd.DataFrame, *, seeds: Collection[int], settings: DecisionSettings
+) -> JudgedCurve:
     """`decision` with what the fresh seeds say of it.
 
     Args:

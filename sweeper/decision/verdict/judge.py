@@ -22,7 +22,7 @@ from sweeper.decision.inference.fitted import NOTHING, POWER, Fitted, Points, dr
 from sweeper.decision.inference.noise import level_errors, signal_lower_bound
 from sweeper.decision.inference.perturbations import NoPerturbationsError, curve_covariances
 from sweeper.decision.inference.technical import Technical, assess_technical, technical_falls
-from sweeper.decision.input.collapse_screen import Screen, screen
+from sweeper.decision.input.collapse_screen import Screened, screen
 from sweeper.decision.input.curve import Curve, build_curve
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.input.results_table import InvalidTableError, prepare, select
@@ -30,7 +30,7 @@ from sweeper.decision.input.shortage import shortage
 from sweeper.decision.verdict.advised import Range, advise
 from sweeper.decision.verdict.bounds import Ends, contradiction, early_metric, ends, fallback, lowest
 from sweeper.decision.verdict.states import Conditions, State, bracket_state, located_state
-from sweeper.decision.verdict.values import Decision, Estimate, Interval, Level, LevelMean, Run, Sensitivity
+from sweeper.decision.verdict.values import Estimate, Interval, JudgedCurve, Level, LevelMean, Run, Sensitivity
 from sweeper.decision.words.reasons import reasons
 
 Array = NDArray[np.float64]
@@ -53,14 +53,14 @@ ZERO_AT_LEAST = (State.NO_TECHNICAL_EFFECT, State.BELOW_RANGE)
 """States in which λ = 0 can be advised although no strength above it was shown to be safe."""
 
 
-def decide(
+def judge_curve(
     results: pd.DataFrame,
     *,
     view: str,
     margin: float,
     settings: DecisionSettings,
     units: pd.DataFrame | None = None,
-) -> Decision:
+) -> JudgedCurve:
     """Judge one trade-off curve: by the drawdown bracket or, if so declared, by the posterior of its point.
 
     The order of the steps is the order of the exclusions: validate, anchor, count what failed, screen for collapse,
@@ -113,14 +113,14 @@ def decide(
     return replace(judged, reasons=(*judged.reasons, NEW_PERTURBATIONS))
 
 
-def refusal(view: str, margin: float | None, reason: str, settings: DecisionSettings) -> Decision:
+def refusal(view: str, margin: float | None, reason: str, settings: DecisionSettings) -> JudgedCurve:
     """INVALID_INPUT: nothing about the curve could be read."""
-    return Decision(view, margin, None, settings.delta, settings.confidence, State.INVALID_INPUT, (reason,))
+    return JudgedCurve(view, margin, None, settings.delta, settings.confidence, State.INVALID_INPUT, (reason,))
 
 
 def _judge(
-    known: Decision, curve: Curve, screened: Screen, settings: DecisionSettings, extra: Mapping[str, Array]
-) -> Decision:
+    known: JudgedCurve, curve: Curve, screened: Screened, settings: DecisionSettings, extra: Mapping[str, Array]
+) -> JudgedCurve:
     """The estimate and its state, from the usable runs at the kept strengths.
 
     `extra` is the further level covariance of each biological metric and, under "", of their composite.
@@ -159,7 +159,10 @@ def _judge(
         _sensitivity(curves, delta, technical, has_signal, settings, known) for delta in settings.all_deltas
     )
     chosen = next(entry for entry in sensitivity if entry.delta == settings.delta)
-    points, by_metric = curves.points, chosen.metric_brackets
+    points, by_metric, inside = curves.points, chosen.metric_brackets, chosen.effective
+    at_effective, effective_upper = (
+        (inside.lambda_effective, inside.lambda_effective_upper) if inside else (None, None)
+    )
     established = {name: item.unsafe_from for name, item in by_metric.items() if item.unsafe_from is not None}
     peak = peak_of(biology)
     estimate = Estimate(
@@ -187,16 +190,13 @@ def _judge(
         early=chosen.early,
         limit=chosen.limit,
         advised=chosen.advised,
-        technical=replace(
-            technical,
-            lambda_effective=chosen.effective and chosen.effective.lambda_effective,
-            lambda_effective_upper=chosen.effective and chosen.effective.lambda_effective_upper,
-        ),
+        technical=replace(technical, lambda_effective=at_effective, lambda_effective_upper=effective_upper),
         technical_falls=chosen.technical_falls,
         at_chance=not technical.has_effect and _at_chance(curve, usable, settings),
         moves=_moves(curves, technical, chosen, settings),
         window=chosen.window,
         recommended=chosen.recommended,
+        biology_at_effective=None if at_effective is None else float(biology.means[strengths.index(at_effective)]),
         detectable_drop=chosen.detectable_drop,
         psi=chosen.psi,
         **drawn_summaries(strengths, biology, removal, points.composite, chosen, settings),
@@ -210,14 +210,14 @@ def _judge(
     placed = dict(zip(strengths, zip(*drawn, strict=True), strict=True))
     levels = []
     for level in known.levels:
-        biological_mean, technical_mean = placed.get(level.strength, (None, None))
+        biological_mean, technical_mean = placed.get(level.weight, (None, None))
         levels.append(replace(level, biological=biological_mean, technical=technical_mean))
     decided = replace(known, state=chosen.state, levels=tuple(levels), estimate=estimate, sensitivity=sensitivity)
     return replace(decided, reasons=reasons(decided))
 
 
 def _bracket(
-    strengths: tuple[float, ...], fitted: Fitted, delta: float, settings: DecisionSettings, known: Decision
+    strengths: tuple[float, ...], fitted: Fitted, delta: float, settings: DecisionSettings, known: JudgedCurve
 ) -> tuple[Bracket, float]:
     """The drawdown bracket at δ, and the critical value behind it."""
     critical = max_t_quantile(fitted.noise, fitted.draws, delta=delta, confidence=settings.confidence)
@@ -250,7 +250,7 @@ def _sensitivity(
     technical: Technical,
     has_signal: bool,
     settings: DecisionSettings,
-    known: Decision,
+    known: JudgedCurve,
 ) -> Sensitivity:
     """Location, bracket, state, advice and power of the curve at one δ."""
     strengths, biology, points = curves.strengths, curves.biology, curves.points
@@ -386,18 +386,18 @@ def _intervals(fitted: Fitted, confidence: float) -> list[LevelMean]:
     return [LevelMean(float(m), float(m - h), float(m + h)) for m, h in zip(fitted.means, half, strict=True)]
 
 
-def _levels(curve: Curve, screened: Screen) -> tuple[Level, ...]:
+def _levels(curve: Curve, screened: Screened) -> tuple[Level, ...]:
     rows = zip(curve.strengths, screened.kept, screened.recorded, screened.lost, screened.rates, strict=True)
     return tuple(Level(s, bool(kept), int(n), int(lost), float(rate)) for s, kept, n, lost, rate in rows)
 
 
-def _runs(curve: Curve, screened: Screen, usable: NDArray[np.bool_]) -> tuple[Run, ...]:
+def _runs(curve: Curve, screened: Screened, usable: NDArray[np.bool_]) -> tuple[Run, ...]:
     def number(value: float) -> float | None:
         return float(value) if np.isfinite(value) else None
 
     return tuple(
         Run(
-            strength=strength,
+            weight=strength,
             seed=seed,
             status=str(screened.status[i, j]),
             used=bool(usable[i, j]),

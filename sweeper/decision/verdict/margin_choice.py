@@ -18,7 +18,7 @@ from scipy.special import stdtr
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.verdict.advised import advise
 from sweeper.decision.verdict.states import State
-from sweeper.decision.verdict.values import Decision
+from sweeper.decision.verdict.values import JudgedCurve
 
 # For curves without a recommendation: how much they still say, most first.
 INFORMATIVE = (
@@ -37,7 +37,7 @@ INFORMATIVE = (
     State.INSUFFICIENT_DATA,
     State.INVALID_INPUT,
 )
-By = Literal["only", "advice", "state", "smallest"]
+By = Literal["only", "advice", "rule", "accuracy", "biology", "state", "smallest"]
 MIN_PAIRS = 3
 
 
@@ -67,7 +67,7 @@ class Choice:
 
     Attributes:
         by: "advice" (the strength advised among all margins is one of its), "state" or "smallest"; "only" where there
-            is one margin.
+            is one margin. Older files also have "rule", "accuracy" and "biology".
         metric: of `compared`.
     """
 
@@ -78,8 +78,8 @@ class Choice:
 
 
 def choose(
-    decisions: Sequence[Decision], table: pd.DataFrame, settings: DecisionSettings
-) -> tuple[list[Decision], Choice]:
+    decisions: Sequence[JudgedCurve], table: pd.DataFrame, settings: DecisionSettings
+) -> tuple[list[JudgedCurve], Choice]:
     """The curves of one view, the chosen margin's with the advice of all margins together, and the choice.
 
     Args:
@@ -108,7 +108,7 @@ def choose(
     return chosen, Choice(found.margin, by, settings.margin_metric, compared)
 
 
-def _compared(decisions: Sequence[Decision], table: pd.DataFrame, settings: DecisionSettings) -> tuple[Compared, ...]:
+def _compared(decisions: Sequence[JudgedCurve], table: pd.DataFrame, settings: DecisionSettings) -> tuple[Compared, ...]:
     """Every margin with an advised strength, ascending, against the smallest that was measured."""
     rows = table[(table["metric"] == settings.margin_metric) & (table["status"] == "ok")]
     found: list[tuple[float, float, pd.Series]] = []

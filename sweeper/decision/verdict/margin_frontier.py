@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.verdict.states import State
-from sweeper.decision.verdict.values import Decision
+from sweeper.decision.verdict.values import JudgedCurve
 
 Array = NDArray[np.float64]
 BOUNDED = (
@@ -99,7 +99,7 @@ class Frontier:
     shift: Shift
 
 
-def frontier(decisions: Sequence[Decision], settings: DecisionSettings) -> Frontier:
+def frontier(decisions: Sequence[JudgedCurve], settings: DecisionSettings) -> Frontier:
     """The frontier of one view's curves."""
     ordered = sorted((item for item in decisions if item.margin is not None), key=lambda item: item.margin or 0.0)
     points = tuple(_point(item, settings) for item in ordered)
@@ -107,7 +107,7 @@ def frontier(decisions: Sequence[Decision], settings: DecisionSettings) -> Front
     return Frontier(points, pairs, _shift(ordered, points, settings))
 
 
-def _point(decision: Decision, settings: DecisionSettings) -> FrontierPoint:
+def _point(decision: JudgedCurve, settings: DecisionSettings) -> FrontierPoint:
     """Bounds of one margin: the estimate's interval, and whose it is."""
     estimate, margin = decision.estimate, decision.margin or 0.0
     if estimate is None or decision.state not in BOUNDED:
@@ -137,7 +137,7 @@ def _interval(point: FrontierPoint) -> tuple[float, float]:
     return start, float("inf") if point.upper is None else point.upper
 
 
-def _shift(decisions: Sequence[Decision], points: Sequence[FrontierPoint], settings: DecisionSettings) -> Shift:
+def _shift(decisions: Sequence[JudgedCurve], points: Sequence[FrontierPoint], settings: DecisionSettings) -> Shift:
     taken: dict[float, Array] = {}
     left_out: list[tuple[float, str]] = []
     for decision, point in zip(decisions, points, strict=True):
@@ -157,7 +157,7 @@ def _shift(decisions: Sequence[Decision], points: Sequence[FrontierPoint], setti
     return Shift("estimated", margins, tuple(left_out), margins[0], middle, lower, upper, later)
 
 
-def _usable(decision: Decision, point: FrontierPoint, settings: DecisionSettings) -> tuple[str, Array | None]:
+def _usable(decision: JudgedCurve, point: FrontierPoint, settings: DecisionSettings) -> tuple[str, Array | None]:
     """Draws of x_OC (inf beyond the range) of a located margin, or why there are none."""
     estimate = decision.estimate
     if decision.state is State.NOT_REACHED:

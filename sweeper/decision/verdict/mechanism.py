@@ -13,7 +13,7 @@ strengths. Where more runs are lost than the screen tolerates, the training is d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import log10
 from typing import TYPE_CHECKING, Literal
 
@@ -25,11 +25,12 @@ from scipy.special import stdtr, stdtrit
 from sweeper.decision.input.curve import Curve, build_curve
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.input.results_table import CONTROL_PREFIX, SHAM_PREFIX, InvalidTableError, Selection, canonical
+from sweeper.decision.verdict.json_codec import under
 from sweeper.decision.verdict.states import State
 from sweeper.plan.design_index import CONFOUNDED
 
 if TYPE_CHECKING:
-    from sweeper.decision.verdict.values import Decision
+    from sweeper.decision.verdict.values import JudgedCurve
 
 Verdict = Literal["overcorrection", "training_damage", "confounded", "no_loss", "unknown"]
 CLAIMING = (
@@ -55,7 +56,7 @@ class ShamPoint:
     """One strength of the sham arm.
 
     Attributes:
-        strength: λ.
+        weight: λ.
         drawdown: D_sham, share of the arm's own λ = 0; below 0 where biology gains. None where too many runs are lost.
         lower, upper: its two-sided interval, each end a one-sided bound; None likewise.
         probability: P(D_sham ≥ δ/2).
@@ -63,7 +64,7 @@ class ShamPoint:
         recorded, lost: runs, and those of them that failed, ran out of memory or collapsed.
     """
 
-    strength: float
+    weight: float = field(metadata=under("strength"))
     drawdown: float | None
     lower: float | None
     upper: float | None
@@ -93,7 +94,7 @@ class Mechanism:
     points: tuple[ShamPoint, ...] = ()
 
 
-def sham_curve(decision: Decision, table: pd.DataFrame, settings: DecisionSettings) -> Curve | None:
+def sham_curve(decision: JudgedCurve, table: pd.DataFrame, settings: DecisionSettings) -> Curve | None:
     """The sham arm of a decision's curve, on the same scale; None where there is none that can be read.
 
     Args:
@@ -116,7 +117,7 @@ def sham_curve(decision: Decision, table: pd.DataFrame, settings: DecisionSettin
 
 
 def mechanism(
-    decision: Decision, curve: Curve | None, *, settings: DecisionSettings, design_djs: float | None = None
+    decision: JudgedCurve, curve: Curve | None, *, settings: DecisionSettings, design_djs: float | None = None
 ) -> Mechanism:
     """What explains the loss of `decision`'s curve.
 
@@ -133,8 +134,8 @@ def mechanism(
     points = () if curve is None else _points(curve, settings, threshold)
     if loss is None or not points:
         return Mechanism("unknown" if loss is not None else "no_loss", threshold, points=points)
-    at = min((point.strength for point in points), key=lambda s: (abs(log10(s / loss)), s))
-    probability = max(point.probability for point in points if point.strength <= at)
+    at = min((point.weight for point in points), key=lambda s: (abs(log10(s / loss)), s))
+    probability = max(point.probability for point in points if point.weight <= at)
     verdict: Verdict = "overcorrection"
     if probability > 0.5:
         verdict = "confounded" if (design_djs or 0.0) > CONFOUNDED else "training_damage"
@@ -142,22 +143,22 @@ def mechanism(
 
 
 def explained(
-    decision: Decision, curve: Curve | None, *, settings: DecisionSettings, design_djs: float | None = None
-) -> Decision:
+    decision: JudgedCurve, curve: Curve | None, *, settings: DecisionSettings, design_djs: float | None = None
+) -> JudgedCurve:
     """`decision` with its mechanism; a loss that the sham arm shows as well is no over-correction, and so its state."""
     found = mechanism(decision, curve, settings=settings, design_djs=design_djs)
     damaged = found.verdict == "training_damage" and decision.state in CLAIMING
     if not damaged:
         return replace(decision, mechanism=found)
-    at = next(point for point in found.points if point.strength == found.loss_at)
+    at = next(point for point in found.points if point.weight == found.loss_at)
     reason = (
         f"With batch labels permuted within perturbation the same training loses biology too (P = "
-        f"{found.probability:.2f} for a loss of {found.threshold:.1%} or more at or below λ = {at.strength:g})."
+        f"{found.probability:.2f} for a loss of {found.threshold:.1%} or more at or below λ = {at.weight:g})."
     )
     return replace(decision, mechanism=found, state=State.NOT_OVERCORRECTION, reasons=(reason, *decision.reasons))
 
 
-def _loss(decision: Decision, settings: DecisionSettings) -> float | None:
+def _loss(decision: JudgedCurve, settings: DecisionSettings) -> float | None:
     """Where the loss lies that wants an explanation: λ_OC, or the smallest strength at which one is established."""
     estimate = decision.estimate
     if estimate is None:

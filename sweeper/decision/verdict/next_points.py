@@ -5,14 +5,14 @@ of λ_OC, and one where biology is best, or evenly (in decades) inside the brack
 when the point is believed there; and more seeds once strengths lie densely, or where noise hides whether there is a
 point. Strengths come first: one between two trained ones serves against noise as well as a further seed at either,
 since curves are fitted through both, and narrows the gap besides. Seeds are added where the point is believed to lie
-and at λ = 0, which ties them to the other seeds (`Screen.usable`); at every strength where no interval says where
+and at λ = 0, which ties them to the other seeds (`Screened.usable`); at every strength where no interval says where
 that is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import log10
 from typing import TYPE_CHECKING, Literal
@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy.special import ndtri
 
+from sweeper.decision.verdict.json_codec import MAY_LACK, under
 from sweeper.decision.verdict.states import State
 
 if TYPE_CHECKING:
-    from sweeper.decision.verdict.values import Decision, Estimate
+    from sweeper.decision.verdict.values import Estimate, JudgedCurve
 
 FIRST, LAST = 0.2, 0.8
 """Quantiles of λ_OC between which new strengths are spread."""
@@ -63,7 +64,7 @@ class NextPoints:
 
     Attributes:
         why: a key of `REASONS`; "settled" and "terminal" propose nothing.
-        strengths: new λ, ascending, for every seed there is.
+        weights: new λ, ascending, for every seed there is.
         seeds: how many seeds to add.
         seeds_at: λ at which to add them, ascending: 0 and those where the point is believed to lie; None: at every one.
         cells: trainings that this is, over the view's splits.
@@ -72,9 +73,9 @@ class NextPoints:
     """
 
     why: Why
-    strengths: tuple[float, ...] = ()
+    weights: tuple[float, ...] = field(default=(), metadata=under("strengths"))
     seeds: int = 0
-    seeds_at: tuple[float, ...] | None = None
+    seeds_at: tuple[float, ...] | None = field(default=None, metadata=MAY_LACK)
     cells: int = 0
     seconds: float | None = None
     interval: tuple[float | None, float | None] | None = None
@@ -97,11 +98,11 @@ class NextOptions:
     seconds_per_cell: float | None = None
 
 
-def next_points(decision: Decision, options: NextOptions, *, splits: int) -> NextPoints:
+def next_points(decision: JudgedCurve, options: NextOptions, *, splits: int) -> NextPoints:
     """What to train next for this curve; a training is a cell in each of its view's `splits` splits."""
     strengths, width = options.strengths, options.width
     estimate, state = decision.estimate, decision.state
-    levels = [level.strength for level in decision.levels if level.kept and level.strength > 0]
+    levels = decision.kept_weights
     if state is State.NOT_REACHED:
         return NextPoints("settled")
     if state not in OPEN or estimate is None or not levels:
@@ -133,7 +134,7 @@ def next_points(decision: Decision, options: NextOptions, *, splits: int) -> Nex
     cells = splits * (len(new) * len(decision.seeds) + extra * where)
     return NextPoints(
         why,
-        strengths=new,
+        weights=new,
         seeds=extra,
         seeds_at=seeds_at,
         cells=cells,

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
 from sweeper.decision.input.decision_settings import DecisionSettings
-from sweeper.decision.verdict.values import Decision, Level
+from sweeper.decision.verdict.values import JudgedCurve, Level
 from sweeper.decision.words.reasons import share_text
 
 SCHEMA = "ready-rules/1"
@@ -80,7 +79,7 @@ class ReadyRules:
     rules: tuple[ReadyRule, ...]
 
 
-def ready_rules(decision: Decision, table: pd.DataFrame, settings: DecisionSettings) -> ReadyRules:
+def ready_rules(decision: JudgedCurve, table: pd.DataFrame, settings: DecisionSettings) -> ReadyRules:
     """Every ready rule on the deciding curve.
 
     Args:
@@ -101,25 +100,25 @@ def ready_rules(decision: Decision, table: pd.DataFrame, settings: DecisionSetti
     return ReadyRules(SCHEMA, decision.view, decision.margin, rules)
 
 
-def in_words(rule: Mapping[str, Any]) -> str:
-    """One rule of the document in one paragraph."""
-    verdict = {True: "Holds here", False: "Does not hold here", None: "Not measurable here"}[rule["holds"]]
-    return f"If {rule['condition']}, then {rule['then']}. {verdict}: {detail_text(rule)}."
+def in_words(rule: ReadyRule) -> str:
+    """One rule in one paragraph."""
+    verdict = {True: "Holds here", False: "Does not hold here", None: "Not measurable here"}[rule.holds]
+    return f"If {rule.condition}, then {rule.then}. {verdict}: {detail_text(rule)}."
 
 
-def detail_text(rule: Mapping[str, Any]) -> str:
+def detail_text(rule: ReadyRule) -> str:
     """The numbers behind a rule's verdict, or why there is none."""
-    if rule["holds"] is None:
-        return str(rule["reason"])
-    known = [item for item in rule["numbers"] if item["value"] is not None]
-    return ", ".join(f"{item['name']} {number_text(item)}" for item in known)
+    if rule.holds is None:
+        return str(rule.reason)
+    return ", ".join(f"{item.name} {number_text(item)}" for item in rule.numbers if item.value is not None)
 
 
-def number_text(item: Mapping[str, Any]) -> str:
-    """A number with its unit."""
-    if item["unit"] == "share of peak":
-        return f"{share_text(item['value'])} of peak"
-    return f"{item['value']:.3g}" + ("" if item["unit"] in ("", "λ", "anchored") else f" {item['unit']}")
+def number_text(item: Number) -> str:
+    """A number that was measured, with its unit."""
+    value = item.value or 0.0
+    if item.unit == "share of peak":
+        return f"{share_text(value)} of peak"
+    return f"{value:.3g}" + ("" if item.unit in ("", "λ", "anchored") else f" {item.unit}")
 
 
 def _thresholds(settings: DecisionSettings, *names: str) -> tuple[Threshold, ...]:
@@ -165,18 +164,18 @@ def _new_batches(rows: pd.DataFrame, settings: DecisionSettings) -> ReadyRule:
     )
 
 
-def _technical_alone(decision: Decision, settings: DecisionSettings) -> ReadyRule:
+def _technical_alone(decision: JudgedCurve, settings: DecisionSettings) -> ReadyRule:
     """What batch-removal metrics alone would choose, and what that costs."""
     levels = _judged(decision)
     holds: bool | None = None
     numbers: tuple[Number, ...] = ()
     reason: str | None = "the curve could not be judged"
     if levels:
-        best = max(levels, key=lambda level: (level.technical.mean if level.technical else 0.0, -level.strength))
-        before = [_biology(level) for level in levels if level.strength <= best.strength]
+        best = max(levels, key=lambda level: (level.technical.mean if level.technical else 0.0, -level.weight))
+        before = [_biology(level) for level in levels if level.weight <= best.weight]
         loss = 1 - _biology(best) / max(before) if max(before) > 0 else None
         numbers = (
-            Number("best batch removal at λ =", best.strength, "λ"),
+            Number("best batch removal at λ =", best.weight, "λ"),
             Number("biology lost there", loss, "share of peak"),
             Number("recommended λ =", decision.estimate.recommended if decision.estimate else None, "λ"),
         )
@@ -196,7 +195,7 @@ def _technical_alone(decision: Decision, settings: DecisionSettings) -> ReadyRul
     )
 
 
-def _control(decision: Decision, settings: DecisionSettings) -> ReadyRule:
+def _control(decision: JudgedCurve, settings: DecisionSettings) -> ReadyRule:
     """Is the cheapest correction as good as training?"""
     control = (decision.controls or {}).get(STANDARDISED, {})
     biology, technical = control.get("biological"), control.get("technical")
@@ -213,7 +212,7 @@ def _control(decision: Decision, settings: DecisionSettings) -> ReadyRule:
         numbers = (
             Number("control: biology", biology, "anchored"),
             Number("batch removal", technical, "anchored"),
-            Number("trained at λ =", level.strength, "λ"),
+            Number("trained at λ =", level.weight, "λ"),
             Number("biology", _biology(level), "anchored"),
             Number("batch removal", level.technical.mean, "anchored"),
         )
@@ -229,7 +228,7 @@ def _control(decision: Decision, settings: DecisionSettings) -> ReadyRule:
     )
 
 
-def _both_fall(decision: Decision, rows: pd.DataFrame, settings: DecisionSettings) -> ReadyRule:
+def _both_fall(decision: JudgedCurve, rows: pd.DataFrame, settings: DecisionSettings) -> ReadyRule:
     """Retrieval lost within and across batches while batch removal gains: the mark of over-correction."""
     levels, estimate = _judged(decision), decision.estimate
     holds: bool | None = None
@@ -237,9 +236,9 @@ def _both_fall(decision: Decision, rows: pd.DataFrame, settings: DecisionSetting
     reason: str | None = "the curve could not be judged"
     if levels and estimate is not None:
         top, start = levels[-1], estimate.lambda_peak
-        within, across = (_loss(rows, name, start, top.strength, settings.confidence) for name in (WITHIN, ACROSS))
+        within, across = (_loss(rows, name, start, top.weight, settings.confidence) for name in (WITHIN, ACROSS))
         reason = f"{WITHIN} or {ACROSS} was not measured in {MIN_SEEDS} seeds at both strengths"
-        if top.strength <= start:
+        if top.weight <= start:
             reason = "biology is best at the largest strength"
         elif within is not None and across is not None and top.technical and levels[0].technical:
             rise = top.technical.mean - levels[0].technical.mean
@@ -247,7 +246,7 @@ def _both_fall(decision: Decision, rows: pd.DataFrame, settings: DecisionSetting
             holds, reason = bool(rise >= settings.epsilon_technical and fall), None
             numbers = (
                 Number("from λ =", start, "λ"),
-                Number("to λ =", top.strength, "λ"),
+                Number("to λ =", top.weight, "λ"),
                 Number("within-batch retrieval loses", within[0], "share of peak"),
                 Number("cross-batch retrieval loses", across[0], "share of peak"),
                 Number("batch removal gains", rise, "anchored"),
@@ -264,14 +263,14 @@ def _both_fall(decision: Decision, rows: pd.DataFrame, settings: DecisionSetting
     )
 
 
-def _across_only(decision: Decision, rows: pd.DataFrame, settings: DecisionSettings) -> ReadyRule:
+def _across_only(decision: JudgedCurve, rows: pd.DataFrame, settings: DecisionSettings) -> ReadyRule:
     """Phenotype kept within batches and not found across them: batch left, or misaligned."""
     level = _pointed(decision)
     holds: bool | None = None
     numbers: tuple[Number, ...] = ()
     reason: str | None = "the curve could not be judged"
     if level is not None:
-        within, across = (_above_floor(rows, name, level.strength) for name in (WITHIN, ACROSS))
+        within, across = (_above_floor(rows, name, level.weight) for name in (WITHIN, ACROSS))
         before = _above_floor(rows, WITHIN, 0.0)
         reason = f"{WITHIN} or {ACROSS} was not measured"
         if within is not None and across is not None and before is not None:
@@ -280,7 +279,7 @@ def _across_only(decision: Decision, rows: pd.DataFrame, settings: DecisionSetti
                 kept = within >= (1 - settings.delta) * before
                 holds, reason = bool(kept and across < settings.ready.cross_share * within), None
             numbers = (
-                Number("at λ =", level.strength, "λ"),
+                Number("at λ =", level.weight, "λ"),
                 Number("within-batch retrieval", within, "anchored"),
                 Number("cross-batch retrieval", across, "anchored"),
                 Number("within-batch retrieval at λ = 0", before, "anchored"),
@@ -297,7 +296,7 @@ def _across_only(decision: Decision, rows: pd.DataFrame, settings: DecisionSetti
     )
 
 
-def _sham(decision: Decision, settings: DecisionSettings) -> ReadyRule:
+def _sham(decision: JudgedCurve, settings: DecisionSettings) -> ReadyRule:
     """Does the same training lose as much where there is no batch to remove?"""
     found = decision.mechanism
     holds: bool | None = None
@@ -305,9 +304,9 @@ def _sham(decision: Decision, settings: DecisionSettings) -> ReadyRule:
     reason: str | None = "no sham arm (batch labels permuted) was trained at this margin"
     if found is not None and found.points:
         reason = "no relevant loss was located, so there is nothing to explain"
-        at = next((point for point in found.points if point.strength == found.loss_at), found.points[-1])
+        at = next((point for point in found.points if point.weight == found.loss_at), found.points[-1])
         numbers = (
-            Number("sham arm at λ =", at.strength, "λ"),
+            Number("sham arm at λ =", at.weight, "λ"),
             Number("loses", at.drawdown, "share of peak"),
             Number(f"P(loss of {share_text(found.threshold)} or more)", found.probability, ""),
         )
@@ -324,7 +323,7 @@ def _sham(decision: Decision, settings: DecisionSettings) -> ReadyRule:
     )
 
 
-def _judged(decision: Decision) -> list[Level]:
+def _judged(decision: JudgedCurve) -> list[Level]:
     """Kept levels with both composites, ascending; none where the curve was not judged."""
     return [level for level in decision.levels if level.kept and level.biological and level.technical]
 
@@ -333,13 +332,13 @@ def _biology(level: Level) -> float:
     return level.biological.mean if level.biological else 0.0
 
 
-def _pointed(decision: Decision) -> Level | None:
+def _pointed(decision: JudgedCurve) -> Level | None:
     """The strength that stands for training: the recommended one, else the safe bound, else the best biology."""
     estimate = decision.estimate
     if estimate is None:
         return None
     pointed = estimate.recommended or estimate.safe_up_to or estimate.lambda_peak
-    return next((level for level in _judged(decision) if level.strength == pointed), None)
+    return next((level for level in _judged(decision) if level.weight == pointed), None)
 
 
 def _seeds(rows: pd.DataFrame, metric: str, strength: float | None = None) -> pd.Series:

@@ -13,12 +13,12 @@ from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.verdict.attribution import Arm, Attribution, attribute
 from sweeper.decision.verdict.baselines import compare_baselines
 from sweeper.decision.verdict.remarks import remarks
-from sweeper.decision.verdict.values import Decision
+from sweeper.decision.verdict.values import JudgedCurve
 
 Array = NDArray[np.float64]
 
 
-def settled(decision: Decision, sham: Curve | None, settings: DecisionSettings) -> Decision:
+def settled(decision: JudgedCurve, sham: Curve | None, settings: DecisionSettings) -> JudgedCurve:
     """`decision` with what must be said first; what permuted labels do as well is not advised as correction.
 
     Args:
@@ -53,7 +53,7 @@ def settled(decision: Decision, sham: Curve | None, settings: DecisionSettings) 
     )
     said = remarks(
         estimate,
-        {level.strength: level.technical for level in decision.levels if level.technical is not None},
+        {level.weight: level.technical for level in decision.levels if level.technical is not None},
         attribution=found,
         baselines=baselines,
         epsilon_technical=settings.epsilon_technical,
@@ -61,14 +61,14 @@ def settled(decision: Decision, sham: Curve | None, settings: DecisionSettings) 
     return replace(decision, estimate=estimate, remarks=said)
 
 
-def _arm(decision: Decision) -> Arm:
+def _arm(decision: JudgedCurve) -> Arm:
     """The real arm's used runs."""
-    strengths = tuple(level.strength for level in decision.levels if level.kept)
+    strengths = tuple(level.weight for level in decision.levels if level.kept)
     shape = (len(strengths), len(decision.seeds))
     biology, removal = np.full(shape, np.nan), np.full(shape, np.nan)
     for run in decision.runs:
         if run.used and run.biological is not None and run.technical is not None:
-            at = strengths.index(run.strength), decision.seeds.index(run.seed)
+            at = strengths.index(run.weight), decision.seeds.index(run.seed)
             biology[at], removal[at] = run.biological, run.technical
     return Arm(strengths, decision.seeds, biology, removal)
 

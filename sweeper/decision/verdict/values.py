@@ -16,13 +16,12 @@ from sweeper.decision.input.curve import LeftOut, MetricUse
 from sweeper.decision.verdict.advised import Advised, Range
 from sweeper.decision.verdict.bounds import EarlyMetric
 from sweeper.decision.verdict.confirmation import Confirmation
+from sweeper.decision.verdict.json_codec import MAY_LACK, UNWRITTEN, under
 from sweeper.decision.verdict.mechanism import Mechanism
 from sweeper.decision.verdict.remarks import Remarks
 from sweeper.decision.verdict.states import State
 
 Array = NDArray[np.float64]
-UNWRITTEN: Mapping[str, bool] = {"written": False}
-"""Metadata of a field that is passed on in memory and not written to JSON."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class Level:
     """One strength of the curve.
 
     Attributes:
+        weight: λ.
         kept: it lost at most the tolerated share of its runs and takes part in the decision.
         recorded: runs recorded.
         lost: runs that failed, ran out of memory or collapsed.
@@ -46,7 +46,7 @@ class Level:
         biological, technical: over the usable runs; None where the level is not kept or the curve not judged.
     """
 
-    strength: float
+    weight: float = field(metadata=under("strength"))
     kept: bool
     recorded: int
     lost: int
@@ -60,13 +60,14 @@ class Run:
     """One training: a strength with a seed, all folds together.
 
     Attributes:
+        weight: λ.
         status: "ok", "collapsed", "failed", "oom", "incomplete" (a metric is missing) or "screened" (fell far below its
             level); strength-seed pairs that were never recorded are not listed.
         used: it takes part in the decision: ok, at a kept strength, and its seed is ok at more than half of those.
         biological, technical: composites, anchored scale; None where a metric is missing.
     """
 
-    strength: float
+    weight: float = field(metadata=under("strength"))
     seed: int
     status: str
     used: bool
@@ -130,18 +131,20 @@ class Sensitivity:
     bracket: Bracket
     location: Location | None
     fallback: str | None
-    contradiction: str | None
     earliest: str | None
-    early: EarlyMetric | None
-    limit: float | None
     technical_falls: bool
     window: tuple[float, float] | None
-    advised: Advised | None
     recommended: float | None
     detectable_drop: float
     psi: float | None
-    metric_brackets: Mapping[str, Bracket] = field(default_factory=dict, repr=False, metadata=UNWRITTEN)
-    effective: Technical | None = field(default=None, repr=False, metadata=UNWRITTEN)
+    contradiction: str | None = field(default=None, metadata=MAY_LACK)
+    early: EarlyMetric | None = field(default=None, metadata=MAY_LACK)
+    limit: float | None = field(default=None, metadata=MAY_LACK)
+    advised: Advised | None = field(default=None, metadata=MAY_LACK)
+    metric_brackets: Mapping[str, Bracket] = field(
+        default_factory=dict, repr=False, compare=False, metadata=UNWRITTEN
+    )
+    effective: Technical | None = field(default=None, repr=False, compare=False, metadata=UNWRITTEN)
     range: Range | None = field(default=None, repr=False, compare=False, metadata=UNWRITTEN)
 
 
@@ -166,6 +169,7 @@ class Estimate:
         technical_falls, window: as in `Sensitivity`.
         advised: the strength advised at this margin: among those of every margin where this one was chosen.
         recommended: its λ, where it is advised as batch correction; 0: do not correct. None: none.
+        biology_at_effective: biological level mean at λ_E, anchored scale.
         detectable_drop, psi: as in `Sensitivity`.
         onset, effective: λ_peak and λ_E by the drawn curves; None where the posterior was not asked for, or no signal.
         p_technical_kept: probability that batch removal at λ_OC is no worse than at λ_peak by ε_T; None as above, or
@@ -192,17 +196,12 @@ class Estimate:
     interval: Interval
     families: Mapping[str, float]
     lof_p: float | None
-    contradiction: str | None
-    early: EarlyMetric | None
-    limit: float | None
     lambda_ni: Bracket
     technical: Technical
-    at_chance: bool
-    moves: bool
     technical_falls: bool
     window: tuple[float, float] | None
-    advised: Advised | None
     recommended: float | None
+    biology_at_effective: float | None
     detectable_drop: float
     psi: float | None
     onset: Span | None
@@ -212,13 +211,19 @@ class Estimate:
     metric_brackets: Mapping[str, Bracket]
     metric_locations: Mapping[str, Location]
     earliest_metric: str | None
-    crossings: tuple[float, ...] = field(default=(), repr=False, metadata=UNWRITTEN)
+    contradiction: str | None = field(default=None, metadata=MAY_LACK)
+    early: EarlyMetric | None = field(default=None, metadata=MAY_LACK)
+    limit: float | None = field(default=None, metadata=MAY_LACK)
+    advised: Advised | None = field(default=None, metadata=MAY_LACK)
+    at_chance: bool = field(default=False, metadata=MAY_LACK)
+    moves: bool = field(default=True, metadata=MAY_LACK)
+    crossings: tuple[float, ...] = field(default=(), repr=False, compare=False, metadata=UNWRITTEN)
     range: Range | None = field(default=None, repr=False, compare=False, metadata=UNWRITTEN)
 
 
 @dataclass(frozen=True)
-class Decision:
-    """The judgement of one trade-off curve, and everything a report draws of it.
+class JudgedCurve:
+    """One trade-off curve and what is judged of it: everything that a report draws.
 
     Attributes:
         margin, trainer: None when the table could not be read that far.
@@ -257,8 +262,48 @@ class Decision:
     estimate: Estimate | None = None
     sensitivity: tuple[Sensitivity, ...] = ()
     mechanism: Mechanism | None = None
-    remarks: Remarks | None = None
     confirmation: Confirmation | None = None
+    remarks: Remarks | None = field(default=None, metadata=MAY_LACK)
     control_runs: Mapping[str, Mapping[str, Array]] = field(
         default_factory=dict, repr=False, compare=False, metadata=UNWRITTEN
     )
+
+    @property
+    def kept_weights(self) -> list[float]:
+        """λ > 0 of the levels that take part, ascending."""
+        return [level.weight for level in self.levels if level.kept and level.weight > 0]
+
+    @property
+    def recommended(self) -> float | None:
+        """The strength to use, λ."""
+        return self.estimate.recommended if self.estimate else None
+
+    @property
+    def safe_up_to(self) -> float | None:
+        """λ up to which a loss of δ is excluded."""
+        return self.estimate.safe_up_to if self.estimate else None
+
+    @property
+    def unsafe_from(self) -> float | None:
+        """λ at which a loss of δ is established."""
+        return self.estimate.unsafe_from if self.estimate else None
+
+    @property
+    def best_weight(self) -> float | None:
+        """λ of the best biology; flat tops make it arbitrary."""
+        return self.estimate.lambda_peak if self.estimate else None
+
+    @property
+    def point(self) -> tuple[float, float, float] | None:
+        """λ_OC with its interval (lower, median, upper), where the posterior decides and has located it."""
+        estimate = self.estimate
+        if estimate is None or estimate.fallback is not None or estimate.unsafe_from is None:
+            return None
+        found = estimate.location
+        if found is None or found.lower is None or found.median is None or found.upper is None:
+            return None
+        return found.lower, found.median, found.upper
+
+    def uses(self, role: str) -> tuple[str, ...]:
+        """Names of the metrics in one role's composite."""
+        return tuple(use.name for use in self.metrics if use.role == role)

@@ -1,10 +1,14 @@
-"""What goes with the rule, in words rendered from the document alone: mechanism, next points, and the second dial."""
+"""What goes with the rule, in words rendered from the decision alone: mechanism, next points, and the second dial."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
+from sweeper.decision.verdict.decision import Decision
+from sweeper.decision.verdict.margin_choice import Choice
+from sweeper.decision.verdict.margin_frontier import Frontier
+from sweeper.decision.verdict.next_points import NextPoints
+from sweeper.decision.verdict.rule import Rule
 from sweeper.decision.words.reasons import counted, probability_text, share_text, strength_text
 
 CONFOUNDED = 0.2  # design index above which a loss and label imbalance cannot be separated
@@ -20,65 +24,63 @@ ADVICE: Mapping[str | None, str] = {
 }
 
 
-def mechanism_text(rule: Mapping[str, Any]) -> str:
+def mechanism_text(rule: Rule) -> str:
     """What explains the loss, with the advice that follows; "" where there is no loss to explain."""
-    mechanism, estimate = rule["mechanism"], rule["estimate"]
-    if rule["estimate"]["lambda_peak"] is None:
+    cause = rule.cause
+    if rule.estimate.lambda_peak is None:
         return ""
-    label, djs = mechanism["label"], mechanism["design_djs"]
+    label, djs = cause.label, cause.design_djs
     if label == "B_subspace" and (djs or 0.0) > CONFOUNDED:
         label = "A_design"
     known = [] if djs is None else [f"design index {djs:.2g}"]
-    if mechanism["sham_drawdown"] is not None:
-        known.append(f"the sham arm loses {share_text(max(mechanism['sham_drawdown'], 0.0))}")
+    if cause.sham_drawdown is not None:
+        known.append(f"the sham arm loses {share_text(max(cause.sham_drawdown, 0.0))}")
     detail = f" ({'; '.join(known)})" if known else ""
     if label is not None:
         return f"Mechanism {ADVICE[label].removesuffix('.')}{detail}."
-    if estimate["unsafe_from"] is None:
+    if rule.estimate.unsafe_from is None:
         return ""
     return f"Mechanism unknown: without a sham arm training damage is not told apart from over-correction{detail}."
 
 
-def confirmation_text(document: Mapping[str, Any]) -> str:
+def confirmation_text(decision: Decision) -> str:
     """What fresh seeds say of the deciding curve's bounds; "" where there were none."""
-    rule = document["rule"]
-    margins = document["views"].get(document["deciding_view"], {"margins": []})["margins"]
-    margin = next((clause["value"] for clause in rule["if"] if clause["var"] == "margin"), None)
-    curve = next((item for item in margins if item["margin"] == margin), None)
-    if curve is None or curve["confirmation"] is None:
+    curve = decision.curve
+    if curve is None or curve.confirmation is None:
         return ""
-    found = curve["confirmation"]
-    if found["agrees"] is None:
+    found = curve.confirmation
+    if found.agrees is None:
         return "Fresh seeds were trained, but say nothing of the bounds: none is stated, or too few runs are usable."
     roles = {"safe": "called safe", "loss": "where the loss is stated"}
     points = [
-        f"at {strength_text(point['strength'])}, {roles[point['role']]}, a loss of {share_text(curve['delta'])} is "
-        f"{probability_text(point['probability'])} ({counted(point['seeds'], 'seed')})"
-        for point in found["points"]
+        f"at {strength_text(point.weight)}, {roles[point.role]}, a loss of {share_text(curve.delta)} is "
+        f"{probability_text(point.probability)} ({counted(point.seeds, 'seed')})"
+        for point in found.points
     ]
-    verdict = "confirm" if found["agrees"] else "do not confirm"
-    screened = rule["design"]["target"] == "new_perturbations"
+    verdict = "confirm" if found.agrees else "do not confirm"
+    screened = decision.rule.design.target == "new_perturbations"
     whom = ", for the perturbations of this screen" if screened else ""
     return f"Fresh seeds {verdict} the bounds{whom}: {'; '.join(points)}."
 
 
-def next_text(proposal: Mapping[str, Any]) -> str:
+def next_text(proposal: NextPoints) -> str:
     """What to train next and what it costs; "" where nothing is proposed."""
-    strengths, seeds = proposal["strengths"], proposal["seeds"]
     parts = []
-    if strengths:
-        parts.append(f"Train λ ∈ {{{', '.join(f'{strength:.3g}' for strength in strengths)}}} with the same seeds")
-    if seeds:
-        named = proposal.get("seeds_at")  # documents of earlier versions do not have it
-        where = "every strength" if named is None else f"λ ∈ {{{', '.join(f'{strength:.3g}' for strength in named)}}}"
-        parts.append(f"{'add' if parts else 'Add'} {counted(seeds, 'seed')} at {where}")
+    if proposal.weights:
+        parts.append(f"Train λ ∈ {{{_listed(proposal.weights)}}} with the same seeds")
+    if proposal.seeds:
+        where = "every strength" if proposal.seeds_at is None else f"λ ∈ {{{_listed(proposal.seeds_at)}}}"
+        parts.append(f"{'add' if parts else 'Add'} {counted(proposal.seeds, 'seed')} at {where}")
     if not parts:
         return ""
-    seconds = proposal["seconds"]
-    cost = counted(proposal["cells"], "cell") + (
-        "" if seconds is None else f", about {_duration(seconds)} of one worker"
-    )
+    cost = counted(proposal.cells, "cell")
+    if proposal.seconds is not None:
+        cost += f", about {_duration(proposal.seconds)} of one worker"
     return f"{' and '.join(parts)}: {cost}."
+
+
+def _listed(weights: Sequence[float]) -> str:
+    return ", ".join(f"{weight:.3g}" for weight in weights)
 
 
 def _duration(seconds: float) -> str:
@@ -88,52 +90,54 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{seconds / 3600:.1f} h"
 
 
-def frontier_text(frontier: Mapping[str, Any], confidence: float) -> str:
+def frontier_text(frontier: Frontier, confidence: float) -> str:
     """How the point moves with the margin."""
-    if len(frontier["points"]) < 2:
+    if len(frontier.points) < 2:
         return ""
-    shift = frontier["shift"]
-    if shift["status"] == "estimated":
-        slope, lower, upper = (f"{shift[key]:+.2g}".replace("-", "−") for key in ("slope", "lower", "upper"))
+    shift = frontier.shift
+    if shift.status == "estimated":
+        slope, lower, upper = (
+            f"{value or 0.0:+.2g}".replace("-", "−") for value in (shift.slope, shift.lower, shift.upper)
+        )
         return (
             f"The over-correction point moves by {slope} decades of λ a radian of margin "
             f"({share_text(2 * confidence - 1)} interval {lower} to {upper}; that larger "
-            f"margins have it at a larger λ is {probability_text(shift['p_later'])}).{_apart(frontier)}"
+            f"margins have it at a larger λ is {probability_text(shift.p_later or 0.0)}).{_apart(frontier)}"
         )
-    if shift["status"] == "bracket":
+    if shift.status == "bracket":
         return f"Brackets locate no point, so no shift with the margin is estimated.{_apart(frontier)}"
-    why = "; ".join(f"margin {margin:.3g}: {reason}" for margin, reason in shift["left_out"])
+    why = "; ".join(f"margin {margin:.3g}: {reason}" for margin, reason in shift.left_out)
     short = "The shift of the point with the margin is not estimable: fewer than two margins have a located point"
     return f"{short} ({why}).{_apart(frontier)}"
 
 
-def _apart(frontier: Mapping[str, Any]) -> str:
+def _apart(frontier: Frontier) -> str:
     """The pairs of margins whose intervals put the point in order."""
     words = {"later": "larger", "earlier": "smaller"}
     ordered = [
-        f"at a {words[pair['order']]} λ at margin {pair['larger']:.3g} than at {pair['smaller']:.3g}"
-        for pair in frontier["pairs"]
-        if pair["order"] in words
+        f"at a {words[pair.order]} λ at margin {pair.larger:.3g} than at {pair.smaller:.3g}"
+        for pair in frontier.pairs
+        if pair.order in words
     ]
     if not ordered:
         return " No two margins can be told apart by their intervals."
     return f" By disjoint intervals it lies {'; '.join(ordered)}."
 
 
-def choice_text(choice: Mapping[str, Any]) -> str:
+def choice_text(choice: Choice) -> str:
     """Why the margin is the chosen one; "" where only one was swept."""
-    margin, metric = choice["margin"], choice["metric"].replace("_", " ")
-    own = next((item for item in choice["compared"] if item["margin"] == margin), None)
-    match choice["by"]:
+    margin, metric = choice.margin or 0.0, choice.metric.replace("_", " ")
+    own = next((item for item in choice.compared if item.margin == choice.margin), None)
+    match choice.by:
         case "only":
             return ""
         case "rule":
             why = "its rule is the strongest"
-        case "accuracy" if own is not None and own["p_holm"] is not None:
+        case "accuracy" if own is not None and own.p_holm is not None:
             why = (
-                f"{metric} at its effective strength is {own['difference']:+.2g} against margin "
-                f"{choice['compared'][0]['margin']:.3g} (paired over {counted(own['seeds'], 'seed')}, Holm p = "
-                f"{own['p_holm']:.2g})"
+                f"{metric} at its effective strength is {own.difference or 0.0:+.2g} against margin "
+                f"{choice.compared[0].margin:.3g} (paired over {counted(own.seeds, 'seed')}, Holm p = "
+                f"{own.p_holm:.2g})"
             )
         case "accuracy":
             why = f"{metric} at the effective strength is shown to be lower at the others"

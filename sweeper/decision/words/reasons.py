@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sweeper.decision.inference.posterior import Location
 from sweeper.decision.verdict.states import State
-from sweeper.decision.verdict.values import Decision, Estimate
+from sweeper.decision.verdict.values import Estimate, JudgedCurve
 
 WORDS = (  # least probability, word
     (0.99, "virtually certain"),
@@ -17,9 +17,9 @@ WORDS = (  # least probability, word
 )
 
 
-def strength_text(value: float) -> str:
-    """λ as people write it: 3 significant digits."""
-    return f"λ = {value:.3g}"
+def strength_text(value: float | None) -> str:
+    """λ as people write it: 3 significant digits; "–" where there is none."""
+    return "λ = –" if value is None else f"λ = {value:.3g}"
 
 
 def share_text(value: float) -> str:
@@ -37,7 +37,7 @@ def were(count: int) -> str:
     return "was" if count == 1 else "were"
 
 
-def reasons(decision: Decision) -> tuple[str, ...]:
+def reasons(decision: JudgedCurve) -> tuple[str, ...]:
     """What put the curve in its state, then what limits the answer.
 
     Args:
@@ -49,7 +49,7 @@ def reasons(decision: Decision) -> tuple[str, ...]:
     return (*_state_reasons(decision, estimate), *_limits(decision, estimate))
 
 
-def _state_reasons(decision: Decision, estimate: Estimate) -> list[str]:
+def _state_reasons(decision: JudgedCurve, estimate: Estimate) -> list[str]:
     level, loss = share_text(decision.confidence), share_text(decision.delta)
     technical = estimate.technical
     match decision.state:
@@ -66,8 +66,8 @@ def _state_reasons(decision: Decision, estimate: Estimate) -> list[str]:
                 found.append(f"Biology nevertheless loses at least {loss} of its peak at {where} ({level}).")
             return found
         case State.UNSTABLE:
-            worst = next(item for item in decision.levels if item.strength == decision.lambda_unstable)
-            where = strength_text(worst.strength)
+            worst = next(item for item in decision.levels if item.weight == decision.lambda_unstable)
+            where = strength_text(worst.weight)
             return [
                 f"Training fails at {where}: {worst.lost} of {counted(worst.recorded, 'run')} {were(worst.lost)} lost."
             ]
@@ -85,12 +85,12 @@ def _state_reasons(decision: Decision, estimate: Estimate) -> list[str]:
             return [f"A loss of {loss} {nowhere} ({level}).", *_fallback(estimate)]
         case _:
             found = ["The tests bound the over-correction point; they do not locate it.", *_fallback(estimate)]
-            if estimate.safe_up_to == decision.levels[-1].strength:
+            if estimate.safe_up_to == decision.levels[-1].weight:
                 found.append("Batch removal has not saturated at the largest strength: extend the range upwards.")
             return found
 
 
-def _located(decision: Decision, estimate: Estimate, point: Location) -> list[str]:
+def _located(decision: JudgedCurve, estimate: Estimate, point: Location) -> list[str]:
     """The reasons where the posterior decides."""
     loss = share_text(decision.delta)
     probability = f"A loss of {loss} of the peak within the range is {probability_text(point.p_detect)}"
@@ -103,7 +103,7 @@ def _located(decision: Decision, estimate: Estimate, point: Location) -> list[st
             name = estimate.earliest_metric or ""
             end = max(
                 estimate.metric_locations.items(),
-                key=lambda item: decision.levels[-1].strength if item[1].lower is None else item[1].lower,
+                key=lambda item: decision.levels[-1].weight if item[1].lower is None else item[1].lower,
             )
             later = "not within the range" if end[1].lower is None else f"not below {strength_text(end[1].lower)}"
             return [f"{name} loses {loss} at about {strength_text(point.median or 0.0)}, {end[0]} {later}."]
@@ -139,14 +139,16 @@ def _contradiction(estimate: Estimate, point: Location) -> str:
     return f"The tests prove a loss at {where}, which the fitted curves {bound}."
 
 
-def probability_text(probability: float) -> str:
+def probability_text(probability: float | None) -> str:
     """A probability in the words of the IPCC (2010 guidance note) and as a number, never as certainty."""
+    if probability is None:
+        return "of unknown probability"
     word = next(word for least, word in WORDS if probability >= least)
     number = "> 0.99" if probability > 0.995 else "< 0.01" if probability < 0.005 else f"= {probability:.2f}"
     return f"{word}, P {number}"
 
 
-def _limits(decision: Decision, estimate: Estimate) -> list[str]:
+def _limits(decision: JudgedCurve, estimate: Estimate) -> list[str]:
     found = []
     for name in early_metrics(decision):
         where = estimate.metric_brackets[name].unsafe_from
@@ -155,7 +157,7 @@ def _limits(decision: Decision, estimate: Estimate) -> list[str]:
     if estimate.psi is not None and estimate.psi < 2:
         loss = share_text(decision.delta)
         found.append(f"Seed noise is large for a loss of {loss} (ψ = {estimate.psi:.2g}, below 2).")
-    dropped = [item.strength for item in decision.levels if not item.kept]
+    dropped = [item.weight for item in decision.levels if not item.kept]
     if dropped:
         found.append(f"Left out because training fails there: {', '.join(map(strength_text, dropped))}.")
     incomplete = sorted({run.seed for run in decision.runs} - set(decision.seeds))
@@ -167,7 +169,7 @@ def _limits(decision: Decision, estimate: Estimate) -> list[str]:
     return found
 
 
-def early_metrics(decision: Decision) -> tuple[str, ...]:
+def early_metrics(decision: JudgedCurve) -> tuple[str, ...]:
     """Biological metrics that by themselves prove the loss at a strength the composite calls safe."""
     estimate = decision.estimate
     if estimate is None or estimate.safe_up_to is None:

@@ -1,11 +1,9 @@
-"""The rule in words, rendered from the rule's JSON object alone, so that text and numbers cannot disagree."""
+"""The rule in words, rendered from the rule alone, so that text and numbers cannot disagree."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from sweeper.decision.verdict.rule_document import DOWNGRADES, steps
+from sweeper.decision.verdict.certainty import DOWNGRADES, steps
+from sweeper.decision.verdict.rule import Rule
 from sweeper.decision.verdict.states import State
 from sweeper.decision.words.reasons import probability_text, share_text, strength_text
 
@@ -22,13 +20,13 @@ TARGETS = {
 TIMES = {1: "once", 2: "twice"}
 
 
-def sentence(rule: Mapping[str, Any]) -> str:
+def sentence(rule: Rule) -> str:
     """If / then / unless, certainty, and what was not tested: one short paragraph."""
-    state = State(rule["state"])
+    state = rule.state
     if state in (State.INVALID_INPUT, State.INSUFFICIENT_DATA):
-        return f"No rule: {' '.join(rule['reasons'])}"
-    if state is State.UNSTABLE and rule["estimate"]["lambda_peak"] is None:
-        return f"No rule: {' '.join(rule['reasons'])} Mend the training, then sweep again."
+        return f"No rule: {' '.join(rule.reasons)}"
+    if state is State.UNSTABLE and rule.estimate.lambda_peak is None:
+        return f"No rule: {' '.join(rule.reasons)} Mend the training, then sweep again."
     body = {
         State.NO_BASELINE_SIGNAL: _no_signal,
         State.NO_TECHNICAL_EFFECT: _no_effect,
@@ -38,36 +36,44 @@ def sentence(rule: Mapping[str, Any]) -> str:
     return " ".join(part for part in (*body, *_closing(rule)) if part)
 
 
-def _subject(rule: Mapping[str, Any]) -> str:
+def _subject(rule: Rule) -> str:
     """What the rule is about: "abra on this screen with margin 0.3 to correct …"."""
-    given = {clause["var"]: clause["value"] for clause in rule["if"]}
-    margin = f" with margin {given['margin']:.3g}" if "margin" in given else ""
-    purpose = PURPOSES.get(given["view"], f"and judge it in the view {given['view']}")
-    return f"{given.get('trainer', 'this model')} on this screen{margin} {purpose}"
+    margin = "" if rule.margin is None else f" with margin {rule.margin:.3g}"
+    purpose = PURPOSES.get(rule.view, f"and judge it in the view {rule.view}")
+    return f"{rule.trainer or 'this model'} on this screen{margin} {purpose}"
 
 
-def _loss(rule: Mapping[str, Any]) -> str:
-    return share_text(rule["estimate"]["delta"])
+def _span(rule: Rule) -> tuple[float, float]:
+    """The smallest λ above 0 and the largest; only rules of curves that could be read have them."""
+    if rule.design.span is None:
+        raise ValueError("a rule without strengths has nothing to say of their range")
+    return rule.design.span
 
 
-def _level(rule: Mapping[str, Any]) -> str:
-    return share_text(rule["estimate"]["confidence"])
+def _loss(rule: Rule) -> str:
+    return share_text(rule.estimate.delta)
 
 
-def _power(rule: Mapping[str, Any]) -> str:
-    drop = rule["design"]["detectable_drop80"]
+def _level(rule: Rule) -> str:
+    return share_text(rule.estimate.confidence)
+
+
+def _power(rule: Rule) -> str:
+    drop = rule.design.detectable_drop
     if drop is None or drop > 1:
         return "the sweep had less than 80 % power to establish even the loss of everything"
     return f"the sweep could have established a loss of {share_text(drop)} with 80 % power"
 
 
-def _fitted(rule: Mapping[str, Any]) -> bool:
+def _fitted(rule: Rule) -> bool:
     """Whether the posterior decides."""
-    return rule["estimate"]["p_detect"] is not None and rule["method"]["fallback"]["because"] is None
+    return (
+        rule.estimate.p_detect is not None and rule.method.fallback is not None and rule.method.fallback.because is None
+    )
 
 
-def _no_signal(rule: Mapping[str, Any]) -> list[str]:
-    if rule["design"]["sigma"] == 0:
+def _no_signal(rule: Rule) -> list[str]:
+    if rule.design.sigma == 0:
         return [
             f"No rule: if you train {_subject(rule)}, biology is the same number in every run and measures nothing."
         ]
@@ -77,30 +83,30 @@ def _no_signal(rule: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _no_effect(rule: Mapping[str, Any]) -> list[str]:
+def _no_effect(rule: Rule) -> list[str]:
     return [
         f"No rule: if you train {_subject(rule)}, no strength in the swept range improves batch removal by an amount "
         "that counts.",
-        *rule["reasons"][1:2] * (rule["estimate"]["unsafe_from"] is not None),
+        *rule.reasons[1:2] * (rule.estimate.unsafe_from is not None),
     ]
 
 
-def _inconclusive(rule: Mapping[str, Any]) -> list[str]:
-    low, high = rule["design"]["range"]
-    safe, ends = rule["estimate"]["safe_up_to"], rule["estimate"]["ci90"]
-    if rule["estimate"]["unsafe_from"] is not None and ends is not None:
+def _inconclusive(rule: Rule) -> list[str]:
+    low, high = _span(rule)
+    safe, ends = rule.estimate.safe_up_to, rule.estimate.ci90
+    if rule.estimate.unsafe_from is not None and ends is not None:
         return [
             "Not identified in the swept range.",
             f"If you train {_subject(rule)}, a loss of {_loss(rule)} of biology's peak is "
-            f"{probability_text(rule['estimate']['p_detect'])}, but anywhere from {ends[0]:.3g} to {ends[1]:.3g}.",
+            f"{probability_text(rule.estimate.p_detect)}, but anywhere from {ends[0]:.3g} to {ends[1]:.3g}.",
             "Add strengths between the two or, where they lie densely already, seeds there.",
         ]
-    chance = f", though one is {probability_text(rule['estimate']['p_detect'])}" if _fitted(rule) else ""
+    chance = f", though one is {probability_text(rule.estimate.p_detect)}" if _fitted(rule) else ""
     excluded = f"even at {strength_text(low)}, none could be excluded"
     if safe is not None:
         where = "at every strength" if safe == high else f"only up to {strength_text(safe)}"
         excluded = f"{where}, one was excluded ({_level(rule)})"
-    exhausted = rule["design"]["technical_saturated"] or rule["estimate"]["lambda_unstable"] is not None
+    exhausted = rule.design.technical_saturated or rule.estimate.lambda_unstable is not None
     return [
         "Not identified in the swept range.",
         f"If you train {_subject(rule)}, up to {strength_text(high)} no loss of {_loss(rule)} of biology's peak was "
@@ -111,8 +117,8 @@ def _inconclusive(rule: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _below_range(rule: Mapping[str, Any]) -> list[str]:
-    unsafe, lowest = rule["estimate"]["unsafe_from"], rule["design"]["range"][0]
+def _below_range(rule: Rule) -> list[str]:
+    unsafe, lowest = rule.estimate.unsafe_from, _span(rule)[0]
     smallest = f"{strength_text(lowest)}, the smallest above 0,"
     shown = f"at {smallest if unsafe == lowest else strength_text(unsafe or lowest)}"
     shown += f" a loss of at least {_loss(rule)} of its peak is established ({_level(rule)})"
@@ -124,43 +130,43 @@ def _below_range(rule: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _bounds(rule: Mapping[str, Any]) -> list[str]:
+def _bounds(rule: Rule) -> list[str]:
     """States with bounds on the point: what to do, where the loss lies, what the state adds, other losses."""
     where = _located(rule) if _fitted(rule) else _excluded(rule)
     return [_advice(rule), where, _state_remark(rule), _other_losses(rule)]
 
 
-def _located(rule: Mapping[str, Any]) -> str:
+def _located(rule: Rule) -> str:
     """Where the posterior puts the loss."""
-    estimate, chance = rule["estimate"], probability_text(rule["estimate"]["p_detect"])
-    if estimate["unsafe_from"] is None or estimate["ci90"] is None:
-        high = strength_text(rule["design"]["range"][1])
-        return f"Up to {high} a loss of {_loss(rule)} of biology's peak is {chance}."
-    low, high = estimate["ci90"]
-    inside = share_text(2 * estimate["confidence"] - 1)
+    estimate, chance = rule.estimate, probability_text(rule.estimate.p_detect)
+    if estimate.unsafe_from is None or estimate.ci90 is None:
+        top = strength_text(_span(rule)[1])
+        return f"Up to {top} a loss of {_loss(rule)} of biology's peak is {chance}."
+    low, high = estimate.ci90
+    inside = share_text(2 * estimate.confidence - 1)
     return (
-        f"Above about {strength_text(estimate['lambda_oc'])} ({inside} interval {low:.3g} to {high:.3g}) biology falls "
+        f"Above about {strength_text(estimate.lambda_oc)} ({inside} interval {low:.3g} to {high:.3g}) biology falls "
         f"by {_loss(rule)} of its peak or more ({chance})."
     )
 
 
-def _advice(rule: Mapping[str, Any]) -> str:
-    best, most = rule["then"]["lambda_recommended"], rule["then"]["lambda_max"]
+def _advice(rule: Rule) -> str:
+    best, most = rule.advice.recommended, rule.advice.most
     if best is not None:
         limit = ", and no more" if most == best else f", and not above {most:.3g}"
-        return f"If you train {_subject(rule)}, then we {rule['strength']} {strength_text(best)}{limit}."
+        return f"If you train {_subject(rule)}, then we {rule.firmness} {strength_text(best)}{limit}."
     start = f"If you train {_subject(rule)}, then no strength can be suggested:"
     if most is None:
         return f"{start} none was shown to be safe."
-    upper = strength_text(rule["estimate"]["lambda_effective_upper"])
+    upper = strength_text(rule.estimate.lambda_effective_upper)
     return (
         f"{start} batch removal is shown to be effective only from {upper} on ({_level(rule)}), beyond what is shown "
         "to be safe."
     )
 
 
-def _excluded(rule: Mapping[str, Any]) -> str:
-    safe, unsafe = rule["estimate"]["safe_up_to"], rule["estimate"]["unsafe_from"]
+def _excluded(rule: Rule) -> str:
+    safe, unsafe = rule.estimate.safe_up_to, rule.estimate.unsafe_from
     what = f"a loss of {_loss(rule)} of biology's peak"
     if safe is None and unsafe is None:
         return f"{what[0].upper()}{what[1:]} is neither excluded nor established anywhere ({_level(rule)})."
@@ -168,7 +174,7 @@ def _excluded(rule: Mapping[str, Any]) -> str:
         return f"At {strength_text(unsafe)} {what} or more is established ({_level(rule)}); below it nothing is proven."
     start = f"Up to {strength_text(safe)} {what} is excluded at every trained strength ({_level(rule)})"
     if unsafe is not None:
-        lambdas = rule["design"]["lambdas"]
+        lambdas = rule.design.weights
         next_one = lambdas.index(unsafe) == lambdas.index(safe) + 1
         between = "nothing was trained" if next_one else "nothing is proven"
         return f"{start}; at {strength_text(unsafe)} a loss of at least that is established; between the two {between}."
@@ -177,71 +183,71 @@ def _excluded(rule: Mapping[str, Any]) -> str:
     return f"{start}; above it nothing is proven, and {_power(rule)}."
 
 
-def _other_losses(rule: Mapping[str, Any]) -> str:
+def _other_losses(rule: Rule) -> str:
     """The bounds at the other δ, so that no δ is read alone."""
     parts = []
-    for key, entry in rule["sensitivity"].items():
-        if float(key) != rule["estimate"]["delta"]:
-            safe, unsafe = entry["safe_up_to"], entry["unsafe_from"]
+    for key, entry in rule.by_delta.items():
+        if float(key) != rule.estimate.delta:
+            safe, unsafe = entry.safe_up_to, entry.unsafe_from
             below = "safe nowhere" if safe is None else f"safe up to {strength_text(safe)}"
             above = "unsafe nowhere" if unsafe is None else f"unsafe at {strength_text(unsafe)}"
             parts.append(f"{share_text(float(key))} {below} and {above}")
     return f"For other losses: {'; '.join(parts)}." if parts else ""
 
 
-def _state_remark(rule: Mapping[str, Any]) -> str:
-    match State(rule["state"]):
+def _state_remark(rule: Rule) -> str:
+    match rule.state:
         case State.CONFLICTING_METRICS:
-            return f"The biological metrics disagree, and the rule follows the earliest: {rule['reasons'][0]}"
+            return f"The biological metrics disagree, and the rule follows the earliest: {rule.reasons[0]}"
         case State.NOT_REACHED:
             return f"Batch removal no longer improves there: over-correction was not reached; {_power(rule)}."
         case State.UNSTABLE:
-            lost, recorded = rule["design"]["runs_lost_at_unstable"]
-            where = strength_text(rule["estimate"]["lambda_unstable"])
+            lost, recorded = rule.design.runs_lost_at_unstable or (0, 0)
+            where = strength_text(rule.estimate.lambda_unstable)
             return f"At {where} training fails ({lost} of {recorded} runs lost), which is not over-correction."
         case State.NOT_OVERCORRECTION:
-            sham = rule["mechanism"]["sham_drawdown"]
+            sham = rule.cause.sham_drawdown
             shown = "Batch removal is lost together with biology"
-            if sham is not None and sham >= rule["estimate"]["delta"] / 2:
+            if sham is not None and sham >= rule.estimate.delta / 2:
                 shown = f"With permuted batch labels training loses {share_text(sham)} of biology too"
             return (
                 f"{shown}: this is damage to the training, not over-correction; "
                 "mend the schedule, the warm-up or the gradient clipping, then sweep again."
             )
-        case _ if rule["estimate"]["safe_up_to"] == lambdas_end(rule):
+        case _ if rule.estimate.safe_up_to == lambdas_end(rule):
             return "Batch removal was still improving there: extend the sweep upwards."
         case _:
             return ""
 
 
-def lambdas_end(rule: Mapping[str, Any]) -> float | None:
+def lambdas_end(rule: Rule) -> float | None:
     """The largest strength that was trained."""
-    swept = rule["design"]["range"]
+    swept = rule.design.span
     return None if swept is None else float(swept[1])
 
 
-def _closing(rule: Mapping[str, Any]) -> list[str]:
+def _closing(rule: Rule) -> list[str]:
     """What could change the rule, how certain it is, and where it ends."""
-    closing = [TARGETS[rule["design"]["target"]]]
-    metrics = rule["metrics"]
-    if metrics["lost_while_safe"]:
-        names = " and ".join(metrics["lost_while_safe"])
+    closing = [TARGETS[rule.design.target]]
+    metrics = rule.metrics
+    if metrics.lost_while_safe:
+        names = " and ".join(metrics.lost_while_safe)
         closing.append(f"Caution: {names} taken alone loses {_loss(rule)} within what the composite calls safe.")
-    if metrics["left_out"]:
-        names = ", ".join(item["name"] for item in metrics["left_out"])
+    if metrics.left_out:
+        names = ", ".join(item.name for item in metrics.left_out)
         closing.append(f"Not measurable here, and so in no composite: {names}.")
-    lost, runs = rule["design"]["runs_lost"], rule["design"]["runs"]
-    if lost and rule["state"] != State.UNSTABLE:
-        unstable = rule["estimate"]["lambda_unstable"]
+    lost, runs = rule.design.runs_lost, rule.design.runs
+    if lost and rule.state != State.UNSTABLE:
+        unstable = rule.estimate.lambda_unstable
         limit = "" if unstable is None else f", and too often to judge {strength_text(unstable)}"
         closing.append(f"Training failed in {lost} of {runs} runs{limit}.")
-    if rule["certainty"] is not None:
-        unless = rule["unless"]
+    if rule.certainty is not None:
+        unless = rule.unless
         closing.append(f"Unless {', '.join(unless[:-1])} or {unless[-1]}: then sweep again.")
-        times = steps(rule["downgrades"])
-        why = "; ".join(DOWNGRADES[code] for code in rule["downgrades"])
+        times = steps(rule.downgrades)
+        why = "; ".join(DOWNGRADES[code] for code in rule.downgrades)
         lowered = f" (lowered {TIMES.get(times, f'{times} times')}: {why})" if times else ""
-        closing.append(f"Certainty: {rule['certainty']}{lowered}.")
+        closing.append(f"Certainty: {rule.certainty}{lowered}.")
     end = lambdas_end(rule)
     closing.append("" if end is None else f"Not tested above {strength_text(end)}.")
     return closing

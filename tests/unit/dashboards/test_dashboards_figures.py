@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from dashboards.rule import read_rule
 from example_results import BATCHES, LAMBDAS, simulated_results
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,6 @@ from dashboards.figures import frontier, heatmap, metric, probe, tradeoff
 from dashboards.figures.axis import strength_axis
 from dashboards.figures.style import spread
 from dashboards.records import checked
-from dashboards.rule import read_rule
 from dashboards.stages import stages
 
 PLATES = "held_out_plates"

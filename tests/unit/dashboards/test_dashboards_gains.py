@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from dashboards.rule import read_rule
 from example_results import simulated_provenance, simulated_results
 
 from dashboards.boundary_words import boundary, optimism
@@ -18,7 +19,6 @@ from dashboards.formatting import signed
 from dashboards.gain_views import GainView, gain_view
 from dashboards.records import checked
 from dashboards.report import write_report
-from dashboards.rule import read_rule
 from dashboards.summary import text_summary
 from sweeper.findings.unit_gains import Gains, gains
 

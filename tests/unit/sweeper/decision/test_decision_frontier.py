@@ -13,7 +13,7 @@ from decision_curves import SHAPES, STRENGTHS, exact_curve, sample, technical_cu
 from jsonschema import Draft202012Validator
 
 import sweeper.decision as room
-from sweeper.decision import DecisionSettings, decide, decide_sweep
+from sweeper.decision import DecisionSettings, decide_sweep, judge_curve
 from sweeper.decision.input.results_table import prepare
 from sweeper.decision.verdict.margin_choice import choose, holm
 from sweeper.decision.verdict.margin_frontier import _slopes, frontier
@@ -40,7 +40,9 @@ def margin_table(margin, *, shift=0.0, shape="plateau_drop", sigma=0.02, accurac
 
 def decided(*tables, settings=SETTINGS):
     whole = pd.concat(tables, ignore_index=True)
-    return [decide(whole, view="held_out_plates", margin=m, settings=settings) for m in sorted(set(whole["margin"]))]
+    return [
+        judge_curve(whole, view="held_out_plates", margin=m, settings=settings) for m in sorted(set(whole["margin"]))
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from decision_curves import SHAPES, STRENGTHS, controls, exact_curve, sample, technical_curve, tidy, truth
-
-from sweeper.decision import DecisionSettings, decide, decide_sweep
 from sweeper.decision.verdict.rule_document import plain
+
+from sweeper.decision import DecisionSettings, decide_sweep, judge_curve
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=500)
 
@@ -27,7 +27,7 @@ USEFUL = {
 
 
 def judged(table):
-    return decide(table, view="held_out_plates", margin=0.3, settings=SETTINGS)
+    return judge_curve(table, view="held_out_plates", margin=0.3, settings=SETTINGS)
 
 
 def swept(table):
@@ -171,7 +171,7 @@ def test_the_order_of_rows_and_columns_leaves_the_json_identical():
 def test_another_seed_of_the_draws_moves_no_bound_of_a_clear_curve():
     table = tidy(*exact_curve("plateau_drop"))
     one, other = (
-        decide(table, view="held_out_plates", margin=0.3, settings=SETTINGS.model_copy(update={"seed": seed}))
+        judge_curve(table, view="held_out_plates", margin=0.3, settings=SETTINGS.model_copy(update={"seed": seed}))
         for seed in (0, 1)
     )
     assert one.estimate.window == other.estimate.window

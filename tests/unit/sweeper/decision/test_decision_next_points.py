@@ -10,23 +10,23 @@ import numpy as np
 import pandas as pd
 import pytest
 from decision_curves import SHAPES, STRENGTHS, noisy, sample, technical_curve, tidy
+from sweeper.decision.verdict.rule_document import plain, rule
 
 from sweeper.decision import DecisionSettings, decide_sweep
 from sweeper.decision.inference.posterior import Location
-from sweeper.decision.verdict.judge import decide
+from sweeper.decision.verdict.judge import judge_curve
 from sweeper.decision.verdict.next_points import APART, NextOptions, NextPoints, next_points
-from sweeper.decision.verdict.rule_document import plain, rule
 from sweeper.decision.verdict.states import State
-from sweeper.decision.verdict.values import Decision, Interval
+from sweeper.decision.verdict.values import Interval, JudgedCurve
 from sweeper.decision.words.rule_text import sentence
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=2000, curves=500)
 OPTIONS = NextOptions()
 
 
-def judged(table: pd.DataFrame, method: str = "posterior") -> Decision:
+def judged(table: pd.DataFrame, method: str = "posterior") -> JudgedCurve:
     settings = SETTINGS.model_copy(update={"method": method})
-    return decide(table, view="held_out_plates", margin=0.3, settings=settings)
+    return judge_curve(table, view="held_out_plates", margin=0.3, settings=settings)
 
 
 def coarse(shape: str, *, low: float = -3, high: float = 2, count: int = 6, sigma: float = 0.004) -> pd.DataFrame:
@@ -38,11 +38,11 @@ def coarse(shape: str, *, low: float = -3, high: float = 2, count: int = 6, sigm
 
 
 @pytest.fixture(scope="module")
-def located() -> Decision:
+def located() -> JudgedCurve:
     return judged(noisy("slow", sigma=0.04))
 
 
-def with_location(decision: Decision, state: State, lower: float, median: float, upper: float) -> Decision:
+def with_location(decision: JudgedCurve, state: State, lower: float, median: float, upper: float) -> JudgedCurve:
     assert decision.estimate is not None
     interval = Interval(lower, median, upper)
     return replace(decision, state=state, estimate=replace(decision.estimate, interval=interval))
@@ -57,7 +57,7 @@ def with_location(decision: Decision, state: State, lower: float, median: float,
     ],
 )
 def test_the_interval_is_the_posteriors_only_where_it_has_located_the_point(
-    located: Decision, change: dict[str, float | None], expected: Interval
+    located: JudgedCurve, change: dict[str, float | None], expected: Interval
 ) -> None:
     own = replace(Location(0.10, 1.0, 1.0, 2.0, 4.0), **change)  # type: ignore[arg-type]
     chosen = replace(located.sensitivity[1], location=own, fallback=None, safe_up_to=0.5, unsafe_from=5.0)
@@ -65,7 +65,7 @@ def test_the_interval_is_the_posteriors_only_where_it_has_located_the_point(
     assert Interval.of(replace(chosen, fallback="poor_fit"), 0.975) == Interval(0.5, None, 5.0)
 
 
-def test_a_wide_interval_gets_strengths_at_quantiles_of_the_point_and_one_below(located: Decision) -> None:
+def test_a_wide_interval_gets_strengths_at_quantiles_of_the_point_and_one_below(located: JudgedCurve) -> None:
     wide = with_location(located, State.IDENTIFIED_WIDE, 0.25, 2.5, 25.0)
     found = next_points(wide, OPTIONS, splits=2)
     assert found.why == "between"
@@ -82,7 +82,7 @@ def test_a_wide_interval_gets_strengths_at_quantiles_of_the_point_and_one_below(
     assert costed.seconds == pytest.approx(24 * 1.5)
 
 
-def test_more_points_are_asked_for_and_none_stands_beside_a_trained_one(located: Decision) -> None:
+def test_more_points_are_asked_for_and_none_stands_beside_a_trained_one(located: JudgedCurve) -> None:
     wide = with_location(located, State.INCONCLUSIVE, 0.1, 2.0, 20.0)
     found = next_points(wide, NextOptions(strengths=30), splits=1)
     places = sorted([*found.strengths, *STRENGTHS[1:]])
@@ -90,19 +90,19 @@ def test_more_points_are_asked_for_and_none_stands_beside_a_trained_one(located:
     assert min(log10(b / a) for a, b in pairwise(places)) >= APART * 0.999
 
 
-def test_a_narrow_interval_is_settled_at_the_width_asked_for(located: Decision) -> None:
+def test_a_narrow_interval_is_settled_at_the_width_asked_for(located: JudgedCurve) -> None:
     narrow = with_location(located, State.IDENTIFIED, 1.0, 1.5, 2.5)
     assert next_points(narrow, OPTIONS, splits=1) == NextPoints("settled", interval=(1.0, 2.5))
     assert next_points(narrow, replace(OPTIONS, width=0.3), splits=1).why == "between"
 
 
-def test_dense_strengths_leave_only_the_noise_and_ask_for_seeds_around_the_point(located: Decision) -> None:
+def test_dense_strengths_leave_only_the_noise_and_ask_for_seeds_around_the_point(located: JudgedCurve) -> None:
     wide = with_location(located, State.IDENTIFIED_WIDE, 0.3, 2.0, 20.0)
-    dense = tuple(replace(located.levels[1], strength=float(strength)) for strength in np.logspace(-3, 2, 60))
+    dense = tuple(replace(located.levels[1], weight=float(strength)) for strength in np.logspace(-3, 2, 60))
     found = next_points(replace(wide, levels=(located.levels[0], *dense)), replace(OPTIONS, seeds=3), splits=2)
     assert (found.why, found.strengths, found.seeds) == ("seeds", (), 3)
     assert found.seeds_at is not None
-    trained = [level.strength for level in dense]
+    trained = [level.weight for level in dense]
     inside = [strength for strength in trained if 0.3 <= strength <= 20]
     assert found.seeds_at[0] == 0.0, "the tie to the other seeds"
     assert set(inside) < set(found.seeds_at)
@@ -111,15 +111,15 @@ def test_dense_strengths_leave_only_the_noise_and_ask_for_seeds_around_the_point
     assert found.cells < 3 * 61 * 2
 
 
-def test_strengths_come_before_seeds_while_there_is_room_for_them(located: Decision) -> None:
+def test_strengths_come_before_seeds_while_there_is_room_for_them(located: JudgedCurve) -> None:
     wide = with_location(located, State.IDENTIFIED_WIDE, 0.3, 2.0, 20.0)
-    spaced = tuple(replace(located.levels[1], strength=float(strength)) for strength in np.logspace(-3, 2, 30))
+    spaced = tuple(replace(located.levels[1], weight=float(strength)) for strength in np.logspace(-3, 2, 30))
     found = next_points(replace(wide, levels=(located.levels[0], *spaced)), OPTIONS, splits=1)
     assert (found.why, found.seeds, found.seeds_at) == ("between", 0, None)
     assert len(found.strengths) == OPTIONS.strengths
 
 
-def test_seeds_added_around_the_point_alone_are_used_and_narrow_it(located: Decision) -> None:
+def test_seeds_added_around_the_point_alone_are_used_and_narrow_it(located: JudgedCurve) -> None:
     rng = np.random.default_rng(3)
     values = sample(SHAPES["slow"], rng, seeds=8, sigma=0.04)
     removal = sample(technical_curve, rng, seeds=8, sigma=0.004)
@@ -176,7 +176,7 @@ def test_what_is_neither_located_nor_excluded_gets_what_its_sentence_names(metho
         assert "extend the sweep upwards" in said
 
 
-def test_a_point_that_is_there_but_anywhere_gets_strengths_and_says_so(located: Decision) -> None:
+def test_a_point_that_is_there_but_anywhere_gets_strengths_and_says_so(located: JudgedCurve) -> None:
     wide = with_location(located, State.INCONCLUSIVE, 0.1, 2.0, 20.0)
     assert next_points(wide, OPTIONS, splits=1).why == "between"
     made = plain(rule(located, {})) | {"state": "INCONCLUSIVE"}
@@ -196,7 +196,7 @@ def test_a_loss_at_the_smallest_strength_extends_the_range_downwards() -> None:
     assert min(found.strengths) == pytest.approx(10**-0.7, rel=1e-3)
 
 
-def test_a_range_above_which_training_fails_is_not_extended(located: Decision) -> None:
+def test_a_range_above_which_training_fails_is_not_extended(located: JudgedCurve) -> None:
     open_above = replace(judged(coarse("flat", high=-0.8), "bracket"), lambda_unstable=3.0)
     assert next_points(open_above, OPTIONS, splits=1).why != "above"
 
@@ -213,7 +213,7 @@ def test_a_range_above_which_training_fails_is_not_extended(located: Decision) -
         (State.INVALID_INPUT, "terminal"),
     ],
 )
-def test_states_that_more_points_cannot_change_get_none(located: Decision, state: State, why: str) -> None:
+def test_states_that_more_points_cannot_change_get_none(located: JudgedCurve, state: State, why: str) -> None:
     assert next_points(replace(located, state=state), OPTIONS, splits=1) == NextPoints(why)  # type: ignore[arg-type]
 
 

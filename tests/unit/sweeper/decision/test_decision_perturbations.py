@@ -8,7 +8,7 @@ import pytest
 from decision_curves import FLOOR, SHAPES, STRENGTHS, sample, technical_curve
 from decision_curves import tidy as results_table
 
-from sweeper.decision import DecisionSettings, decide, decide_sweep
+from sweeper.decision import DecisionSettings, decide_sweep, judge_curve
 from sweeper.decision.inference.bracket import drawdown_bracket, max_t_quantile
 from sweeper.decision.inference.noise import draw, fit_levels, level_errors, positions, signal_lower_bound
 from sweeper.decision.inference.perturbations import (
@@ -231,7 +231,7 @@ def test_a_claim_about_new_perturbations_pays_for_how_much_they_differ():
     for spread in (1e-6, 0.4):
         table, units = sweep_with_units(spread)
         for chosen in (settings, wider):
-            found = decide(table, view=VIEW, margin=0.3, settings=chosen, units=units)
+            found = judge_curve(table, view=VIEW, margin=0.3, settings=chosen, units=units)
             level = found.levels[3].biological
             bounds[spread, chosen.target] = (found.estimate.bracket, level.upper - level.lower)
             assert any("new perturbations" in reason for reason in found.reasons) == (chosen is wider)
@@ -255,7 +255,7 @@ def test_a_claim_about_new_perturbations_pays_for_how_much_they_differ():
 def test_without_values_by_perturbation_nothing_is_claimed_about_new_ones(change, why):
     table, units = sweep_with_units(0.1)
     settings = DecisionSettings(deciding_view=VIEW, draws=200, target="new_perturbations")
-    found = decide(table, view=VIEW, margin=0.3, settings=settings, units=change(units))
+    found = judge_curve(table, view=VIEW, margin=0.3, settings=settings, units=change(units))
     assert found.state is State.INSUFFICIENT_DATA
     assert found.estimate is None
     assert why in found.reasons[0]

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from decision_curves import SHAPES, STRENGTHS, controls, exact_curve, sample, technical_curve, tidy
 from jsonschema import Draft202012Validator
+from sweeper.decision.verdict.rule_document import ASSUMPTIONS, DOWNGRADES, plain, rule, steps
 
 import sweeper.decision as room
-from sweeper.decision import DecisionSettings, decide, decide_sweep, sentence
-from sweeper.decision.verdict.rule_document import ASSUMPTIONS, DOWNGRADES, plain, rule, steps
+from sweeper.decision import DecisionSettings, decide_sweep, judge_curve, sentence
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", method="posterior", draws=500)
 PROVENANCE = {"dataset_hash": "sha256:ab", "trainer": "abra", "settings_hash": "sha256:cd", "adaptive": False}
@@ -34,7 +34,7 @@ def swept(*tables, settings=SETTINGS, provenance=PROVENANCE):
 
 
 def one_rule(table, provenance=PROVENANCE):
-    return rule(decide(table, view="held_out_plates", margin=0.3, settings=SETTINGS), provenance)
+    return rule(judge_curve(table, view="held_out_plates", margin=0.3, settings=SETTINGS), provenance)
 
 
 def lose(table, strengths, seeds):
@@ -60,7 +60,7 @@ def document():
 def test_the_public_names():
     assert room.__all__ == [
         "STATES",
-        "Decision",
+        "JudgedCurve",
         "DecisionSettings",
         "decide",
         "decide_sweep",
@@ -194,7 +194,7 @@ def test_certainty_drops_one_step_for_each_known_shortcoming():
     rough = one_rule(noisy)
     assert "imprecision:seed_noise" in rough["downgrades"]
     untrusted = SETTINGS.model_copy(update={"lack_of_fit": 0.9999})
-    bounded = rule(decide(noisy, view="held_out_plates", margin=0.3, settings=untrusted), PROVENANCE)
+    bounded = rule(judge_curve(noisy, view="held_out_plates", margin=0.3, settings=untrusted), PROVENANCE)
     assert bounded["state"] == "BRACKET_ONLY"
     assert {"imprecision:wide_bracket", "imprecision:seed_noise"} <= set(bounded["downgrades"])
     wide = tidy(sample(SHAPES["slow"], np.random.default_rng(3), seeds=3, sigma=0.14), exact_curve("slow", seeds=3)[1])

@@ -20,8 +20,9 @@ from decision_curves import (
     tidy,
     truth,
 )
+from sweeper.decision.verdict.rule_document import plain, rule
 
-from sweeper.decision import STATES, DecisionSettings, decide
+from sweeper.decision import STATES, DecisionSettings, judge_curve
 from sweeper.decision.inference.bracket import Bracket
 from sweeper.decision.inference.posterior import Location
 from sweeper.decision.verdict.bounds import contradiction
@@ -37,12 +38,12 @@ TOP = STRENGTHS[-1]
 
 def best_biology_of(decision, weights):
     """λ of the highest level mean among some."""
-    means = {level.strength: level.biological.mean for level in decision.levels}
+    means = {level.weight: level.biological.mean for level in decision.levels}
     return max(weights, key=lambda weight: means[weight])
 
 
 def judged(table, **changes):
-    return decide(table, view="held_out_plates", margin=0.3, settings=SETTINGS.model_copy(update=changes))
+    return judge_curve(table, view="held_out_plates", margin=0.3, settings=SETTINGS.model_copy(update=changes))
 
 
 def dip_then_drop(x, dip):
@@ -265,7 +266,7 @@ def test_lost_runs_are_counted_and_never_imputed():
     assert decision.levels[8].collapse_rate == pytest.approx(0.2)
     assert decision.seeds == (0, 1, 2, 3, 4)
     assert decision.levels[0].biological.mean == pytest.approx(biology[0].mean())
-    assert [(run.strength, run.seed, run.status) for run in decision.runs if not run.used] == [(STRENGTHS[8], 4, "oom")]
+    assert [(run.weight, run.seed, run.status) for run in decision.runs if not run.used] == [(STRENGTHS[8], 4, "oom")]
     others = np.delete(biology, 8, axis=0)
     own_level = others[:, 4].mean() - others.mean()  # what seed 4 would have added to the mean of level 8
     without = biology[8, :4].mean() + own_level / 4

@@ -20,9 +20,9 @@ from decision_curves import (
     tidy,
     truth,
 )
-
-from sweeper.decision import STATES, DecisionSettings, decide
 from sweeper.decision.verdict.rule_document import plain
+
+from sweeper.decision import STATES, DecisionSettings, judge_curve
 from sweeper.decision.verdict.states import State
 
 # Bounds, not a point: some states need an interval of the point itself.
@@ -37,7 +37,7 @@ TOP = STRENGTHS[-1]
 
 
 def judged(table, **changes):
-    return decide(table, view="held_out_plates", margin=0.3, settings=SETTINGS.model_copy(update=changes))
+    return judge_curve(table, view="held_out_plates", margin=0.3, settings=SETTINGS.model_copy(update=changes))
 
 
 CASES = {

@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 from decision_curves import STRENGTHS, exact_curve, tidy
 
-from sweeper.decision import DecisionSettings, decide
+from sweeper.decision import DecisionSettings, judge_curve
 from sweeper.decision.input.results_table import canonical, curves, prepare
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=500)
 
 
 def judged(table, *, view="held_out_plates", margin=0.3, settings=SETTINGS):
-    return decide(table, view=view, margin=margin, settings=settings)
+    return judge_curve(table, view=view, margin=margin, settings=settings)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_copied_seeds_are_refused(table):
 def test_strengths_equal_to_12_digits_are_one_level(table):
     blurred = table.assign(adversarial_weight=table["adversarial_weight"] * (1 + 1e-15 * (table["seed"] % 3)))
     assert blurred["adversarial_weight"].nunique() > len(STRENGTHS)
-    assert [level.strength for level in judged(blurred).levels] == list(STRENGTHS)
+    assert [level.weight for level in judged(blurred).levels] == list(STRENGTHS)
     assert canonical(0.1 + 0.2) == canonical(0.3) != canonical(0.3 + 1e-11)
     assert judged(table, margin=0.1 + 0.2).margin == 0.3
 
