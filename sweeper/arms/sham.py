@@ -38,11 +38,14 @@ def sham_batches(batches: IntArray, perturbations: pd.Series, train: IntArray, *
 
 
 def sham_strengths(curve: JudgedCurve, count: int) -> tuple[float, ...]:
-    """λ > 0 of the sham arm: those trained ones nearest the safe bound, nearest the loss, and the largest.
+    """λ > 0 of the sham arm: those trained ones nearest the safe bound, nearest the loss, the largest and the advised.
+
+    The arm explains gains as it explains losses, so the strength whose gain is to be advised is among them; where none
+    above 0 is, that of the best biology.
 
     Args:
         curve: the deciding curve.
-        count: strengths wanted; what the three leave open is filled where the gap, in decades, is largest.
+        count: strengths wanted; what these leave open is filled where the gap, in decades, is largest.
 
     Returns:
         Ascending, at least one for a curve with an estimate; none without.
@@ -52,7 +55,9 @@ def sham_strengths(curve: JudgedCurve, count: int) -> tuple[float, ...]:
         return ()
     interval = curve.estimate.interval
     safe, loss = interval.lower, interval.median or interval.upper
-    chosen = {levels[-1]}
+    advised = curve.estimate.advised
+    gains = advised.weight if advised is not None and advised.weight > 0 else curve.best_weight
+    chosen = {levels[-1], *([gains] if gains else [])}
     if loss is not None:
         chosen.add(_nearest(levels, loss))
         chosen.add(_nearest(levels, safe) if safe is not None else levels[0])

@@ -62,7 +62,7 @@ def run_sweep(
 
 
 NOTHING_TO_EXPLAIN = (State.NO_BASELINE_SIGNAL, State.NO_TECHNICAL_EFFECT)
-"""States without anything that over-correction or training damage could have taken, and without a rule to confirm."""
+"""States without a bound to confirm, and without anything that a correction for nothing could have cost."""
 TITLES: Mapping[Kind, str] = {
     "optuna": "Optuna proposes",
     "locate": "towards the point",
@@ -152,7 +152,7 @@ def _arm_round(
     made = [proposal for proposal in kept if proposal.kind == kind]
     basis = _basis(prepared, kept)
     curve, _ = _deciding_curve(prepared, store, kept)
-    if curve is None or curve.state in NOTHING_TO_EXPLAIN or _made_for(made, basis, curve):
+    if curve is None or not _to_explain(curve, kind) or _made_for(made, basis, curve):
         return None
     have = {strength for proposal in made for strength in proposal.strengths}
     margin = float(curve.margin or 0.0)
@@ -168,6 +168,13 @@ def _arm_round(
         why=why,
         how={"basis": basis, "options": arm.model_dump(mode="json"), **how},
     )
+
+
+def _to_explain(curve: JudgedCurve, kind: Literal["sham", "pseudo"]) -> bool:
+    """Whether an arm has something to explain; for permuted labels that is whatever strength moves, gains as well."""
+    if kind == "pseudo":
+        return curve.state not in NOTHING_TO_EXPLAIN
+    return curve.state is not State.NO_BASELINE_SIGNAL and curve.estimate is not None and curve.estimate.moves
 
 
 def _confirm_round(prepared: Prepared, store: Store, kept: Sequence[Proposal]) -> Proposal | None:

@@ -337,7 +337,9 @@ def _pointed(decision: JudgedCurve) -> Level | None:
     estimate = decision.estimate
     if estimate is None:
         return None
-    pointed = estimate.recommended or estimate.safe_up_to or estimate.lambda_peak
+    pointed = estimate.recommended
+    if pointed is None:
+        pointed = estimate.safe_up_to or estimate.lambda_peak
     return next((level for level in _judged(decision) if level.weight == pointed), None)
 
 

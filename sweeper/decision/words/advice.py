@@ -17,10 +17,11 @@ ADVICE: Mapping[str | None, str] = {
     "strength mends that: align within perturbations, weigh the wells, or add a bridging plate.",
     "B_subspace": "B, shared directions: biology is lost with the real batch labels and not with permuted ones. Stay "
     "below the over-correction point.",
-    "C_optimiser": "C, damage to the training: this is not over-correction. Mend the schedule, the warm-up or the "
-    "gradient clipping, then sweep again.",
+    "C_optimiser": "C, damage to the training: this is not over-correction. Stay below it, or try another "
+    "critic or method.",
     "A_or_C": "A or C: biology is lost with permuted batch labels too, which keep the design's imbalance, so training "
-    "damage and a confounded design cannot be told apart. Mend the training and balance the design.",
+    "damage and a confounded design cannot be told apart. Try another critic, and add plates that "
+    "balance the design.",
 }
 
 
@@ -131,16 +132,12 @@ def choice_text(choice: Choice) -> str:
     match choice.by:
         case "only":
             return ""
+        case "advice":
+            why = "the strength advised among the safe ranges of all margins is one of its"
         case "rule":
             why = "its rule is the strongest"
-        case "accuracy" if own is not None and own.p_holm is not None:
-            why = (
-                f"{metric} at its effective strength is {own.difference or 0.0:+.2g} against margin "
-                f"{choice.compared[0].margin:.3g} (paired over {counted(own.seeds, 'seed')}, Holm p = "
-                f"{own.p_holm:.2g})"
-            )
         case "accuracy":
-            why = f"{metric} at the effective strength is shown to be lower at the others"
+            why = f"{metric} at its effective strength is the best"
         case "biology":
             why = "biology at its effective strength is highest"
         case "state":

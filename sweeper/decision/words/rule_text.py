@@ -6,6 +6,7 @@ from sweeper.decision.verdict.certainty import DOWNGRADES, steps
 from sweeper.decision.verdict.rule import Rule
 from sweeper.decision.verdict.states import State
 from sweeper.decision.words.reasons import probability_text, share_text, strength_text
+from sweeper.decision.words.remark_text import first_texts, further_texts
 
 PURPOSES = {
     "held_out_plates": "to correct the screen itself (held-out plates)",
@@ -26,14 +27,15 @@ def sentence(rule: Rule) -> str:
     if state in (State.INVALID_INPUT, State.INSUFFICIENT_DATA):
         return f"No rule: {' '.join(rule.reasons)}"
     if state is State.UNSTABLE and rule.estimate.lambda_peak is None:
-        return f"No rule: {' '.join(rule.reasons)} Mend the training, then sweep again."
+        return f"No rule: {' '.join(rule.reasons)} Sweep smaller strengths, or try another critic."
     body = {
         State.NO_BASELINE_SIGNAL: _no_signal,
         State.NO_TECHNICAL_EFFECT: _no_effect,
         State.INCONCLUSIVE: _inconclusive,
         State.BELOW_RANGE: _below_range,
     }.get(state, _bounds)(rule)
-    return " ".join(part for part in (*body, *_closing(rule)) if part)
+    first, further = (first_texts(rule.remarks), further_texts(rule.remarks)) if rule.remarks else ([], [])
+    return " ".join(part for part in (*first, body[0], *further, *body[1:], *_closing(rule)) if part)
 
 
 def _subject(rule: Rule) -> str:
@@ -84,11 +86,14 @@ def _no_signal(rule: Rule) -> list[str]:
 
 
 def _no_effect(rule: Rule) -> list[str]:
-    return [
-        f"No rule: if you train {_subject(rule)}, no strength in the swept range improves batch removal by an amount "
-        "that counts.",
-        *rule.reasons[1:2] * (rule.estimate.unsafe_from is not None),
-    ]
+    best, nothing = rule.advice.recommended, "no strength in the swept range improves batch removal by an amount that counts"
+    start = f"No rule: if you train {_subject(rule)}, {nothing}."
+    if best == 0:
+        start = f"If you train {_subject(rule)}, then do not correct: {nothing}, and none is shown to improve biology."
+    elif best is not None:
+        better = "but biology is shown to be better there than without correction"
+        start = f"If you train {_subject(rule)}, then we {rule.firmness} {strength_text(best)}: {nothing}, {better}."
+    return [start, *rule.reasons[1:2] * (rule.estimate.unsafe_from is not None)]
 
 
 def _inconclusive(rule: Rule) -> list[str]:
@@ -126,13 +131,13 @@ def _below_range(rule: Rule) -> list[str]:
         shown = f"even {smallest} is not shown to be safe" + (f", and {shown}" if unsafe is not None else "")
     return [
         f"If you train {_subject(rule)}, then any tested strength may already cost biology: {shown}.",
-        "Test smaller strengths.",
+        "Do not correct, or test smaller strengths.",
     ]
 
 
 def _bounds(rule: Rule) -> list[str]:
     """States with bounds on the point: what to do, where the loss lies, what the state adds, other losses."""
-    where = _located(rule) if _fitted(rule) else _excluded(rule)
+    where = _located(rule) if _fitted(rule) and rule.state is not State.BRACKET_ONLY else _excluded(rule)
     return [_advice(rule), where, _state_remark(rule), _other_losses(rule)]
 
 
@@ -152,17 +157,27 @@ def _located(rule: Rule) -> str:
 
 def _advice(rule: Rule) -> str:
     best, most = rule.advice.recommended, rule.advice.most
+    start = f"If you train {_subject(rule)}, then"
+    if best == 0:
+        return f"{start} do not correct: we {rule.firmness} λ = 0{_why_zero(rule)}."
     if best is not None:
-        limit = ", and no more" if most == best else f", and not above {most:.3g}"
-        return f"If you train {_subject(rule)}, then we {rule.firmness} {strength_text(best)}{limit}."
-    start = f"If you train {_subject(rule)}, then no strength can be suggested:"
+        limit = ", and no more" if most == best else "" if most is None else f", and not above {most:.3g}"
+        return f"{start} we {rule.firmness} {strength_text(best)}{limit}."
     if most is None:
-        return f"{start} none was shown to be safe."
-    upper = strength_text(rule.estimate.lambda_effective_upper)
-    return (
-        f"{start} batch removal is shown to be effective only from {upper} on ({_level(rule)}), beyond what is shown "
-        "to be safe."
-    )
+        return f"{start} no strength can be suggested: none was shown to be safe."
+    return f"{start} no strength is advised as batch correction."
+
+
+def _why_zero(rule: Rule) -> str:
+    """What speaks for no correction."""
+    advised = rule.remarks.advised if rule.remarks else None
+    if advised is None:
+        return ""
+    if advised.basis == "removal":
+        return ", whose batch removal is not shown to be worse than at any safe strength, and whose biology is best"
+    if rule.advice.most is None:
+        return ", as no strength above it is shown to be safe"
+    return ", as no safe strength improves batch removal, and none is shown to improve biology"
 
 
 def _excluded(rule: Rule) -> str:
@@ -199,6 +214,8 @@ def _state_remark(rule: Rule) -> str:
     match rule.state:
         case State.CONFLICTING_METRICS:
             return f"The biological metrics disagree, and the rule follows the earliest: {rule.reasons[0]}"
+        case State.CONFLICTING_METHODS:
+            return f"{rule.reasons[0]} Neither is believed more: the lower bound holds; add seeds between the two."
         case State.NOT_REACHED:
             return f"Batch removal no longer improves there: over-correction was not reached; {_power(rule)}."
         case State.UNSTABLE:
@@ -211,8 +228,8 @@ def _state_remark(rule: Rule) -> str:
             if sham is not None and sham >= rule.estimate.delta / 2:
                 shown = f"With permuted batch labels training loses {share_text(sham)} of biology too"
             return (
-                f"{shown}: this is damage to the training, not over-correction; "
-                "mend the schedule, the warm-up or the gradient clipping, then sweep again."
+                f"{shown}: this is damage to the training, not over-correction; stay below, or try another critic or "
+                "method."
             )
         case _ if rule.estimate.safe_up_to == lambdas_end(rule):
             return "Batch removal was still improving there: extend the sweep upwards."
