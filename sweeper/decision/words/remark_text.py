@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from sweeper.decision.verdict.attribution import Attribution
 from sweeper.decision.verdict.baselines import UNTRAINED
 from sweeper.decision.verdict.remarks import Remark, Remarks
-from sweeper.decision.words.reasons import share_text, strength_text
+from sweeper.decision.words.reasons import strength_text
 
 FIRST = (
     Remark.BASELINE_AS_GOOD,
@@ -48,10 +48,10 @@ def _baseline(remarks: Remarks) -> str:
 
 
 def _encoder(remarks: Remarks) -> str:
-    loss = remarks.baselines.encoder_loss if remarks.baselines else None
+    loss = (remarks.baselines.encoder_loss if remarks.baselines else None) or 0.0
     return (
-        f"Before any correction (λ = 0) the encoder has lost {share_text(loss or 0.0)} of the biology that the raw "
-        "features hold: no strength brings it back. Change the encoder or train it longer, then sweep again."
+        f"Before any correction (λ = 0) the encoder has lost {100 * loss:.0f} % of the biology that the raw features "
+        "hold: no strength brings it back. Change the encoder or train it longer, then sweep again."
     )
 
 
