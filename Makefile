@@ -1,5 +1,4 @@
-# make demo   the main job on a simulated screen: installs what it needs, ends in runs/demo/report.html
-# make test   every test but the slow ones: installs what it needs
+# make help lists the targets; each installs what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,10 +6,15 @@ UV_VERSION := 0.13.9
 
 export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
+export NO_MKDOCS_2_WARNING = true
+# Containers like to set this. Every process then compiles torch, Ray and MLflow anew, 5 to 10 s each: collecting the
+# tests took 19 s of a processor instead of 5, and every command and Ray worker that a test starts paid it again.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test lint lock jump jump-followed benchmark-adversaries benchmark-critic benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate benchmark-tier-c benchmark-images-training benchmark-images-input benchmark-images-demo clean
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-fast check lint docs docs-serve lock jump jump-followed benchmark-adversaries benchmark-critic benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate benchmark-tier-c benchmark-images-training benchmark-images-input benchmark-images-demo clean
 
-install: $(VENV)/.installed
+install: $(VENV)/.installed ## a virtual environment in .venv with the pinned versions
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -24,64 +28,82 @@ $(VENV)/.reference: requirements-reference.lock $(VENV)/.installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-reference.lock
 	touch $@
 
-demo: install
+$(VENV)/.docs: requirements-docs.lock $(VENV)/.installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-docs.lock
+	touch $@
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-26s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: install ## simulated screen → real sweep → runs/demo/report.html, in minutes
 	$(BIN)/sweeper demo
 
-test: install $(VENV)/.reference
+test: install $(VENV)/.reference $(VENV)/.docs ## every test
 	$(BIN)/pytest -n 2 --dist loadfile
 
+test-fast: install ## the unit tests without the slow ones: under 3 minutes on 2 cores
+	$(BIN)/pytest tests/unit -n 2 --dist loadfile -m "not slow and not integration"
+
+check: lint ## formatting, lint, types and import contracts
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Studies that take minutes; each writes the result file that the README quotes.
-jump: install
+docs: install $(VENV)/.docs ## the documentation, into build/site (a warning is an error)
+	$(BIN)/mkdocs build --strict
+
+docs-serve: install $(VENV)/.docs ## the documentation on http://127.0.0.1:8000, rebuilt at every change
+	$(BIN)/mkdocs serve --strict --dev-addr 127.0.0.1:8000
+
+# Studies of minutes to hours; each writes a result file that the documentation quotes.
+jump: install ## study: the real table in both views
 	$(BIN)/sweeper run configs/jump_source3.yaml
 	$(BIN)/python benchmarks/jump.py
 
-jump-followed: install
+jump-followed: install ## study: the same, after its next points
 	$(BIN)/python benchmarks/jump_followed.py
 
-benchmark-adversaries: install
+benchmark-adversaries: install ## study: which adversary
 	$(BIN)/python benchmarks/adversaries.py
 
-benchmark-critic: install
+benchmark-critic: install ## study: what the ridge critic costs
 	$(BIN)/python benchmarks/critic.py
 
-benchmark-packs: install
+benchmark-packs: install ## study: packs against one cell a trial
 	$(BIN)/python benchmarks/packs.py
 
-benchmark-panel: install
+benchmark-panel: install ## study: embeddings with a known fault
 	$(BIN)/python benchmarks/panel.py
 
-benchmark-panel-speed: install $(VENV)/.reference
+benchmark-panel-speed: install $(VENV)/.reference ## study: the panel's speed
 	$(BIN)/python benchmarks/panel_speed.py --again
 
-benchmark-locator: install
+benchmark-locator: install ## study: the point where the truth is known
 	$(BIN)/python -m benchmarks.locator
 
-benchmark-locate: install
+benchmark-locate: install ## study: trainings until it is known
 	$(BIN)/python benchmarks/locate.py
 
-benchmark-tier-c: install
+benchmark-tier-c: install ## study: the decision on real training
 	$(BIN)/python -m benchmarks.tier_c
 
-benchmark-images-input: install
+benchmark-images-input: install ## study: images into the training step
 	$(BIN)/python benchmarks/images_input.py
 
-benchmark-images-training: install
+benchmark-images-training: install ## study: training on images
 	$(BIN)/python benchmarks/images_training.py
 
-benchmark-images-demo: install
+benchmark-images-demo: install ## study: the image demo
 	$(BIN)/python benchmarks/images_demo.py
 
-# Upgrade the pinned versions on purpose.
-lock: install
-	$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra dev --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements.lock
-	$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra dev --extra metrics-reference --constraint requirements.lock --python-version 3.11 \
-		--no-header --no-annotate --no-emit-index-url | grep -vxFf requirements.lock > requirements-reference.lock
+COMPILE = $(BIN)/uv pip compile -q --upgrade pyproject.toml --extra dev --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 
-clean:
+lock: install ## upgrade the pinned versions, on purpose
+	$(COMPILE) -o requirements.lock
+	$(COMPILE) --extra metrics-reference --constraint requirements.lock | grep -vxFf requirements.lock > requirements-reference.lock
+	$(COMPILE) --extra docs --constraint requirements.lock | grep -vxFf requirements.lock > requirements-docs.lock
+
+clean: ## remove the virtual environment, builds and runs
 	rm -rf $(VENV) build dist *.egg-info runs

@@ -17,10 +17,10 @@ from summaries import line, summarise
 from sweeper.cli.common import ProgressLine
 from sweeper.config.sweep_config import load_config
 from sweeper.findings.stored import tabulate_and_decide
-from sweeper.plan.description import versions
-from sweeper.plan.prepared import prepare
-from sweeper.run.executor import Executor
-from sweeper.run.sweep import run_sweep
+from sweeper.planning.description import versions
+from sweeper.planning.prepared import prepare
+from sweeper.running.executor import Executor
+from sweeper.running.sweep import run_sweep
 
 CONFIG = Path(__file__).parent.parent / "configs/jump_source3.yaml"
 ADVERSARIES = {

@@ -17,11 +17,11 @@ from typing import Any
 import pandas as pd
 
 from sweeper.config.sweep_config import SweepConfig, load_config
-from sweeper.plan.cells import Cell, cell_split, make_cells
-from sweeper.plan.description import versions
-from sweeper.plan.prepared import load_screen
-from sweeper.run.scoring import score
-from sweeper.run.worker import trainer_features, training_cell
+from sweeper.planning.cells import Cell, cell_split, make_cells
+from sweeper.planning.description import versions
+from sweeper.planning.prepared import load_screen
+from sweeper.running.scoring import score
+from sweeper.running.worker import trainer_features, training_cell
 from trainers.abra.profile_pack import AbraPack
 from trainers.screens.table import codes
 

@@ -1,4 +1,4 @@
-"""The image demo, confounded by design and balanced, and its other road: what the README quotes.
+"""The image demo, confounded by design and balanced, and its other road: what the documentation quotes.
 
 python benchmarks/images_demo.py        runs what the result file lacks; --one: one run of it; --again: everything anew
 

@@ -1,4 +1,4 @@
-"""The real table in both views: what the README quotes.
+"""The real table in both views: what the documentation quotes.
 
 make jump        runs configs/jump_source3.yaml, then this; writes benchmarks/jump.json
 """

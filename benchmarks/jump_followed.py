@@ -12,26 +12,29 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sweeper.cli.common import ProgressLine
 from sweeper.config.sweep_config import SweepConfig, load_config
-from sweeper.decision import decide_sweep
+from sweeper.decision import Decision, decide_sweep
 from sweeper.decision.input.results_table import SHAM_PREFIX
+from sweeper.decision.verdict.json_codec import plain
+from sweeper.decision.verdict.next_points import NextPoints
 from sweeper.decision.words.advice import confirmation_text, mechanism_text, next_text
 from sweeper.findings.stored import (
     decision_provenance,
     planned_rounds,
     results_table,
     stored_config,
+    stored_decision,
     tabulate_and_decide,
 )
-from sweeper.plan.estimate import finished_seconds
-from sweeper.plan.prepared import Prepared, grid_cells, prepare
-from sweeper.run.executor import Executor
-from sweeper.run.sweep import TITLES, run_sweep
+from sweeper.planning.estimate import finished_seconds
+from sweeper.planning.prepared import Prepared, grid_cells, prepare
+from sweeper.running.executor import Executor
+from sweeper.running.sweep import TITLES, run_sweep
 from sweeper.store.store import Store
 
 CONFIG = Path(__file__).parent.parent / "configs/jump_source3.yaml"
@@ -92,44 +95,46 @@ def take_over(source: Store, target: Path, *, keep: set[str]) -> None:
 def told(store: Store) -> dict[str, Any]:
     """The deciding curve as it is declared, by the posterior, and what would be trained next."""
     config = stored_config(store)
-    decision = json.loads(store.decision_path.read_text(encoding="utf-8"))
+    decision = stored_decision(store)
+    if decision is None:
+        raise SystemExit(f"{store.folder}: nothing is decided yet")
     cost = finished_seconds(store)
     points = _next_points(store, config)
-    seconds = None if cost is None else round(points["cells"] * cost[0], 1)
+    points = replace(points, seconds=None if cost is None else round(points.cells * cost[0], 1))
     return {
-        "sentence": decision["sentence"],
+        "sentence": decision.sentence,
         "declared": curve_of(decision),
         "posterior": curve_of(_by_posterior(store, config)),
-        "mechanism": mechanism_text(decision["rule"]),
+        "mechanism": mechanism_text(decision.rule),
         "confirmation": confirmation_text(decision),
-        "next_points": {**points, "seconds": seconds, "text": next_text({**points, "seconds": seconds})},
+        "next_points": {**plain(points), "text": next_text(points)},
         "seconds_a_cell": None if cost is None else round(cost[0], 3),
     }
 
 
-def curve_of(decision: Mapping[str, Any]) -> dict[str, Any]:
+def curve_of(decision: Decision) -> dict[str, Any]:
     """State, bounds and mechanism of the deciding view's chosen margin."""
-    view = decision["views"][decision["deciding_view"]]
-    curve = next(item for item in view["margins"] if item["margin"] == view["chosen_margin"])
-    estimate = curve["estimate"]
-    mechanism = curve["mechanism"]
+    curve = decision.curve
+    if curve is None:
+        raise SystemExit(f"{decision.deciding_view}: no curve could be read")
+    estimate, mechanism = plain(curve.estimate), plain(curve.mechanism)
     return {
-        "margin": curve["margin"],
-        "method": decision["settings"]["method"],
-        "state": curve["state"],
-        "reasons": curve["reasons"],
-        "strengths": sum(level["kept"] for level in curve["levels"]),
-        "seeds": len(curve["seeds"]),
-        "runs": sum(run["used"] for run in curve["runs"]),
+        "margin": curve.margin,
+        "method": decision.settings.method,
+        "state": curve.state,
+        "reasons": curve.reasons,
+        "strengths": sum(level.kept for level in curve.levels),
+        "seeds": len(curve.seeds),
+        "runs": sum(run.used for run in curve.runs),
         **{key: estimate[key] if estimate else None for key in ("safe_up_to", "unsafe_from", "interval", "fallback")},
         **{key: estimate[key] if estimate else None for key in ("sigma", "psi", "detectable_drop", "recommended")},
         "mechanism": mechanism and {key: mechanism[key] for key in ("verdict", "loss_at", "probability", "points")},
-        "confirmation": curve["confirmation"],
-        "certainty": decision["rule"]["certainty"],
+        "confirmation": plain(curve.confirmation),
+        "certainty": decision.rule.certainty,
     }
 
 
-def _by_posterior(store: Store, config: SweepConfig) -> Mapping[str, Any]:
+def _by_posterior(store: Store, config: SweepConfig) -> Decision:
     return decide_sweep(
         results_table(store),
         settings=config.decision.model_copy(update={"method": "posterior"}),
@@ -139,17 +144,15 @@ def _by_posterior(store: Store, config: SweepConfig) -> Mapping[str, Any]:
     )
 
 
-def _next_points(store: Store, config: SweepConfig) -> Mapping[str, Any]:
+def _next_points(store: Store, config: SweepConfig) -> NextPoints:
     """What is proposed before the sham arm is looked at, as the sweep's own rounds are."""
     results = results_table(store)
-    document = decide_sweep(
+    return decide_sweep(
         results[~results["trainer"].str.startswith(SHAM_PREFIX)],
         settings=config.decision,
         provenance=decision_provenance(store.description(), store.proposals()),
         next_options=config.locate.next_options,
-    )
-    found: Mapping[str, Any] = document["next_points"]
-    return found
+    ).next_points
 
 
 def rounds(store: Store) -> list[dict[str, Any]]:

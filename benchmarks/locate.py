@@ -129,13 +129,13 @@ def locates(make: Callable[[], Experiment]) -> Iterator[tuple[int, JudgedCurve]]
     decision, seeds = world.judge(), SEEDS
     for _ in range(ROUNDS):
         points = next_points(decision, options, splits=1)
-        if not points.strengths and not points.seeds:
+        if not points.weights and not points.seeds:
             break
         if points.seeds:
             everywhere = tuple(sorted({strength for strength, _ in world.runs}))
             world.train(everywhere if points.seeds_at is None else points.seeds_at, range(seeds, seeds + points.seeds))
             seeds += points.seeds
-        world.train(points.strengths, decision.seeds)
+        world.train(points.weights, decision.seeds)
         decision = world.judge()
     yield len(world.runs), decision
 

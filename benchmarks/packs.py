@@ -17,11 +17,11 @@ import time
 from pathlib import Path
 
 from sweeper.config.sweep_config import SweepConfig, build_config
-from sweeper.plan.cells import make_cells, make_packs
-from sweeper.plan.description import versions
-from sweeper.plan.prepared import prepare
-from sweeper.run.executor import Executor
-from sweeper.run.worker import pack_content
+from sweeper.planning.cells import make_cells, make_packs
+from sweeper.planning.description import versions
+from sweeper.planning.prepared import prepare
+from sweeper.running.executor import Executor
+from sweeper.running.worker import pack_content
 from sweeper.store.store import Store
 
 # The shape of the real table in configs/jump_source3.yaml: 1,800 rows × 65 features, 9 batches.

@@ -25,8 +25,8 @@ from sweeper.metrics.controls import control_embedding
 from sweeper.metrics.evaluation import PanelOptions
 from sweeper.metrics.panel import score_table
 from sweeper.metrics.probes.pseudo_batch import residualise
-from sweeper.plan.description import versions
-from sweeper.plan.prepared import load_screen
+from sweeper.planning.description import versions
+from sweeper.planning.prepared import load_screen
 from trainers.screens.normalise import normalise
 
 BATCHES, PLATES, PERTURBATIONS, TARGETS, CONTROLS, DIMENSIONS = 4, 3, 60, 12, 24, 64

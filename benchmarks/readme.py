@@ -1,4 +1,4 @@
-"""The figures of the project's README, written from the committed result files.
+"""The figures of the documentation, written from the committed result files.
 
 python benchmarks/readme.py        rewrites what stands between the two markers
 """
@@ -423,7 +423,7 @@ def _images_training() -> list[str]:
 
 
 PAGES = {
-    HERE.parent / "README.md": (_jump, _followed, _packs, _images_demo),
+    HERE.parent / "docs/benchmarks/measured.md": (_jump, _followed, _packs, _images_demo),
     HERE / "README.md": (_adversaries, _critic, _locate, _panel_speed, _images_input, _images_training),
 }
 

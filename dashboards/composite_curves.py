@@ -49,7 +49,9 @@ class CompositeView:
 
 def composite_view(frame: pd.DataFrame, *, view: str, margins: Sequence[float]) -> CompositeView | None:
     """Numbers of one view, from the checked table; None when no trained cell has a composite."""
-    table = composite_table(frame[frame["view"] == view])
+    rows = frame[frame["view"] == view]
+    table = composite_table(rows)
+    table["arm"] = table["cell_id"].map(rows.groupby("cell_id")["arm"].first())
     cells = trained(table)
     cells = cells[cells[list(ROLES)].notna().any(axis=1)]
     if cells.empty or not margins:
@@ -78,10 +80,10 @@ def composite_view(frame: pd.DataFrame, *, view: str, margins: Sequence[float]) 
 
 def _tidy(table: pd.DataFrame) -> pd.DataFrame:
     """The composites as rows of two metrics of the results table."""
-    keys = [column for column in table.columns if column in COLUMNS]
+    keys = [column for column in table.columns if column in {*COLUMNS, "arm"}]
     rows = table.melt(id_vars=keys, value_vars=list(ROLES), var_name="role", value_name="value")
     rows = rows.assign(metric=rows["role"], status="ok", primary=False, floor=0.0, ceiling=1.0, reason=None)
-    return rows.reindex(columns=list(COLUMNS)).astype({"raw": "float64", "chance": "float64"})
+    return rows.reindex(columns=[*COLUMNS, "arm"]).astype({"raw": "float64", "chance": "float64"})
 
 
 def _summary(rows: pd.DataFrame, role: str) -> Summary:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import pandas as pd
 
 from sweeper.store.results import COLUMNS
 from trainers.errors import InputError
 
+SWEEP, CONFIRM = "sweep", "confirm"  # the swept trainer; the same on fresh seeds, which decide nothing
 CONTROL = "control:"
 SHAM = "sham:"  # trained with batch labels permuted: its own arm, part of no curve
 LADDER = "ladder:"  # a rung, trained with other settings: its own table, part of no curve
 PSEUDO = "pseudo:"  # trained on one batch split into two at random: likewise
 _NUMBERS = ("adversarial_weight", "margin", "value", "floor", "ceiling", "raw", "chance")
 _ORDER = ["view", "trainer", "margin", "adversarial_weight", "seed", "split", "role", "metric", "cell_id"]
-_SEED_KEYS = ["view", "trainer", "margin", "adversarial_weight", "metric", "role", "primary", "seed"]
+_SEED_KEYS = ["view", "arm", "trainer", "margin", "adversarial_weight", "metric", "role", "primary", "seed"]
 _LEVEL_KEYS = _SEED_KEYS[:-1]
 
 
-def checked(results: pd.DataFrame) -> pd.DataFrame:
+def checked(results: pd.DataFrame, *, fresh_seeds: Collection[int] = ()) -> pd.DataFrame:
     """The table with every expected column, numbers as float64 and rows in one order, whatever order they came in.
+
+    Args:
+        results: tidy table.
+        fresh_seeds: seeds of the confirmation. Their runs are the arm "confirm": no number of the sweep averages them.
+
+    Returns:
+        The table with the further column `arm`: "sweep", "confirm", "control", "sham", "pseudo" or "ladder".
 
     Raises:
         InputError: a column is missing.
@@ -33,13 +41,23 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
         frame[column] = pd.to_numeric(frame[column]).astype("float64")
     for column in ("adversarial_weight", "margin"):
         frame[column] = frame[column].map(_as_in_decision, na_action="ignore")
+    frame["arm"] = _arms(frame, fresh_seeds)
     frame["primary"] = frame["primary"].astype("boolean").fillna(value=False).astype(bool)
     return frame.sort_values(_ORDER, kind="stable", na_position="first", ignore_index=True)
 
 
+def _arms(frame: pd.DataFrame, fresh_seeds: Collection[int]) -> pd.Series[str]:
+    """The arm of every row."""
+    arms = pd.Series(SWEEP, index=frame.index, dtype="object")
+    for prefix in (CONTROL, SHAM, PSEUDO, LADDER):
+        arms[frame["trainer"].str.startswith(prefix)] = prefix.removesuffix(":")
+    arms[(arms == SWEEP) & frame["seed"].isin(list(fresh_seeds))] = CONFIRM
+    return arms
+
+
 def trained(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of trained cells, those of the sham and pseudo-batch arms and of the ladder left out."""
-    return frame[~frame["trainer"].str.startswith((CONTROL, SHAM, PSEUDO, LADDER))]
+    """Rows of the sweep itself: no control, no run of the sham, pseudo-batch or confirming arm, no rung."""
+    return frame[frame["arm"] == SWEEP]
 
 
 def without_ladder(frame: pd.DataFrame) -> pd.DataFrame:

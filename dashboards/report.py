@@ -173,7 +173,7 @@ def build_page(
     ladder: LadderTable | None = None,
 ) -> Page:
     """Numbers, figures and tables of the report; raises as `write_report`."""
-    whole = checked(results)
+    whole = checked(results, fresh_seeds=decision.fresh_seeds)
     frame = without_ladder(whole)
     views = ordered_views(decision)
     unread = sorted(set(frame["view"].dropna()) - set(views))

@@ -31,7 +31,7 @@ def text_summary(decision: Decision, results: pd.DataFrame | None = None, gains:
     Raises:
         InputError: the table lacks a column.
     """
-    frame = checked(results) if results is not None else None
+    frame = checked(results, fresh_seeds=decision.fresh_seeds) if results is not None else None
     blocks = [f"{decision.rule.state.replace('_', ' ')}: {STATES[decision.rule.state]}"]
     blocks += [textwrap.fill(words, WIDTH) for words in (decision.sentence, *decision.notes)]
     for view in ordered_views(decision):

@@ -19,9 +19,9 @@ from benchmarks.tier_c.screens import METRICS, SHAM_PLACES, STRENGTHS, VIEW, Stu
 from sweeper.decision.input.results_table import CONTROL_PREFIX, LABEL_SHUFFLED, SHAM_PREFIX
 from sweeper.metrics.controls import control_embedding
 from sweeper.metrics.registry import REGISTRY
-from sweeper.plan.cells import Cell, cell_split, control_cells, make_cells
-from sweeper.run.scoring import Scored, cell_record, score
-from sweeper.run.worker import build_pack, training_cell
+from sweeper.planning.cells import Cell, cell_split, control_cells, make_cells
+from sweeper.running.scoring import Scored, cell_record, score
+from sweeper.running.worker import build_pack, training_cell
 from sweeper.store.results import tidy
 
 Records = list[dict[str, Any]]

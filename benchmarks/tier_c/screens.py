@@ -10,9 +10,9 @@ import numpy as np
 
 from sweeper.config.sections import round_strength
 from sweeper.config.sweep_config import SweepConfig, build_config
-from sweeper.plan.cells import cell_split, content_hash, make_cells, sweep_identity
-from sweeper.plan.design_index import design_index
-from sweeper.plan.prepared import load_screen
+from sweeper.planning.cells import cell_split, content_hash, make_cells, sweep_identity
+from sweeper.planning.design_index import design_index
+from sweeper.planning.prepared import load_screen
 from trainers.screens.table import Screen
 
 VIEW = "held_out_plates"

@@ -69,7 +69,7 @@ def metric_curve(frame: pd.DataFrame, *, view: str, metric: str, margins: tuple[
         lines=lines,
         raw_features=float(reference.iloc[0]) if len(reference) else None,
         floor=_finite(trained(means)["floor"].mean()),
-        reason=missing_reason(rows, metric),
+        reason=missing_reason(trained(rows), metric),
         note=common_note(trained(rows)),
     )
 

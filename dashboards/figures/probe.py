@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from dashboards.figures.style import INK, MUTED, TECHNICAL, finish, tint
 from dashboards.formatting import drawn, fixed, name, number
-from dashboards.records import seed_means
+from dashboards.records import controls, seed_means, trained
 
 PROBE = "batch_probe"
 _SHAPES = ("diamond", "square", "triangle-up", "circle")
@@ -49,8 +49,12 @@ class ProbeComparison:
 def probe_comparison(
     frame: pd.DataFrame, *, view: str, margin: float, stages: Sequence[tuple[str, float | None]]
 ) -> ProbeComparison:
-    """Raw balanced accuracies at `stages`, (label, λ) pairs; λ None stands for the uncorrected features."""
+    """Raw balanced accuracies of the sweep's own runs at `stages`, (label, λ) pairs; λ None: the uncorrected features.
+
+    Permuted labels, fresh seeds and rungs at the same strength are other arms, and in no number here.
+    """
     rows = frame[(frame["view"] == view) & frame["metric"].str.startswith(PROBE, na=False)]
+    rows = pd.concat([trained(rows), controls(rows)])
     values = seed_means(rows)
     values = values[values["raw"].notna()]
     probes = tuple(sorted(values["metric"].unique(), key=lambda probe: ("linear" not in probe, probe)))
@@ -59,7 +63,8 @@ def probe_comparison(
         if weight is None:
             at = values[values["trainer"] == "control:raw"]
         else:
-            at = values[(values["adversarial_weight"] == weight) & (values["margin"] == margin)]
+            own = trained(values)
+            at = own[(own["adversarial_weight"] == weight) & (own["margin"] == margin)]
         for probe in probes:
             accuracies = tuple(at.loc[at["metric"] == probe, "raw"].tolist())
             if accuracies:

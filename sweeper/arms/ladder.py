@@ -14,7 +14,7 @@ from sweeper.arms.rungs import ResolvedRung, resolve
 from sweeper.config.sweep_config import SweepConfig
 from sweeper.errors import InputError
 from sweeper.findings.ladder_table import TEST, VALIDATION
-from sweeper.plan.cells import Cell, make_cells
+from sweeper.planning.cells import Cell, make_cells
 from trainers.screens.splits import fold_count, make_split
 
 

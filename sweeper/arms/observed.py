@@ -15,7 +15,7 @@ def strength_composites(results: pd.DataFrame, *, view: str, trainer: str) -> pd
     """Mean anchored primary metrics of every strength of the trainer.
 
     Each metric is anchored to (value − floor) / (ceiling − floor), averaged over splits, seeds and then the metrics of
-    a role (metrics.md §8, without clipping). Higher is better.
+    a role (docs/explanation/metrics.md; not clipped). Higher is better.
 
     Returns:
         One row a strength: adversarial_weight, margin, technical, biological; NaN where nothing could be measured

@@ -1,4 +1,4 @@
-"""The pseudo-batch arm: trainings that are to correct for a batch that does not exist (metrics.md §7).
+"""The pseudo-batch arm: trainings that are to correct for a batch that does not exist (docs/explanation/mechanism.md).
 
 One real batch is split at random, evenly inside every plate, into two pseudo-batches. Cells of the arm are trained on
 its training rows with these as batch labels, and scored on its test rows as any cell is, the pseudo-batches in place of

@@ -1,7 +1,7 @@
 """The sham arm: which strengths are trained again with batch labels permuted within perturbation.
 
 Training with a batch label that means nothing shows what the adversary costs by itself: optimiser damage. What the real
-arm loses and the sham arm keeps is over-correction (overcorrection.md §4.2, step 9). The arm has its own λ = 0, trained
+arm loses and the sham arm keeps is over-correction (docs/explanation/mechanism.md). The arm has its own λ = 0, trained
 like the others: a mini-batch is made of bio-batches, so permuted ones draw other mini-batches.
 """
 

@@ -39,10 +39,11 @@ _EPILOG = """examples:
   sweeper metrics embeddings.parquet             score an embedding from anywhere
   sweeper pack --wilds data --out packed/wilds   images: decode them once for all trials
 
-exit codes: 0 done · 1 the sweep failed · 2 the input is wrong (one line says what) · 130 interrupted"""
+exit codes: 0 done · 1 the sweep failed, or nothing could be scored · 2 the input is wrong (one line says what) ·
+            130 interrupted"""
 
 
-def _parser(verb: str | None) -> argparse.ArgumentParser:
+def parser(verb: str | None) -> argparse.ArgumentParser:
     """The parser; only the module of the verb in hand is imported."""
     parser = argparse.ArgumentParser(
         prog="sweeper",
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((word for word in given if word in VERBS), None)
-    options = _parser(verb).parse_args(given)
+    options = parser(verb).parse_args(given)
     try:
         code: int = options.run(options)
         sys.stdout.flush()

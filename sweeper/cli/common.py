@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sweeper.config.sweep_config import SweepConfig
-    from sweeper.run.sweep import Event
+    from sweeper.running.sweep import Event
 
 MEANINGFUL = 0.05
 """Share of the work after which a time left is told: before it, the start-up would dominate."""

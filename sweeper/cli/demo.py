@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         config = build_config(data, name)
     if options.dry_run:
         from sweeper.cli.plan import print_plan
-        from sweeper.plan.prepared import prepare
+        from sweeper.planning.prepared import prepare
 
         print_plan(prepare(config, embed=False))
         return 0
@@ -108,7 +108,7 @@ def _write_and_pack(config: SweepConfig, spec: ImageSimulationSpec, screen: Path
 
 def _announce(config: SweepConfig, spec: ImageSimulationSpec, screen: Path) -> int:
     """A dry run before there are images: what would be written, and how many cells would follow."""
-    from sweeper.plan.prepared import grid_cells
+    from sweeper.planning.prepared import grid_cells
     from trainers.screens.images.image_simulation import draw_simulation
     from trainers.screens.images.simulated_images import simulated_wells
     from trainers.screens.splits import fold_count

@@ -1,7 +1,7 @@
 """Score any embedding table (Parquet, CSV or h5ad with Metadata_* columns) with the whole metric panel.
 
-All rows are test rows. A collapsed embedding is said to be collapsed and is not scored. Options of the metrics are set
-with --set; `sweeper validate --keys` lists them under panel.
+All rows are test rows. A collapsed embedding is said to be collapsed and is not scored; where nothing could be scored
+the exit code is 1. Options of the metrics are set with --set; `sweeper validate --keys` lists them under panel.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ EXAMPLE = """examples:
   sweeper metrics profiles.csv.gz --negative-controls DMSO --target Metadata_moa --set probe_groups=plate
   sweeper metrics corrected.h5ad --control-query "Metadata_Compound in ['DMSO', 'untreated']" --p-values
   sweeper metrics corrected.parquet --reference raw.parquet --pseudo-batch
+  sweeper metrics joined_profiles.parquet --standardise
   sweeper metrics embeddings.parquet --device cuda"""
 
 _COLUMNS = {
@@ -58,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rows that are negative controls, too: comparisons of the table's columns as in pandas' query",
     )
     parser.add_argument(
+        "--standardise",
+        action="store_true",
+        help="bring every column to mean 0 and standard deviation 1 over all rows first: for features in raw units",
+    )
+    parser.add_argument(
         "--reference",
         type=Path,
         metavar="TABLE",
@@ -84,6 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
+    from sweeper.cli import EXIT_FAILED
+    from sweeper.cli.common import warn
     from sweeper.config.sweep_config import build_panel_options
     from sweeper.errors import InputError
     from sweeper.metrics.arrays import arrays
@@ -99,10 +107,20 @@ def run(options: argparse.Namespace) -> int:
         choices = choices.model_copy(update={"device": options.device})
     arrays(choices.device)
     screen = _read(options, options.table)
+    if options.standardise:
+        screen = _standardised(screen)
     reference = None if options.reference is None else _same_wells(screen, options)
     panel = score_table(
-        screen.features, screen.wells, metrics=options.metrics, options=choices, seed=options.seed, reference=reference
+        screen.features,
+        screen.wells,
+        metrics=options.metrics,
+        options=choices,
+        seed=options.seed,
+        reference=reference,
+        names=screen.feature_names,
     )
+    for note in panel.notes:
+        warn(note)
     further: dict[str, Any] = {}
     if panel.status == "ok" and reference is not None:
         further["baselines"] = _baselines(panel, reference, screen, choices, options.seed)
@@ -117,15 +135,29 @@ def run(options: argparse.Namespace) -> int:
             "table": options.table.name,
             **_summary(screen),
             "seed": options.seed,
+            "standardised": options.standardise,
             "options": choices.model_dump(mode="json"),
             "status": panel.status,
             "reason": panel.reason,
+            "notes": list(panel.notes),
             "metrics": list(panel.rows),
             "composites": panel.composites.to_json(),
             **further,
         }
         write_atomically(options.json, json.dumps(content, indent=1, allow_nan=False) + "\n")
-    return 0
+    return 0 if any(row["value"] is not None for row in panel.rows) else EXIT_FAILED
+
+
+def _standardised(screen: Screen) -> Screen:
+    """Every column with mean 0 and standard deviation 1; constant columns are 0."""
+    import numpy as np
+
+    from sweeper.metrics.controls import control_embedding
+    from trainers.screens.table import make_screen
+
+    every = np.arange(len(screen))
+    features = control_embedding("raw", screen.features, screen.wells, train_rows=every, seed=0)
+    return make_screen(features, screen.feature_names, screen.wells)
 
 
 def _read(options: argparse.Namespace, path: Path) -> Screen:

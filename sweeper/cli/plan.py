@@ -9,7 +9,7 @@ from sweeper.cli.common import add_config, duration, read_config
 from sweeper.cli.rounds import proposed_next, upcoming_rounds
 
 if TYPE_CHECKING:
-    from sweeper.plan.prepared import Prepared
+    from sweeper.planning.prepared import Prepared
 
 EXAMPLE = """examples:
   sweeper plan configs/jump_source3.yaml
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    from sweeper.plan.prepared import prepare
+    from sweeper.planning.prepared import prepare
 
     print_plan(prepare(read_config(options), embed=False), timed=not options.no_estimate)
     return 0
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
 
 def print_plan(prepared: Prepared, *, timed: bool = True) -> None:
     """What is done of a sweep, what is missing and, with `timed`, about how long it will take."""
-    from sweeper.plan.estimate import estimate, local_workers
+    from sweeper.planning.estimate import estimate, local_workers
 
     config = prepared.config
     cells = prepared.known_cells()

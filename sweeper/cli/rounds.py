@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sweeper.arms.proposal import Proposal
-    from sweeper.plan.prepared import Prepared
+    from sweeper.planning.prepared import Prepared
     from sweeper.store.store import Store
 
 
@@ -65,7 +65,7 @@ def upcoming_rounds(prepared: Prepared) -> list[Upcoming]:
 
 def kept_rounds(proposals: Sequence[Proposal], done: Sequence[tuple[int, int]]) -> list[str]:
     """The rounds proposed so far; `done`: finished and planned cells of each."""
-    from sweeper.run.sweep import TITLES
+    from sweeper.running.sweep import TITLES
 
     lines = []
     for number, (proposal, (finished, planned)) in enumerate(zip(proposals, done, strict=True), start=1):
@@ -84,7 +84,7 @@ def proposed_next(store: Store) -> str:
     """
     from sweeper.decision.words.advice import next_text
     from sweeper.findings.stored import stored_decision
-    from sweeper.plan.estimate import finished_seconds
+    from sweeper.planning.estimate import finished_seconds
 
     decision = stored_decision(store)
     if decision is None:

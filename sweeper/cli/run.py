@@ -9,7 +9,7 @@ from sweeper.cli.common import ProgressLine, add_config, read_config, warn
 
 if TYPE_CHECKING:
     from sweeper.config.sweep_config import SweepConfig
-    from sweeper.run.sweep import Event
+    from sweeper.running.sweep import Event
 
 EXAMPLE = """examples:
   sweeper run configs/jump_source3.yaml
@@ -34,10 +34,10 @@ def sweep(config: SweepConfig, *, retry_failed: bool = False) -> int:
     from sweeper.cli.outputs import print_outputs, write_outputs
     from sweeper.findings.stored import raise_if_nothing_trained
     from sweeper.mirror.mirroring import SweepMirror
-    from sweeper.plan.description import command_line
-    from sweeper.plan.prepared import prepare
-    from sweeper.run.executor import check_environment
-    from sweeper.run.sweep import run_sweep
+    from sweeper.planning.description import command_line
+    from sweeper.planning.prepared import prepare
+    from sweeper.running.executor import check_environment
+    from sweeper.running.sweep import run_sweep
 
     check_environment()
     prepared = prepare(config)

@@ -23,8 +23,8 @@ def run(options: argparse.Namespace) -> int:
     """The verb."""
     from sweeper.config.sweep_config import documented_keys, load_config
     from sweeper.errors import InputError
-    from sweeper.plan.images import open_images
-    from sweeper.plan.prepared import prepare
+    from sweeper.planning.images import open_images
+    from sweeper.planning.prepared import prepare
 
     if options.keys:
         for key, default, meaning in documented_keys():

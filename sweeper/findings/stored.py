@@ -20,11 +20,11 @@ from sweeper.findings.crossed_boundary import crossed_boundary
 from sweeper.findings.ladder_table import LadderTable, ladder_table
 from sweeper.findings.unit_gains import Gains, gains
 from sweeper.metrics.registry import REGISTRY
-from sweeper.plan.cells import (
+from sweeper.planning.cells import (
     Cell,
     panel_names,
 )
-from sweeper.plan.prepared import confirm_seeds, known_cells, proposed_cells
+from sweeper.planning.prepared import confirm_seeds, known_cells, proposed_cells
 from sweeper.store.results import read_units, tidy, to_parquet_bytes, units, write_units
 from sweeper.store.store import Store, dump_json, write_atomically
 from trainers.screens.splits import fold_count, make_split
@@ -136,11 +136,20 @@ def _write_units(store: Store) -> None:
 
 
 def stored_gains(store: Store, results: pd.DataFrame) -> Gains | None:
-    """Where the correction helps and where it hurts, from units.parquet; None where no cell has units."""
+    """Where the correction helps and where it hurts, from units.parquet; None where no cell has units.
+
+    The runs of the sweep itself: fresh seeds confirm, and are in no gain.
+    """
     if not store.units_path.exists():
         return None
-    config = stored_config(store)
-    return gains(read_units(store.units_path), results, trainer=config.trainer, delta=config.decision.delta)
+    config, fresh = stored_config(store), list(confirm_seeds(store.proposals()))
+    units = read_units(store.units_path)
+    return gains(
+        units[~units["seed"].isin(fresh)],
+        results[~results["seed"].isin(fresh)],
+        trainer=config.trainer,
+        delta=config.decision.delta,
+    )
 
 
 def stored_ladder(store: Store, results: pd.DataFrame) -> LadderTable | None:

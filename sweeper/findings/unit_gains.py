@@ -149,8 +149,8 @@ class Gains:
 
 
 def gains(units: pd.DataFrame, results: pd.DataFrame, *, trainer: str, delta: float) -> Gains:
-    """`unit_gains`, their `summarise` and `unit_values`; the metrics' ranges are those of the tidy results."""
-    measured = results[results["value"].notna()]
+    """`unit_gains`, their `summarise` and `unit_values`; the metrics' ranges are those of the trainer's own cells."""
+    measured = results[results["value"].notna() & (results["trainer"] == trainer)]
     ranges = (measured["ceiling"] - measured["floor"]).groupby([measured["view"], measured["metric"]]).mean()
     by_unit = unit_gains(units, trainer=trainer)
     return Gains(by_unit, summarise(by_unit, ranges=ranges, delta=delta), unit_values(units, trainer=trainer))

@@ -8,7 +8,7 @@ panel = score_table(embeddings, wells)        # (n, e) array; DataFrame with bat
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ from sweeper.metrics.bootstrap import (
 )
 from sweeper.metrics.composites import Composites, composites
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric, PanelOptions, require_finite
-from sweeper.metrics.gate import gate
+from sweeper.metrics.gate import judge
 from sweeper.metrics.registry import REGISTRY, measure, resolve
 from sweeper.metrics.units import unit_table
 from trainers.errors import InputError
@@ -49,6 +49,7 @@ class Panel:
         units: the label metrics by batch, cell type and perturbation; columns metric, axis, unit, wells, value, see
             `sweeper.metrics.units`.
         draws: T and B in every resample of plates and perturbations; None when collapsed.
+        notes: what is odd about rows that were scored all the same: repeats, zero rows, columns of unlike scales.
     """
 
     status: Literal["ok", "collapsed"]
@@ -56,6 +57,7 @@ class Panel:
     rows: tuple[dict[str, Any], ...]
     units: pd.DataFrame
     draws: Draws | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def composites(self) -> Composites:
@@ -71,6 +73,7 @@ def score_table(
     options: PanelOptions | None = None,
     seed: int = 0,
     reference: NDArray[np.floating] | None = None,
+    names: Sequence[str] | None = None,
 ) -> Panel:
     """Score any embedding of a screen as one evaluation: all rows are test rows, none are training rows.
 
@@ -85,24 +88,31 @@ def score_table(
         options: see `PanelOptions`.
         seed: of every random draw; same input and seed, same panel.
         reference: (n, d) uncorrected features of the same rows, which `within_batch_retention` compares with.
+        names: e names of the columns, for messages.
 
     Raises:
         InputError: an unknown metric, fewer than 3 rows, a missing column or value, an embedding or a reference that is
             not finite or has another number of rows.
     """
-    names = tuple(REGISTRY) if metrics is None else tuple(metrics)
-    resolve(names)
+    wanted = tuple(REGISTRY) if metrics is None else tuple(metrics)
+    resolve(wanted)
     evaluation = table_evaluation(features, wells, options=options, seed=seed, reference=reference)
-    if (refused := gate(evaluation.test)) is not None:
-        return Panel("collapsed", refused, (), unit_table((), ()))
-    found = measure(evaluation, names)
+    judged = judge(evaluation.test, own_units=True, columns=names, row_name=_row_name(evaluation.test_wells))
+    if judged.collapsed is not None:
+        return Panel("collapsed", judged.collapsed, (), unit_table((), ()))
+    found = measure(evaluation, wanted)
     return Panel(
         "ok",
         None,
         tuple(panel_rows(found)),
         unit_table(found, evaluation.options.units),
         composite_draws(evaluation, found),
+        judged.notes,
     )
+
+
+def _row_name(wells: pd.DataFrame) -> Callable[[int], str]:
+    return lambda row: f"row {row + 1} ({wells['plate'].iloc[row]} {wells['well'].iloc[row]})"
 
 
 def compared_with_baselines(
@@ -116,7 +126,7 @@ def compared_with_baselines(
     """T, B and √(T·B) of a panel less those of the uncorrected features, raw and centred on plate controls.
 
     Args:
-        panel: of an embedding, as `score_table` gives it.
+        panel: of an embedding, as `score_table` gives it; the baselines are measured with its metrics.
         reference: (n, d) uncorrected features of the same rows.
         wells, options, seed: as the panel was measured with.
 
@@ -124,12 +134,14 @@ def compared_with_baselines(
         Baseline → composite → difference with its paired 95 % interval, or why there is none.
     """
     found: dict[str, dict[str, Difference | str]] = {}
+    measured = {row["metric"] for row in panel.rows}
+    metrics = [name for name in COMPOSITE_METRICS if name in measured]
     for name in BASELINES:
         features = baseline_features(name, np.asarray(reference, dtype=np.float32), wells, seed=seed)
         if isinstance(features, str):
             found[name] = dict.fromkeys(COMPOSITES, features)
             continue
-        other = score_table(features, wells, metrics=COMPOSITE_METRICS, options=options, seed=seed)
+        other = score_table(features, wells, metrics=metrics, options=options, seed=seed)
         if panel.draws is None or other.draws is None:
             found[name] = dict.fromkeys(COMPOSITES, str(panel.reason or other.reason))
         else:

@@ -12,8 +12,8 @@ from typing import Literal
 from sweeper.decision import Decision
 from sweeper.metrics.composites import composites
 from sweeper.mirror.tracking import Mirror, MirroredCell, MirrorError
-from sweeper.plan.cells import Cell
-from sweeper.plan.prepared import Prepared
+from sweeper.planning.cells import Cell
+from sweeper.planning.prepared import Prepared
 from sweeper.store.store import Store
 
 _PARAMETERS = ("trainer", "adversarial_weight", "margin", "seed", "split", "view", "fold")
@@ -52,7 +52,7 @@ def mirrored_cell(store: Store, cell_id: str, shared_tags: Mapping[str, str]) ->
 
 
 def _shared_tags(prepared: Prepared) -> dict[str, str]:
-    from sweeper.plan.description import versions
+    from sweeper.planning.description import versions
 
     return {
         "sweeper.data_fingerprint": prepared.identity["data"],

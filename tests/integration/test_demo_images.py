@@ -10,9 +10,9 @@ import pytest
 
 from sweeper.config.sweep_config import build_config, build_image_simulation, parse_yaml
 from sweeper.metrics.panel import REGISTRY
-from sweeper.plan.cells import make_cells
-from sweeper.run.scoring import score
-from sweeper.run.worker import training_cell
+from sweeper.planning.cells import make_cells
+from sweeper.running.scoring import score
+from sweeper.running.worker import training_cell
 from trainers.abra.profile_pack import AbraPack
 from trainers.images.frozen import frozen_features
 from trainers.screens.images.image_simulation import draw_simulation

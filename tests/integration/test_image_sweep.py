@@ -16,10 +16,10 @@ import pytest
 
 from sweeper.config.sweep_config import load_config
 from sweeper.findings.stored import planned_cells
-from sweeper.plan.cells import PackPlan
-from sweeper.plan.description import sweep_description
-from sweeper.plan.prepared import prepare
-from sweeper.run.worker import PackRun, pack_content
+from sweeper.planning.cells import PackPlan
+from sweeper.planning.description import sweep_description
+from sweeper.planning.prepared import prepare
+from sweeper.running.worker import PackRun, pack_content
 from sweeper.store.store import Store
 from tests.integration.test_sweep import mirrored_cells, stamps
 

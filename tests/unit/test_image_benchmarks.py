@@ -38,6 +38,7 @@ def test_a_gpu_has_a_file_of_its_own(script: Any, monkeypatch: pytest.MonkeyPatc
     assert paths == ["images_input.json", "images_input_nvidia_h200_sxm.json", "images_input_nvidia_h200_sxm.json"]
 
 
+@pytest.mark.slow
 def test_training_is_measured_in_every_way(script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     size = ["--backbone", "test_resnet", "--side", "32", "--images", "144", "--precision", "bf16"]
     path = tmp_path / "a.json"

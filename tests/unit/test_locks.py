@@ -1,4 +1,4 @@
-"""Installing what the tests compare with changes no version that the product runs on."""
+"""Installing what the tests and the documentation need changes no version that the product runs on."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LOCK, REFERENCE = (
+LOCK, REFERENCE, DOCS = (
     dict(line.split("==") for line in (ROOT / name).read_text().split())
-    for name in ("requirements.lock", "requirements-reference.lock")
+    for name in ("requirements.lock", "requirements-reference.lock", "requirements-docs.lock")
 )
 
 
@@ -17,3 +17,11 @@ def test_the_reference_lock_only_adds() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["optional-dependencies"]["metrics-reference"] == [f"scib-metrics=={REFERENCE['scib-metrics']}"]
     assert not {"jax", "jaxlib", "scanpy"} & LOCK.keys()
+
+
+def test_the_lock_of_the_documentation_only_adds() -> None:
+    assert not LOCK.keys() & DOCS.keys()
+    assert {name: DOCS[name] for name in DOCS.keys() & REFERENCE.keys()} == {
+        name: REFERENCE[name] for name in DOCS.keys() & REFERENCE.keys()
+    }
+    assert {"mkdocs", "mkdocs-material", "mkdocstrings-python"} <= DOCS.keys()

@@ -1,4 +1,4 @@
-"""The README quotes nothing but the committed result files."""
+"""Documentation and studies quote nothing but the committed result files."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from benchmarks.tier_c.screens import CASES, LEVELS, SHAM_PLACES, STRENGTHS, stu
 from benchmarks.tier_c.subsweeps import SUB_SEEDS, drawn, judged, part_of
 from benchmarks.tier_c.tables import BEGIN, END, README, tables
 from benchmarks.tier_c.truth import X, drawdown, reference_curve, smoothed, truth
-from sweeper.plan.prepared import load_screen
+from sweeper.planning.prepared import load_screen
 
 LOSS = 0.6 * ndtr((X - 1.6) / 0.45)  # 10 % of a peak of 1 at 1.6 + 0.45·Φ⁻¹(1/6) = 1.165
 
@@ -74,6 +74,7 @@ def test_every_case_is_a_sweep_that_the_product_accepts(name):
     assert (one.design_djs > 0.2) == (name == "confounded")
 
 
+@pytest.mark.slow
 def test_real_training_from_the_reference_to_the_decision(tmp_path):
     """Short trainings of one seed more than a sub-sweep has; what was trained is not trained again."""
     one = study("strong")

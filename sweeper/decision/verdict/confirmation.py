@@ -1,9 +1,9 @@
 """Confirmation on fresh seeds: do the bounds of a curve hold on runs that had no part in finding them?
 
 Strengths or seeds that were chosen by looking at results bias what is then read from them. A few fixed strengths with
-seeds of their own do not share that bias (overcorrection.md §3, §4.4). At a strength λ with biology B and any smaller
-confirmed strength u, a loss of δ or more is (1 − δ)·B_s(u) − B_s(λ) ≥ 0 in the mean over seeds s; with a flat prior its
-posterior is a t. The probability of a loss is the largest over u: drawdown is from the best level before.
+seeds of their own do not share that bias (docs/explanation/inference.md). At a strength λ with biology B and any
+smaller confirmed strength u, a loss of δ or more is (1 − δ)·B_s(u) − B_s(λ) ≥ 0 in the mean over seeds s; with a flat
+prior its posterior is a t. The probability of a loss is the largest over u: drawdown is from the best level before.
 """
 
 from __future__ import annotations

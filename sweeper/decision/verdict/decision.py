@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from sweeper.decision.input.decision_settings import DecisionSettings, Departure
+from sweeper.decision.verdict.certainty import Grounds
 from sweeper.decision.verdict.json_codec import plain, read
 from sweeper.decision.verdict.margin_choice import Choice
 from sweeper.decision.verdict.margin_frontier import Frontier
@@ -92,6 +93,11 @@ class Decision:
         """The curve that decides; None where none could be read."""
         view = self.views.get(self.deciding_view)
         return None if view is None else view.at(self.rule.margin)
+
+    @property
+    def fresh_seeds(self) -> tuple[int, ...]:
+        """Seeds of the confirmation, which take part in nothing that they confirm."""
+        return Grounds.of(self.provenance).fresh_seeds
 
     def to_json(self) -> dict[str, Any]:
         """The document: plain values, finite numbers, null where there is none."""

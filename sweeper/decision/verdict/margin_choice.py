@@ -2,7 +2,7 @@
 
 Where no margin has a strength to advise, the margin whose state says most is shown, and of equal ones the smallest.
 Accuracy out of distribution at each margin's advised strength, tested over the margins with Holm's correction (1979), is
-told beside the choice (overcorrection.md §4.2, step 11); it does not make it.
+told beside the choice; it does not make it.
 """
 
 from __future__ import annotations

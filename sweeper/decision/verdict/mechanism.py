@@ -1,4 +1,4 @@
-"""Over-correction, or damage to the training? The sham arm against its own λ = 0 (overcorrection.md §4.2, step 9).
+"""Over-correction, or damage to the training? The sham arm against its own λ = 0 (docs/explanation/mechanism.md).
 
 The sham arm trains with batch labels permuted within perturbation, so its adversary can only do harm. With B(λ) the
 biological composite of its runs (anchored, floor 0),
@@ -27,7 +27,7 @@ from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.input.results_table import CONTROL_PREFIX, SHAM_PREFIX, InvalidTableError, Selection, canonical
 from sweeper.decision.verdict.json_codec import under
 from sweeper.decision.verdict.states import State
-from sweeper.plan.design_index import CONFOUNDED
+from sweeper.planning.design_index import CONFOUNDED
 
 if TYPE_CHECKING:
     from sweeper.decision.verdict.values import JudgedCurve

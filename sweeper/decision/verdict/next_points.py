@@ -1,6 +1,6 @@
 """What to train next so that the over-correction point becomes known: strengths, seeds, and what they cost.
 
-Two-stage placement (overcorrection.md §4.2, step 12): new strengths where the point is believed to lie, at quantiles
+Two-stage placement (docs/explanation/inference.md): new strengths where the point is believed to lie, at quantiles
 of λ_OC, and one where biology is best, or evenly (in decades) inside the bracket's gap; beyond an end of the range
 when the point is believed there; and more seeds once strengths lie densely, or where noise hides whether there is a
 point. Strengths come first: one between two trained ones serves against noise as well as a further seed at either,

@@ -99,7 +99,7 @@ def _conditions(curve: JudgedCurve, grounds: Grounds) -> tuple[Clause, ...]:
 
 
 def _label(curve: JudgedCurve) -> str | None:
-    """Mechanism of the loss (overcorrection.md §1.2); None where none is known."""
+    """Mechanism of the loss (docs/explanation/mechanism.md); None where none is known."""
     if curve.state is State.NOT_OVERCORRECTION:
         return "C_optimiser"
     verdict = curve.mechanism.verdict if curve.mechanism else "unknown"

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from sweeper.decision import DecisionSettings, decide_sweep
+from sweeper.decision import Decision, DecisionSettings, decide_sweep
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are imported by path; this folder's helper by name
 
 from example_results import simulated_results
 
-Decide = Callable[..., dict[str, Any]]
+Decide = Callable[..., Decision]
 
 
-def _decide(results: pd.DataFrame, *, view: str = "held_out_plates", **settings: Any) -> dict[str, Any]:
+def _decide(
+    results: pd.DataFrame, *, view: str = "held_out_plates", fresh: Sequence[int] = (), **settings: Any
+) -> Decision:
     chosen = DecisionSettings(deciding_view=view, draws=400, **settings)
-    return decide_sweep(results, settings=chosen, provenance={"trainer": "abra", "dataset_hash": "sha256:00"})
+    provenance = {"trainer": "abra", "dataset_hash": "sha256:00", "confirm_seeds": list(fresh)}
+    return decide_sweep(results, settings=chosen, provenance=provenance)
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +41,6 @@ def results() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def decision(results: pd.DataFrame) -> dict[str, Any]:
+def decision(results: pd.DataFrame) -> Decision:
     """The decision on `results`."""
     return _decide(results)

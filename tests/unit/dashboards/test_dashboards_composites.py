@@ -100,6 +100,7 @@ def test_nothing_trained_or_measured_is_none(table: pd.DataFrame) -> None:
     assert composite_view(checked(table[table["trainer"] == "control:raw"]), view=VIEW, margins=(0.3,)) is None
 
 
+@pytest.mark.slow
 def test_the_page_shows_them_as_deciding_nothing(
     results: pd.DataFrame, decision: dict[str, Any], tmp_path: Path
 ) -> None:

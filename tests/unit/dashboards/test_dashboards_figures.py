@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from dashboards.rule import read_rule
 from example_results import BATCHES, LAMBDAS, simulated_results
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,15 +15,21 @@ from hypothesis import strategies as st
 from dashboards.figures import frontier, heatmap, metric, probe, tradeoff
 from dashboards.figures.axis import strength_axis
 from dashboards.figures.style import spread
+from dashboards.first_screen import ordered_curves, ordered_views
 from dashboards.records import checked
 from dashboards.stages import stages
+from sweeper.decision import Curve, Decision
 
 PLATES = "held_out_plates"
 
 
+def leading(decision: Decision, view: str = PLATES) -> tuple[Curve, ...]:
+    return ordered_curves(decision, decision.views[view])
+
+
 @pytest.fixture(scope="module")
-def curves(decision: dict[str, Any]) -> list[tradeoff.TradeOff]:
-    return [tradeoff.trade_off(curve) for curve in read_rule(decision).views[0].curves]
+def curves(decision: Decision) -> list[tradeoff.TradeOff]:
+    return [tradeoff.trade_off(curve) for curve in leading(decision)]
 
 
 def test_axis_puts_zero_left_of_a_break():
@@ -59,9 +64,9 @@ def test_labels_with_room_stay_where_they_are():
     assert spread([0.9, 0.1, 0.5], 0.1, 0.0, 1.0) == [0.9, 0.1, 0.5]
 
 
-def test_trade_off_shows_the_numbers_of_the_decision(decision: dict[str, Any], curves: list[tradeoff.TradeOff]):
-    judged = read_rule(decision).views[0].curves[0]
-    document = next(item for item in decision["views"][PLATES]["margins"] if item["margin"] == curves[0].margin)
+def test_trade_off_shows_the_numbers_of_the_decision(decision: Decision, curves: list[tradeoff.TradeOff]):
+    judged = leading(decision)[0]
+    document = decision.to_json()["views"][PLATES]["margins"][0 if curves[0].margin == 0.0 else 1]
     shown = {mean.strength: (mean.lower, mean.mean, mean.upper) for mean in curves[0].panels[0].means}
     expected = {
         level["strength"]: tuple(level["biological"][key] for key in ("lower", "mean", "upper"))
@@ -111,13 +116,13 @@ def test_trade_off_chart_shades_what_is_safe_unsafe_and_not_swept(curves: list[t
 
 def test_the_located_point_is_drawn_on_the_loss_line(decide: Any, results: pd.DataFrame):
     whatever_fits = decide(results, method="posterior", lack_of_fit=1e-99)
-    judged = {curve["margin"]: curve["estimate"] for curve in whatever_fits["views"][PLATES]["margins"]}
-    curves = [tradeoff.trade_off(curve) for curve in read_rule(whatever_fits).views[0].curves]
+    judged = {curve.margin: curve.estimate for curve in leading(whatever_fits)}
+    curves = [tradeoff.trade_off(curve) for curve in leading(whatever_fits)]
     located = [curve for curve in curves if curve.point is not None]
     assert located
     for curve in located:
-        location = judged[curve.margin]["location"]
-        assert curve.point == (location["lower"], location["median"], location["upper"])
+        location = judged[curve.margin].location
+        assert curve.point == (location.lower, location.median, location.upper)
         drawn = list(tradeoff.draw_trade_off(curve).select_traces({"mode": "lines+markers"}))
         assert [list(trace.x) for trace in drawn] == [[pytest.approx(np.log10(end)) for end in curve.point]]
         assert set(drawn[0].y) == {curve.loss_line[1]}
@@ -125,16 +130,16 @@ def test_the_located_point_is_drawn_on_the_loss_line(decide: Any, results: pd.Da
 
 
 def test_a_point_that_the_bracket_overrules_is_not_drawn(decide: Any, results: pd.DataFrame):
-    overruled = read_rule(decide(results, lack_of_fit=0.9999)).views[0].curves
+    overruled = leading(decide(results, lack_of_fit=0.9999))
     assert all(tradeoff.trade_off(curve).point is None for curve in overruled)
     assert any(curve.unsafe_from is not None for curve in overruled)
 
 
 def test_unjudged_curve_shows_plain_means_without_intervals(decide: Any):
     table = simulated_results(views=[PLATES], margins=[0.3], lambdas=(0.0, 0.1, 1.0), seeds=2, sigma=0.05)
-    rule = read_rule(decide(table))
-    assert rule.state == "INSUFFICIENT_DATA"
-    numbers = tradeoff.trade_off(rule.views[0].curves[0])
+    decision = decide(table)
+    assert decision.rule.state == "INSUFFICIENT_DATA"
+    numbers = tradeoff.trade_off(leading(decision)[0])
     for panel in numbers.panels:
         for mean in panel.means:
             assert mean.mean == pytest.approx(np.mean([d.value for d in panel.dots if d.strength == mean.strength]))
@@ -192,23 +197,23 @@ def test_probe_before_and_after(results: pd.DataFrame):
     assert any("chance 0.167" in note["text"] for note in spec["layout"]["annotations"])
 
 
-def test_stages_lead_from_raw_features_to_the_largest_measured_strength(decision: dict[str, Any]):
-    judged = read_rule(decision).views[0].curves[0]
+def test_stages_lead_from_raw_features_to_the_largest_measured_strength(decision: Decision):
+    judged = leading(decision)[0]
     found = stages(judged, tradeoff.trade_off(judged))
     assert [stage.strength for stage in found][:2] == [None, 0.0]
     assert found[2].strength == judged.recommended
     assert found[2].label.startswith("recommended")
     assert found[-1].strength == pytest.approx(31.622777)
-    assert found[0].biological == pytest.approx(dict(judged.controls)["raw"]["biological"])
+    assert found[0].biological == pytest.approx(judged.controls["raw"]["biological"])
 
 
-def test_heat_map_tells_lost_from_untrained(curves: list[tradeoff.TradeOff], decision: dict[str, Any]):
+def test_heat_map_tells_lost_from_untrained(curves: list[tradeoff.TradeOff], decision: Decision):
     grid = heatmap.composite_grid(curves, role="technical", marked=(1.0, 0.3))
     assert grid.margins == (0.0, 0.3)
     assert grid.strengths == tuple(LAMBDAS)
     at = grid.strengths.index(1.0)
-    level = next(item for item in decision["views"][PLATES]["margins"] if item["margin"] == 0.3)["levels"][at]
-    assert grid.means[1][at] == level["technical"]["mean"]
+    level = decision.views[PLATES].at(0.3).levels[at]
+    assert grid.means[1][at] == level.technical.mean
     assert grid.means[1][-1] is None
     assert grid.trained[1][-1]
     assert grid.marked == (1.0, 0.3)
@@ -218,22 +223,21 @@ def test_heat_map_tells_lost_from_untrained(curves: list[tradeoff.TradeOff], dec
     assert [note["text"] for note in spec["layout"]["annotations"]].count("×") == 2
 
 
-def test_leading_curve_of_every_view_has_the_deciding_margin(decision: dict[str, Any]):
-    rule = read_rule(decision)
-    assert [view.view for view in rule.views] == [PLATES, "held_out_batches"]
-    assert {view.curves[0].margin for view in rule.views} == {rule.margin}
-    assert all(len(view.curves) == 2 for view in rule.views)
+def test_leading_curve_of_every_view_has_the_deciding_margin(decision: Decision):
+    views = ordered_views(decision)
+    assert views == [PLATES, "held_out_batches"]
+    assert {leading(decision, view)[0].margin for view in views} == {decision.rule.margin}
+    assert all(len(leading(decision, view)) == 2 for view in views)
 
 
-def test_the_frontier_shows_the_bounds_of_every_margin(decision: dict[str, Any]):
-    view = read_rule(decision).views[0]
-    numbers = frontier.frontier_numbers(view, (1.0, 0.3))
-    judged = {curve["margin"]: curve["estimate"] for curve in decision["views"][PLATES]["margins"]}
+def test_the_frontier_shows_the_bounds_of_every_margin(decision: Decision):
+    numbers = frontier.frontier_numbers(PLATES, decision.views[PLATES], (1.0, 0.3))
+    judged = {curve.margin: curve for curve in leading(decision)}
     assert [point.margin for point in numbers.points] == sorted(judged)
     for point in numbers.points:
         assert (point.method, point.lambda_oc) == ("bracket", None)
-        assert point.safe_bound == judged[point.margin]["safe_up_to"]
-        assert point.upper == judged[point.margin]["unsafe_from"]
+        assert point.safe_bound == judged[point.margin].safe_up_to
+        assert point.upper == judged[point.margin].unsafe_from
     axis = strength_axis(numbers.strengths)
     bars = list(frontier.draw_frontier(numbers).select_traces({"type": "bar"}))
     ends = {(bar.y[0], bar.base[0] + bar.x[0]) for bar in bars if bar.hovertext.startswith("safe")}
@@ -250,11 +254,13 @@ def test_the_frontier_shows_the_bounds_of_every_margin(decision: dict[str, Any])
     assert "safe up to λ = " in words
 
 
-def test_a_margin_without_bounds_says_why(decision: dict[str, Any]):
-    view = read_rule(decision).views[0]
-    bare = replace(view.frontier[0], method=None, safe_bound=None, upper=None, state="INSUFFICIENT_DATA")
-    located = replace(view.frontier[1], method="posterior", safe_bound=0.5, lambda_oc=1.0, upper=2.0)
-    numbers = frontier.frontier_numbers(replace(view, frontier=(bare, located)), None)
+def test_a_margin_without_bounds_says_why(decision: Decision):
+    view = decision.views[PLATES]
+    first, second = view.frontier.points
+    bare = replace(first, method=None, safe_bound=None, upper=None, state="INSUFFICIENT_DATA")
+    located = replace(second, method="posterior", safe_bound=0.5, lambda_oc=1.0, upper=2.0)
+    changed = replace(view, frontier=replace(view.frontier, points=(bare, located)))
+    numbers = frontier.frontier_numbers(PLATES, changed, None)
     spec = json.loads(frontier.draw_frontier(numbers).to_json())
     assert "no bounds: insufficient data" in [note["text"] for note in spec["layout"]["annotations"]]
     assert "Margin 0.3: safe up to λ = 0.5, over-correction at about λ = 1, unsafe from λ = 2." in (

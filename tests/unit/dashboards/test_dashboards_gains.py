@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from dashboards.rule import read_rule
 from example_results import simulated_provenance, simulated_results
 
 from dashboards.boundary_words import boundary, optimism
@@ -20,6 +19,7 @@ from dashboards.gain_views import GainView, gain_view
 from dashboards.records import checked
 from dashboards.report import write_report
 from dashboards.summary import text_summary
+from sweeper.decision import Decision
 from sweeper.findings.unit_gains import Gains, gains
 
 PLATES = "held_out_plates"
@@ -60,9 +60,9 @@ def table() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def judged(table: pd.DataFrame, decide: Any) -> dict[str, Any]:
-    decision: dict[str, Any] = decide(table)
-    assert decision["rule"]["then"]["lambda_recommended"] in FEW
+def judged(table: pd.DataFrame, decide: Any) -> Decision:
+    decision: Decision = decide(table)
+    assert decision.rule.advice.recommended in FEW
     return decision
 
 
@@ -72,16 +72,16 @@ def found(table: pd.DataFrame) -> Gains:
 
 
 @pytest.fixture(scope="module")
-def view(table: pd.DataFrame, judged: dict[str, Any], found: Gains) -> GainView:
-    curve = read_rule(judged).views[0].curves[0]
+def view(table: pd.DataFrame, judged: Decision, found: Gains) -> GainView:
+    curve = judged.views[PLATES].at(0.3)
     primary = ["activity_map", "retrieval_map", "perturbation_accuracy"]
     seen = gain_view(found, checked(table), view=PLATES, margin=0.3, curve=curve, primary=primary)
     assert seen is not None
     return seen
 
 
-def test_numbers_at_the_strength_the_rule_points_at(view: GainView, judged: dict[str, Any]) -> None:
-    assert (view.label, view.strength) == ("recommended", judged["rule"]["then"]["lambda_recommended"])
+def test_numbers_at_the_strength_the_rule_points_at(view: GainView, judged: Decision) -> None:
+    assert (view.label, view.strength) == ("recommended", judged.rule.advice.recommended)
     assert [metric for metric, _ in view.drawn()] == ["activity_map", "retrieval_map"]
     assert {curve.metric for curve in view.secondary} == {"label_nmi"}
     batches = next(curve for curve in view.primary if curve.axis == "batch" and "0" in curve.against)
@@ -127,8 +127,9 @@ class Seen(HTMLParser):
             self.text += data
 
 
+@pytest.mark.slow
 def test_the_report_has_the_section_and_hostile_units_stay_text(
-    table: pd.DataFrame, judged: dict[str, Any], found: Gains, tmp_path: Path
+    table: pd.DataFrame, judged: Decision, found: Gains, tmp_path: Path
 ) -> None:
     provenance = {**simulated_provenance(), "held_out": {PLATES: HELD_OUT}}
     write_report(table, judged, provenance, tmp_path / "a.html", gains=found)
@@ -152,14 +153,14 @@ def test_the_report_has_the_section_and_hostile_units_stay_text(
     assert (tmp_path / "b.html").read_bytes() == (tmp_path / "a.html").read_bytes()
 
 
-def test_a_sweep_without_units_says_so(table: pd.DataFrame, judged: dict[str, Any], tmp_path: Path) -> None:
+def test_a_sweep_without_units_says_so(table: pd.DataFrame, judged: Decision, tmp_path: Path) -> None:
     write_report(table, judged, simulated_provenance(), tmp_path / "a.html")
     text = " ".join(Seen((tmp_path / "a.html").read_text(encoding="utf-8")).text.split())
     assert "No values by batch or by perturbation were kept" in text
     assert "Gain over" not in text_summary(judged, table)
 
 
-def test_the_summary_names_the_worst(table: pd.DataFrame, judged: dict[str, Any], found: Gains) -> None:
+def test_the_summary_names_the_worst(table: pd.DataFrame, judged: Decision, found: Gains) -> None:
     lines = text_summary(judged, table, found).splitlines()
     line = next(line for line in lines if "activity mAP" in line and " batch " in line)
     assert "1 of 3 lose" in line
@@ -190,10 +191,10 @@ def test_the_metrics_themselves_stand_by_cell_type_and_by_batch(view: GainView) 
     assert rows["RPE"].wells == 4
 
 
-def test_one_cell_type_in_the_screen_is_no_axis(table: pd.DataFrame, judged: dict[str, Any]) -> None:
+def test_one_cell_type_in_the_screen_is_no_axis(table: pd.DataFrame, judged: Decision) -> None:
     units = units_of(table)
     found = gains(units[units["unit"] != "RPE"], table, trainer="abra", delta=0.1)
-    curve = read_rule(judged).views[0].curves[0]
+    curve = judged.views[PLATES].at(0.3)
     seen = gain_view(found, checked(table), view=PLATES, margin=0.3, curve=curve, primary=["activity_map"])
     assert seen is not None
     assert {curve.axis for curve in seen.primary} == {"batch", "perturbation"}

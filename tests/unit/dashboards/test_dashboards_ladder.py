@@ -12,6 +12,7 @@ from example_results import simulated_provenance, simulated_results
 from dashboards.records import cells, checked, trained
 from dashboards.report import build_page, write_report
 from dashboards.summary import ladder_summary
+from sweeper.decision import Decision
 from sweeper.findings.ladder_table import GAP, INSIDE, TEST, VALIDATION, LadderTable, RungScore, Score
 
 VIEW = "held_out_batches"
@@ -57,8 +58,8 @@ def table() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def judged(table: pd.DataFrame, decide: Any) -> dict[str, Any]:
-    found: dict[str, Any] = decide(table)
+def judged(table: pd.DataFrame, decide: Any) -> Decision:
+    found: Decision = decide(table)
     return found
 
 
@@ -74,7 +75,7 @@ def with_rungs(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_the_report_has_the_table_with_names_kept_as_text(
-    table: pd.DataFrame, judged: dict[str, Any], tmp_path: Path
+    table: pd.DataFrame, judged: Decision, tmp_path: Path
 ) -> None:
     held_out = {"column": "batch", "batch": "experiment", "levels": {"batch": [3, 3]}, "shared_wells": [7, 9]}
     provenance = {**simulated_provenance(), "held_out": {VIEW: held_out}}
@@ -97,9 +98,9 @@ def test_the_report_has_the_table_with_names_kept_as_text(
     assert "The ladder" not in (tmp_path / "b.html").read_text(encoding="utf-8")
 
 
-def test_no_section_of_the_sweep_sees_a_rung(table: pd.DataFrame, judged: dict[str, Any], decide: Any) -> None:
+def test_no_section_of_the_sweep_sees_a_rung(table: pd.DataFrame, judged: Decision, decide: Any) -> None:
     whole = with_rungs(table)
-    assert not trained(whole)["trainer"].str.startswith("ladder:").any()
+    assert not trained(checked(whole))["trainer"].str.startswith("ladder:").any()
     assert decide(whole) == judged
     bare, built = (build_page(frame, judged, simulated_provenance()) for frame in (table, whole))
     assert [section.strengths for section in built.sections] == [section.strengths for section in bare.sections]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from dashboards.report import build_page, render_report
 
 ROW = "1 − B(λ) / B(0)"
 
 
+@pytest.mark.slow
 def test_the_arm_has_a_section_and_changes_no_curve(results: pd.DataFrame, decision: dict[str, Any]) -> None:
     plain = build_page(results, decision, {})
     assert "What a correction for nothing costs" not in render_report(plain)

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import re
-from copy import deepcopy
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 from plotly.offline import get_plotlyjs
 
 from dashboards.report import lead_and_rest, script_safe, write_report
+from sweeper.decision import Decision
+from sweeper.decision.verdict.next_points import NextPoints
 from sweeper.decision.verdict.ready_rules import detail_text
+from sweeper.decision.verdict.rule import Cause
 from sweeper.decision.words.advice import choice_text, frontier_text
 from sweeper.decision.words.printed import printed
-from trainers.errors import InputError
 
 PLATES = "held_out_plates"
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}&amp;"
@@ -63,13 +65,13 @@ class Document(HTMLParser):
         return {attrs["data-chart"]: json.loads(content) for attrs, content in self.scripts if "data-chart" in attrs}
 
 
-def written(results: pd.DataFrame, decision: dict[str, Any], provenance: dict[str, Any], path: Path) -> str:
+def written(results: pd.DataFrame, decision: Decision, provenance: dict[str, Any], path: Path) -> str:
     write_report(results, decision, provenance, path)
     return path.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def html(results: pd.DataFrame, decision: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> str:
+def html(results: pd.DataFrame, decision: Decision, tmp_path_factory: pytest.TempPathFactory) -> str:
     return written(results, decision, simulated_provenance(), tmp_path_factory.mktemp("report") / "report.html")
 
 
@@ -78,22 +80,22 @@ def document(html: str) -> Document:
     return Document(html)
 
 
-def test_the_rule_comes_first_and_is_complete(document: Document, decision: dict[str, Any]):
+def test_the_rule_comes_first_and_is_complete(document: Document, decision: Decision):
     text = " ".join(document.text.split())
-    lead, rest = lead_and_rest(decision["sentence"])
+    lead, rest = lead_and_rest(decision.sentence)
     assert text.index(lead) < text.index(rest) < text.index("Trade-off curves")
     assert "BRACKET ONLY" in text[: text.index(lead)]
-    assert f"certainty: {decision['rule']['certainty']}" in text[: text.index(lead)]
-    for view in decision["views"].values():
-        chosen = next(item for item in view["margins"] if item["margin"] == decision["views"][PLATES]["chosen_margin"])
-        assert all(" ".join(reason.split()) in text for reason in chosen["reasons"])
+    assert f"certainty: {decision.rule.certainty}" in text[: text.index(lead)]
+    for view in decision.views.values():
+        chosen = view.at(decision.views[PLATES].chosen_margin)
+        assert all(" ".join(reason.split()) in text for reason in chosen.reasons)
 
 
-def test_the_lead_names_biology_not_batch_removal_alone(decision: dict[str, Any]):
-    lead, rest = lead_and_rest(decision["sentence"])
+def test_the_lead_names_biology_not_batch_removal_alone(decision: Decision):
+    lead, rest = lead_and_rest(decision.sentence)
     assert lead.startswith("If")
     assert "biology" in lead
-    assert f"{lead} {rest}" == decision["sentence"]
+    assert f"{lead} {rest}" == decision.sentence
     assert lead_and_rest("No rule: 2 seeds were run and 3 are needed.") == (
         "No rule: 2 seeds were run and 3 are needed.",
         "",
@@ -143,12 +145,13 @@ def test_only_our_two_scripts_may_run(document: Document):
     assert "unsafe-eval" not in (policy or "")
 
 
+@pytest.mark.slow
 def test_same_inputs_give_the_same_bytes(
-    html: str, results: pd.DataFrame, decision: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    html: str, results: pd.DataFrame, decision: Decision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     shuffled = results.sample(frac=1.0, random_state=1)
-    read_back = json.loads(json.dumps(decision))
+    read_back = Decision.from_json(json.loads(json.dumps(decision.to_json())))
     again = written(shuffled, read_back, simulated_provenance(), tmp_path / "elsewhere.html")
     assert again == html
 
@@ -170,7 +173,7 @@ def test_hostile_names_stay_text(decide: Any, tmp_path: Path):
         EVIL,
     ]
     decision = decide(table, min_seeds=2)
-    decision["notes"] = [f"the two views disagree: {EVIL}"]
+    decision = replace(decision, notes=(f"the two views disagree: {EVIL}",))
     provenance = {
         **simulated_provenance(),
         "name": EVIL,
@@ -227,11 +230,11 @@ def test_every_outcome_is_drawn_and_said_as_prominently(
 ):
     table = simulated_results(views=[PLATES], margins=[0.3], **arguments)
     decision = decide(table)
-    assert decision["rule"]["state"] == state
+    assert decision.rule.state == state
     document = Document(written(table, decision, simulated_provenance(), tmp_path / "report.html"))
     text = " ".join(document.text.split())
     assert state.replace("_", " ") in text
-    lead, _ = lead_and_rest(decision["sentence"])
+    lead, _ = lead_and_rest(decision.sentence)
     assert " ".join(lead.split()) in text[: text.index("Trade-off curves")]
     assert "view0-tradeoff0" in document.charts
 
@@ -240,33 +243,23 @@ def test_an_unreadable_table_still_gives_a_report(decide: Any, tmp_path: Path):
     table = simulated_results(views=[PLATES], margins=[0.3], lambdas=FEW, seeds=3)
     table.loc[0, "status"] = "lost"
     decision = decide(table)
-    assert decision["rule"]["state"] == "INVALID_INPUT"
+    assert decision.rule.state == "INVALID_INPUT"
     document = Document(written(table, decision, {}, tmp_path / "report.html"))
     assert "unknown status" in document.text
     assert "No trade-off curve could be read" in document.text
     assert "view0-biological0" in document.charts
 
 
+@pytest.mark.slow
 def test_views_that_disagree_are_announced(decide: Any, tmp_path: Path):
     table = simulated_results(margins=[0.3], lambdas=FEW, seeds=5, sigma=0.005)
     away = table["view"] == "held_out_batches"
     gone = away & (table["role"] == "biological") & (table["adversarial_weight"] >= 0.1)
     table.loc[gone, "value"] = table["floor"] + 0.3 * (table["value"] - table["floor"])
     decision = decide(table)
-    assert decision["notes"]
+    assert decision.notes
     text = " ".join(Document(written(table, decision, {}, tmp_path / "report.html")).text.split())
     assert text.index("The views disagree.") < text.index("Trade-off curves")
-
-
-def test_another_schema_is_refused_and_the_old_report_kept(
-    decision: dict[str, Any], results: pd.DataFrame, tmp_path: Path
-):
-    path = tmp_path / "report.html"
-    path.write_text("old")
-    with pytest.raises(InputError, match="overcorrection-rule/2"):
-        write_report(results, {**decision, "schema": "overcorrection-rule/2"}, {}, path)
-    assert path.read_text() == "old"
-    assert [item.name for item in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_a_failed_write_leaves_nothing_behind(decide: Any, tmp_path: Path):
@@ -279,40 +272,40 @@ def test_a_failed_write_leaves_nothing_behind(decide: Any, tmp_path: Path):
 
 
 def test_ready_rules_are_shown_with_verdict_numbers_and_the_source_of_their_thresholds(
-    document: Document, decision: dict[str, Any]
+    document: Document, decision: Decision
 ):
     text = " ".join(document.text.split())
-    rules = decision["ready_rules"]["rules"]
+    rules = decision.ready_rules.rules
     start, end = text.index("Ready rules"), text.index("Trade-off curves")
     for rule in rules:
-        assert start < text.index(f"{rule['condition']}, then {rule['then']}.") < end
+        assert start < text.index(f"{rule.condition}, then {rule.then}.") < end
         assert detail_text(rule) in text[start:end]
     shown = text[start:end]
     for verdict, holds in (("holds", True), ("does not hold", False), ("not measurable", None)):
-        assert shown.count(f"{verdict} If") == sum(rule["holds"] is holds for rule in rules)
+        assert shown.count(f"{verdict} If") == sum(rule.holds is holds for rule in rules)
     assert "0.02 (judgement: differences below it change no use of an embedding)" in shown
     assert "0.1 (declared before the sweep)" in shown
 
 
-def test_mechanism_next_points_shift_and_choice_are_said(
-    decision: dict[str, Any], results: pd.DataFrame, tmp_path: Path
-):
-    changed = deepcopy(decision)
-    changed["rule"]["mechanism"] = {"label": "C_optimiser", "sham_drawdown": 0.2, "design_djs": 0.01}
-    changed["next_points"] = {
-        "why": "between", "strengths": [1.5, 3.0], "seeds": 0, "cells": 12, "seconds": 600.0, "interval": [1.0, 4.0]
-    }  # fmt: skip
+@pytest.mark.slow
+def test_mechanism_next_points_shift_and_choice_are_said(decision: Decision, results: pd.DataFrame, tmp_path: Path):
+    changed = replace(
+        decision,
+        rule=replace(decision.rule, cause=Cause("C_optimiser", 0.2, 0.01)),
+        next_points=NextPoints("between", (1.5, 3.0), 0, None, 12, 600.0, (1.0, 4.0)),
+    )
     text = " ".join(Document(written(results, changed, {}, tmp_path / "report.html")).text.split())
     head = text[: text.index("Ready rules")]
     assert "Mechanism C, damage to the training: this is not over-correction." in head
     assert "the sham arm loses 20 %" in head
     assert "Next: Train λ ∈ {1.5, 3} with the same seeds: 12 cells, about 10 min of one worker." in head
-    view = decision["views"][PLATES]
+    view = decision.views[PLATES]
     grid = text[text.index("Strength × margin") :]
-    assert frontier_text(view["frontier"], 0.95) in grid
-    assert choice_text(view["choice"]) in grid
+    assert frontier_text(view.frontier, 0.95) in grid
+    assert choice_text(view.choice) in grid
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("agrees", "said"),
     [
@@ -322,16 +315,17 @@ def test_mechanism_next_points_shift_and_choice_are_said(
     ],
 )
 def test_what_fresh_seeds_say_is_one_line(
-    agrees: bool | None, said: str, decision: dict[str, Any], results: pd.DataFrame, tmp_path: Path
+    agrees: bool | None, said: str, decision: Decision, results: pd.DataFrame, tmp_path: Path
 ):
-    changed = deepcopy(decision)
+    document = decision.to_json()
     points = [
         {"role": "safe", "strength": 3.0, "probability": 0.02, "seeds": 3},
         {"role": "loss", "strength": 30.0, "probability": 0.97, "seeds": 3},
     ]
-    view = changed["views"][PLATES]
+    view = document["views"][PLATES]
     curve = next(item for item in view["margins"] if item["margin"] == view["chosen_margin"])
     curve["confirmation"] = {"agrees": agrees, "points": [] if agrees is None else points}
+    changed = Decision.from_json(document)
     text = " ".join(Document(written(results, changed, {}, tmp_path / "report.html")).text.split())
     head = text[: text.index("Ready rules")]
     assert head.count("Fresh seeds") == 1
@@ -342,8 +336,8 @@ def test_what_fresh_seeds_say_is_one_line(
     assert said in " ".join(printed(changed).split())
     untouched = Document(written(results, decision, {}, tmp_path / "other.html")).text
     assert "Fresh seeds" not in untouched
-    curve["confirmation"] = {"agrees": True, "points": [points[0] | {"seeds": "<script>"}]}
-    hostile = written(results, changed, {}, tmp_path / "hostile.html")
+    curve["reasons"] = ["<script> seeds"]
+    hostile = written(results, Decision.from_json(document), {}, tmp_path / "hostile.html")
     assert "&lt;script&gt; seeds" in hostile
     assert "<script> seeds" not in hostile
 

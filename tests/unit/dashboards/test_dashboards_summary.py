@@ -9,14 +9,15 @@ from example_results import simulated_results
 from dashboards import formatting
 from dashboards.records import checked, level_means
 from dashboards.summary import text_summary
+from sweeper.decision import Decision
 
 
-def test_summary_says_state_sentence_and_both_groups_for_every_view(decision: dict[str, Any], results: pd.DataFrame):
+def test_summary_says_state_sentence_and_both_groups_for_every_view(decision: Decision, results: pd.DataFrame):
     summary = text_summary(decision, results)
     flat = " ".join(summary.split())
     assert flat.startswith("BRACKET ONLY:")
-    assert " ".join(decision["sentence"].split()) in flat
-    margin = decision["views"]["held_out_plates"]["chosen_margin"]
+    assert " ".join(decision.sentence.split()) in flat
+    margin = decision.views["held_out_plates"].chosen_margin
     assert f"held-out plates (decides), margin {margin:g}" in summary
     assert f"held-out batches, margin {margin:g}" in summary
     at = {"view": "held_out_plates", "margin": margin, "adversarial_weight": 0.0, "metric": "batch_probe_linear"}
@@ -28,7 +29,7 @@ def test_summary_says_state_sentence_and_both_groups_for_every_view(decision: di
     assert "chance of the batch probe: 0.167" in summary
 
 
-def test_summary_without_results_leaves_the_probe_out(decision: dict[str, Any]):
+def test_summary_without_results_leaves_the_probe_out(decision: Decision):
     summary = text_summary(decision)
     assert "batch probe" not in summary
     assert "batch removal T" in summary

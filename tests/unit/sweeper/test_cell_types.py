@@ -11,10 +11,10 @@ import pytest
 from dashboards.report import write_report
 from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import report_provenance, stored_gains, tabulate_and_decide
-from sweeper.plan.cells import PackPlan, control_cells, make_cells
-from sweeper.plan.description import sweep_description
-from sweeper.plan.prepared import Prepared, prepare
-from sweeper.run.worker import PackRun, pack_content
+from sweeper.planning.cells import PackPlan, control_cells, make_cells
+from sweeper.planning.description import sweep_description
+from sweeper.planning.prepared import Prepared, prepare
+from sweeper.running.worker import PackRun, pack_content
 from trainers.errors import InputError
 from trainers.screens.simulated_screen import SimulationSpec, simulate
 
@@ -59,6 +59,7 @@ def sweep_of(table: Path, folder: Path, **changes: object) -> Prepared:
     return prepare(build_config(data, "test"))
 
 
+@pytest.mark.slow
 def test_units_gains_and_report_by_cell_type_and_laboratory(table: Path, tmp_path: Path) -> None:
     sweep = sweep_of(table, tmp_path / "s")
     sweep.store.create(sweep_id=sweep.sweep_id, description=sweep_description(sweep, []), screen=sweep.screen)

@@ -9,9 +9,9 @@ from sklearn.metrics.cluster import expected_mutual_information
 
 from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import decision_provenance
-from sweeper.plan.description import sweep_description
-from sweeper.plan.design_index import _divergence, _expected_divergence, design_index
-from sweeper.plan.prepared import Prepared, prepare
+from sweeper.planning.description import sweep_description
+from sweeper.planning.design_index import _divergence, _expected_divergence, design_index
+from sweeper.planning.prepared import Prepared, prepare
 
 
 def wells(counts: list[list[int]]) -> pd.DataFrame:
@@ -69,6 +69,7 @@ def test_two_wells_a_perturbation_dealt_at_random_are_not_called_confounded() ->
     assert design_index(spread).d_js == 1
 
 
+@pytest.mark.slow
 def test_chance_is_the_exact_expectation_under_fixed_margins() -> None:
     counts = np.random.default_rng(1).integers(0, 5, (7, 4)).astype(np.int64) + 1
     share = counts.sum(axis=0) / counts.sum()

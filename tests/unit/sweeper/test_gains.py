@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from sweeper.decision import JudgedCurve, State
+from sweeper.decision.input.curve import MetricUse
 from sweeper.findings.unit_gains import (
     CURVE,
     SUMMARY_COLUMNS,
@@ -147,7 +151,7 @@ def test_order_of_rows_does_not_matter_and_nothing_gives_nothing() -> None:
     assert empty.empty
     assert summarise(empty, ranges=RANGES, delta=0.1).empty
     results = pd.DataFrame({"view": ["held_out_plates"], "metric": ["activity_map"], "value": [0.1]})
-    results = results.assign(floor=0.0, ceiling=0.5)
+    results = results.assign(trainer="abra", floor=0.0, ceiling=0.5)
     found = gains(frame, results, trainer="abra", delta=0.14)
     assert at(found.summary, "uncorrected", 1.0)["large_losses"] == 1, "a loss of 0.075 is 15 % of the range"
     assert list(found.by_unit.columns[: len(CURVE)]) == list(CURVE)
@@ -157,18 +161,21 @@ def test_the_headline_is_of_the_deciding_curve_at_its_recommended_strength() -> 
     frame = table(ROWS)
     by_unit = unit_gains(frame, trainer="abra")
     found = Gains(by_unit, summarise(by_unit, ranges=RANGES, delta=0.1), unit_values(table(ROWS), trainer="abra"))
-    metrics = [{"name": "activity_map", "role": "biological"}, {"name": "batch_probe_linear", "role": "technical"}]
-    decision = {
-        "deciding_view": "held_out_plates",
-        "rule": {"if": [{"var": "margin", "value": 0.3}], "then": {"lambda_recommended": 1.0}},
-        "views": {"held_out_plates": {"margins": [{"margin": 0.3, "metrics": metrics}]}},
-    }
-    assert headline(found, decision) == {
+    metrics = (
+        MetricUse("activity_map", "biological", 0.0, "stated", 1.0),
+        MetricUse("batch_probe_linear", "technical", 0.0, "stated", 1.0),
+    )
+    curve = JudgedCurve("held_out_plates", 0.3, "abra", 0.1, 0.95, State.BRACKET_ONLY, (), metrics=metrics)
+    pointed_at, nowhere = (
+        SimpleNamespace(curve=replace(curve, estimate=estimate))
+        for estimate in (SimpleNamespace(recommended=1.0), None)
+    )
+    assert headline(found, pointed_at) == {
         "gain/activity_map.batch_failure_rate": 0.5,
         "gain/activity_map.worst_batch": pytest.approx(-0.075),
     }
-    decision["rule"]["then"]["lambda_recommended"] = None
-    assert headline(found, decision) == {}
+    assert headline(found, nowhere) == {}
+    assert headline(found, SimpleNamespace(curve=None)) == {}
 
 
 @pytest.mark.parametrize(

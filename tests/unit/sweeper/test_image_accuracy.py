@@ -8,24 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from torchvision.transforms import functional
-from wilds.common.metrics.all_metrics import Accuracy
-from wilds.datasets.rxrx1_dataset import RxRx1Dataset
 
 from dashboards.report import write_report
 from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import report_provenance, stored_ladder, tabulate_and_decide
-from sweeper.plan.cells import Cell, PackPlan, control_cells, make_cells, make_packs
-from sweeper.plan.description import sweep_description
-from sweeper.plan.prepared import prepare
-from sweeper.run.worker import PackRun, pack_content
+from sweeper.planning.cells import Cell, PackPlan, control_cells, make_cells, make_packs
+from sweeper.planning.description import sweep_description
+from sweeper.planning.prepared import prepare
+from sweeper.running.worker import PackRun, pack_content
 from trainers.images.inputs import evaluated
 from trainers.images.network import ImageNetwork
 from trainers.screens.images.image_simulation import ImageSimulationSpec, draw_simulation
@@ -33,6 +30,9 @@ from trainers.screens.images.manifest import open_packed
 from trainers.screens.images.packing import pack
 from trainers.screens.images.simulated_images import write_images
 from trainers.screens.images.source import WildsSource, list_source
+
+if TYPE_CHECKING:  # at run time in the tests that use it: seconds, which every collection would pay
+    from wilds.datasets.rxrx1_dataset import RxRx1Dataset
 
 SIMULATED = {"size": 32, "radius": 3, "cells": 4, "batches": 6, "cell_types": 2, "perturbations": 6, "seed": 4}
 NETWORK = {
@@ -52,6 +52,8 @@ PLAIN = ("plain_accuracy", "in_distribution_plain_accuracy")
 
 def wilds_transform(picture: Image.Image) -> torch.Tensor:
     """WILDS' evaluation transform of RxRx1: to [0, 1], each channel by its own mean and std, std 0 → 1."""
+    from torchvision.transforms import functional
+
     x = functional.to_tensor(picture)
     std = x.std(dim=(1, 2))
     std[std == 0.0] = 1.0
@@ -107,6 +109,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.fixture(scope="module")
 def dataset(trained: Trained) -> RxRx1Dataset:
+    from wilds.datasets.rxrx1_dataset import RxRx1Dataset
+
     return RxRx1Dataset(root_dir=str(trained.files), download=False, split_scheme="official")
 
 
@@ -138,6 +142,8 @@ def test_a_constant_channel_is_divided_by_one() -> None:
 def test_the_metric_is_the_plain_per_image_accuracy(
     trained: Trained, dataset: RxRx1Dataset, metric: str, parts: tuple[str, ...]
 ) -> None:
+    from wilds.common.metrics.all_metrics import Accuracy
+
     cell = trained.cells[0]
     settings = trained.sweep.config.abra_images
     classes = int(dataset.y_array.max()) + 1
@@ -184,6 +190,7 @@ def test_images_are_scored_per_image_unless_the_metrics_are_named(trained: Train
     assert trained.sweep.identity["metrics"][-2:] == list(PLAIN)
 
 
+@pytest.mark.slow
 def test_a_ladder_of_images_from_the_store_alone(trained: Trained, tmp_path: Path) -> None:
     """Rungs with other heads and necks, in the published split: selected on val, tested on test, by cell type."""
     data = {

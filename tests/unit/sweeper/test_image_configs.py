@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
 
 from sweeper.arms.ladder import resolved_rungs
 from sweeper.cli import main
@@ -31,6 +30,8 @@ def ready(name: str, folder: Path) -> SweepConfig:
 
 @pytest.mark.parametrize("name", READY)
 def test_it_begins_with_its_command_and_names_a_backbone_with_published_weights(name: str, tmp_path: Path) -> None:
+    import timm
+
     first = (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
     assert first == f"# sweeper run configs/{name}.yaml"
     found = ready(name, tmp_path)
@@ -105,6 +106,7 @@ def settings(items: list[str]) -> list[str]:
     return [word for item in items for word in ("--set", item)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "layout", "further", "trained"),
     [

@@ -16,11 +16,11 @@ import yaml
 from sweeper.cli import main
 from sweeper.config.sweep_config import build_config, load_config
 from sweeper.errors import ConfigError, InputError, StoreMismatchError
-from sweeper.plan.cells import PackPlan, make_cells
-from sweeper.plan.description import sweep_description
-from sweeper.plan.images import open_images
-from sweeper.plan.prepared import prepare
-from sweeper.run.worker import PackRun, pack_content
+from sweeper.planning.cells import PackPlan, make_cells
+from sweeper.planning.description import sweep_description
+from sweeper.planning.images import open_images
+from sweeper.planning.prepared import prepare
+from sweeper.running.worker import PackRun, pack_content
 from trainers.base import TrainingCell
 from trainers.images.simple import channel_statistics, statistic_names
 from trainers.screens.images.image_simulation import ImageSimulationSpec, draw_simulation
@@ -237,6 +237,7 @@ def finished(run: PackRun) -> None:
     list(run.finish())
 
 
+@pytest.mark.slow
 def test_a_killed_pack_keeps_its_finished_cells_and_goes_on_from_the_last_epoch(packed: Path, tmp_path: Path) -> None:
     network = {**NETWORK, "steps": None, "epochs": 3}
     whole, broken = (prepare(config(packed, tmp_path / name, abra_images=network)) for name in ("whole", "broken"))
@@ -278,6 +279,7 @@ OUT_OF_MEMORY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", OUT_OF_MEMORY)
 def test_out_of_device_memory_costs_one_cell_alone(
     packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
@@ -327,6 +329,7 @@ def test_out_of_memory_while_embedding_with_a_frozen_backbone_is_one_line(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_sham_arm_trains_on_its_own_batches(packed: Path, tmp_path: Path) -> None:
     found = []
     for trainer in ("abra_images", "sham:abra_images"):
@@ -340,6 +343,7 @@ def test_the_sham_arm_trains_on_its_own_batches(packed: Path, tmp_path: Path) ->
     assert not np.allclose(*found)
 
 
+@pytest.mark.slow
 def test_a_packed_folder_that_changed_is_refused(packed: Path, tmp_path: Path) -> None:
     mine = tmp_path / "packed"
     shutil.copytree(packed, mine)

@@ -14,10 +14,10 @@ from sweeper.arms.ladder import cell_config, ladder_cells, ladder_parts, resolve
 from sweeper.config.sweep_config import SweepConfig, build_config
 from sweeper.errors import ConfigError, InputError
 from sweeper.findings.ladder_table import GAP, INSIDE, TEST, VALIDATION, ladder_table
-from sweeper.plan.cells import Cell, PackPlan, make_cells, make_packs
-from sweeper.plan.prepared import Prepared, prepare
-from sweeper.run.sweep import _basis
-from sweeper.run.worker import PackRun, pack_content
+from sweeper.planning.cells import Cell, PackPlan, make_cells, make_packs
+from sweeper.planning.prepared import Prepared, prepare
+from sweeper.running.sweep import _basis
+from sweeper.running.worker import PackRun, pack_content
 
 RUNGS: list[dict[str, Any]] = [
     {"name": "erm", "settings": {"critic": "none", "alignment": "none"}},

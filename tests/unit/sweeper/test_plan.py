@@ -1,6 +1,6 @@
 from sweeper.config.sweep_config import SweepConfig, build_config
 from sweeper.metrics.registry import REGISTRY
-from sweeper.plan.cells import PackPlan, control_cells, make_cells, make_packs, panel_names, sweep_identity
+from sweeper.planning.cells import PackPlan, control_cells, make_cells, make_packs, panel_names, sweep_identity
 
 
 def config(**changes: object) -> SweepConfig:

@@ -12,11 +12,11 @@ from dashboards.pseudo_cost import pseudo_rows
 from dashboards.records import checked
 from sweeper.arms.pseudo import pseudo_batches
 from sweeper.config.sweep_config import build_config
-from sweeper.plan.cells import PackPlan, cell_split, make_cells, make_packs
-from sweeper.plan.description import sweep_description
-from sweeper.plan.prepared import Prepared, prepare
-from sweeper.run.sweep import next_round
-from sweeper.run.worker import PackRun, cell_rows, pack_content
+from sweeper.planning.cells import PackPlan, cell_split, make_cells, make_packs
+from sweeper.planning.description import sweep_description
+from sweeper.planning.prepared import Prepared, prepare
+from sweeper.running.sweep import next_round
+from sweeper.running.worker import PackRun, cell_rows, pack_content
 from tests.unit.sweeper.test_rounds import DATA, write
 
 FOLDS = {"held_out_plates": 1}

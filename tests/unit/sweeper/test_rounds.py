@@ -15,12 +15,12 @@ from sweeper.cli.rounds import kept_rounds, upcoming_rounds
 from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import tabulate_and_decide
 from sweeper.metrics.units import COLUMNS
-from sweeper.plan.cells import Cell
-from sweeper.plan.description import sweep_description
-from sweeper.plan.estimate import estimate
-from sweeper.plan.prepared import Prepared, prepare
-from sweeper.run.scoring import cell_record
-from sweeper.run.sweep import next_round
+from sweeper.planning.cells import Cell
+from sweeper.planning.description import sweep_description
+from sweeper.planning.estimate import estimate
+from sweeper.planning.prepared import Prepared, prepare
+from sweeper.running.scoring import cell_record
+from sweeper.running.sweep import next_round
 
 DATA: dict[str, Any] = {
     "name": "small",
@@ -129,9 +129,9 @@ def test_rounds_follow_the_declared_target_and_read_the_values_by_perturbation(t
     sweep = prepared(tmp_path / "with", **about_new)
     (arm,) = follow(sweep, perturbations=12)
     assert arm.kind == "sham"
-    rule = tabulate_and_decide(sweep.store)[1]["rule"]
-    assert rule["design"]["target"] == "new_perturbations"
-    assert rule["estimate"]["safe_up_to"] == 30.0
+    rule = tabulate_and_decide(sweep.store)[1].rule
+    assert rule.design.target == "new_perturbations"
+    assert rule.estimate.safe_up_to == 30.0
 
 
 def test_the_sham_arm_grows_with_the_seeds_and_takes_new_strengths_only_when_the_answer_moved(tmp_path: Path) -> None:
@@ -186,6 +186,7 @@ def test_locate_extends_the_range_where_batch_removal_still_improves(tmp_path: P
     assert all(weight > 0.3 for weight, _ in proposal.strengths)
 
 
+@pytest.mark.slow
 def test_the_bounds_are_confirmed_last_on_seeds_that_nothing_else_uses(tmp_path: Path) -> None:
     sweep = prepared(tmp_path / "s", confirm={"seeds": 2})
     arm, confirmation = follow(sweep)
@@ -196,10 +197,10 @@ def test_the_bounds_are_confirmed_last_on_seeds_that_nothing_else_uses(tmp_path:
     assert weights[0] == 0.0
     assert {30.0, 100.0, 300.0} <= set(weights)
     decision = tabulate_and_decide(sweep.store)[1]
-    (curve,) = decision["views"]["held_out_plates"]["margins"]
-    assert curve["confirmation"]["agrees"] is True
-    assert curve["seeds"] == [0, 1, 2]
-    assert decision["provenance"]["adaptive"] is False
+    (curve,) = decision.views["held_out_plates"].margins
+    assert curve.confirmation.agrees is True
+    assert curve.seeds == (0, 1, 2)
+    assert decision.provenance["adaptive"] is False
     more = prepared(tmp_path / "s", seeds=4, confirm={"seeds": 2})
     assert [made.blocks[0].seeds for made in follow(more) if made.kind == "confirm"] == [
         (1_000_000, 1_000_001),
@@ -211,6 +212,7 @@ def test_nothing_is_confirmed_where_no_strength_removes_the_batch(tmp_path: Path
     assert follow(prepared(tmp_path / "s", confirm={"seeds": 2}), removal=0.0) == []
 
 
+@pytest.mark.slow
 def test_rounds_are_told_with_their_cells(tmp_path: Path) -> None:
     sweep = prepared(tmp_path / "s", search="locate")
     assert told(sweep) == (

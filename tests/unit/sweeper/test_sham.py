@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ import pandas as pd
 import pytest
 
 from sweeper.arms.sham import sham_batches, sham_strengths
+from sweeper.decision import JudgedCurve, State
+from sweeper.decision.verdict.values import Interval, Level
 
 
 def test_labels_are_permuted_within_perturbation_among_training_rows_only() -> None:
@@ -37,9 +41,11 @@ def test_one_well_a_perturbation_and_batch_can_be_permuted_and_one_batch_cannot(
 LEVELS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
-def curve(safe: float | None, loss: float | None) -> dict[str, Any]:
-    estimate = {"interval": {"lower": safe, "median": None, "upper": loss}}
-    return {"estimate": estimate, "levels": [{"strength": level, "kept": True} for level in LEVELS]}
+def curve(lower: float | None, upper: float | None, median: float | None = None) -> JudgedCurve:
+    """A curve of which only its levels and the interval of the point are known."""
+    estimate: Any = SimpleNamespace(interval=Interval(lower, median, upper))
+    levels = tuple(Level(weight, kept=True, recorded=3, lost=0, collapse_rate=0.0) for weight in LEVELS)
+    return JudgedCurve("v", 0.3, "abra", 0.1, 0.95, State.BRACKET_ONLY, (), levels=levels, estimate=estimate)
 
 
 @pytest.mark.parametrize(
@@ -60,13 +66,11 @@ def test_strengths_are_those_at_the_safe_bound_the_loss_and_the_top(
 
 
 def test_the_posterior_point_is_met_by_the_nearest_trained_strength() -> None:
-    found = curve(1.0, None)
-    found["estimate"]["interval"] = {"lower": 2.0, "median": 12.0, "upper": 70.0}
-    assert sham_strengths(found, 3) == (3.0, 10.0, 100.0)
+    assert sham_strengths(curve(2.0, 70.0, median=12.0), 3) == (3.0, 10.0, 100.0)
 
 
 def test_a_strength_that_was_dropped_and_a_curve_without_an_estimate_are_not_taken() -> None:
     found = curve(3.0, 30.0)
-    found["levels"][-1]["kept"] = False
+    found = replace(found, levels=(*found.levels[:-1], replace(found.levels[-1], kept=False)))
     assert sham_strengths(found, 2) == (3.0, 30.0)
-    assert sham_strengths({**found, "estimate": None}, 3) == ()
+    assert sham_strengths(replace(found, estimate=None), 3) == ()

@@ -11,10 +11,10 @@ import pytest
 from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import stored_gains, tabulate_and_decide
 from sweeper.mirror.mirroring import mirrored_cell
-from sweeper.plan.cells import PackPlan, control_cells, make_cells
-from sweeper.plan.description import sweep_description
-from sweeper.plan.prepared import Prepared, prepare
-from sweeper.run.worker import PackRun, pack_content
+from sweeper.planning.cells import PackPlan, control_cells, make_cells
+from sweeper.planning.description import sweep_description
+from sweeper.planning.prepared import Prepared, prepare
+from sweeper.running.worker import PackRun, pack_content
 
 DATA = {
     "name": "small",

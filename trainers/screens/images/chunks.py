@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trainers.base import IntArray
 from trainers.errors import InputError
-from trainers.screens.images.image_files import BadImageError, Header, decode, read_header
+from trainers.screens.images.image_files import UNSIGNED, BadImageError, Conversion, Header, decode, read_header
 
 
 def survey_chunk(
@@ -43,6 +43,7 @@ class DecodeTask(NamedTuple):
     root: Path
     paths: NDArray[np.object_]
     header: Header
+    conversion: Conversion = UNSIGNED
 
 
 def decode_chunk(task: DecodeTask) -> tuple[str, list[tuple[int, str, str]]]:
@@ -52,12 +53,12 @@ def decode_chunk(task: DecodeTask) -> tuple[str, list[tuple[int, str, str]]]:
     """
     header = task.header
     shape = (len(task.paths), task.paths.shape[1] * header.channels, header.height, header.width)
-    pixels: NDArray[Any] = np.zeros(shape, dtype=np.uint8 if header.bits == 8 else np.uint16)
+    pixels: NDArray[Any] = np.zeros(shape, dtype=header.dtype)
     bad: list[tuple[int, str, str]] = []
     for row, files in enumerate(task.paths):
         for column, path in enumerate(files):
             try:
-                planes = decode(task.root / path, header)
+                planes = decode(task.root / path, header, task.conversion)
             except BadImageError as error:
                 bad.append((row, path, str(error)))
                 pixels[row] = 0

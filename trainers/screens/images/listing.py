@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trainers.errors import InputError
+from trainers.screens.images.image_files import UNSIGNED, Conversion
 from trainers.screens.names import first_few
 from trainers.screens.table import check_wells, wells_digest
 
@@ -27,6 +28,7 @@ class Listing:
         wells: n rows as `Screen.wells`.
         paths: (n, f) relative paths: f = C files of one channel, or f = 1 file that holds all C.
         channels: C distinct names.
+        conversion: what was declared for samples that are not unsigned integers.
 
     Raises:
         InputError: empty, a file is listed twice, or the parts disagree.
@@ -37,6 +39,7 @@ class Listing:
     wells: pd.DataFrame
     paths: NDArray[np.object_]
     channels: tuple[str, ...]
+    conversion: Conversion = UNSIGNED
 
     def __post_init__(self) -> None:
         """Check the invariants above."""
@@ -69,13 +72,15 @@ class Listing:
         digest = hashlib.sha256()
         for part in (self.layout, *self.channels, wells_digest(self.wells), *self.paths.ravel()):
             digest.update(f"{part}\0".encode())
+        if self.conversion != UNSIGNED:
+            digest.update(repr(tuple(self.conversion)).encode())
         return digest.hexdigest()
 
     def subset(self, rows: Iterable[int] | NDArray[np.int64]) -> Listing:
         """The listing of the given rows, in their order."""
         index = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows), dtype=np.int64)
         wells = self.wells.iloc[index].reset_index(drop=True)
-        return Listing(self.layout, self.root, wells, self.paths[index], self.channels)
+        return Listing(self.layout, self.root, wells, self.paths[index], self.channels, self.conversion)
 
 
 __all__ = ["Listing"]

@@ -54,7 +54,7 @@ class PackPlan:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Pixel type of the array."""
-        return np.dtype(np.uint8 if self.header.bits == 8 else np.uint16)
+        return self.header.dtype
 
     @property
     def image_bytes(self) -> int:

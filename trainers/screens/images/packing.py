@@ -229,7 +229,7 @@ def _task(plan: PackPlan, folder: Path, number: int) -> DecodeTask:
     start = number * plan.chunk_rows
     paths = plan.listing.paths[start : start + plan.chunk_rows]
     offset = plan.offset + start * plan.image_bytes
-    return DecodeTask(number, folder / IMAGES, offset, plan.listing.root, paths, plan.header)
+    return DecodeTask(number, folder / IMAGES, offset, plan.listing.root, paths, plan.header, plan.listing.conversion)
 
 
 __all__ = ["OnBad", "PackProgress", "Progress", "pack"]

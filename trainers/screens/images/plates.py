@@ -5,6 +5,7 @@ RxRx1 (www.rxrx.ai/rxrx1) is licensed CC BY-NC-SA 4.0: read it where it lies, ne
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from string import Formatter
 from typing import Literal
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from trainers.errors import InputError
 from trainers.screens.files import read_table
+from trainers.screens.images.image_files import Conversion
 from trainers.screens.images.listing import Listing
 from trainers.screens.names import nearest
 from trainers.screens.readers import check_columns, choose_columns, describe_wells, refuse_duplicates
@@ -61,6 +63,21 @@ class PlateFolder(BaseModel):
     unlabelled: Literal["fail", "drop"] = Field(
         default="fail", description="What to do with rows that name no perturbation."
     )
+    signed: Literal["refuse", "clip"] = Field(
+        default="refuse", description="TIFFs of signed integers: refuse, or clip: pixels below 0 are packed as 0."
+    )
+    float_range: tuple[float, float] | None = Field(
+        default=None,
+        description="TIFFs of floating point: [low, high] are packed as 0 and 65,535, linearly, what lies beyond is "
+        "clipped; none: refused.",
+    )
+
+    @field_validator("float_range")
+    @classmethod
+    def _check_range(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not (math.isfinite(value[1] - value[0]) and value[0] < value[1]):
+            raise ValueError(f"expected [low, high] with low below high, got {list(value)}")
+        return value
 
     @field_validator("columns")
     @classmethod
@@ -91,7 +108,8 @@ def list_plates(spec: PlateFolder) -> Listing:
     numbered = list(enumerate(spec.channels, 1)) if fields & {"channel", "name"} else [(0, "")]
     files = [_paths(path, spec.pattern, spelled | {"channel": str(n), "name": name}) for n, name in numbered]
     layout = "rxrx1" if (spec.pattern, spec.channels) == (RXRX1_PATTERN, RXRX1_CHANNELS) else "plates"
-    return Listing(layout, spec.path, wells, np.column_stack(files), spec.channels)
+    conversion = Conversion(spec.signed, spec.float_range)
+    return Listing(layout, spec.path, wells, np.column_stack(files), spec.channels, conversion)
 
 
 def _paths(path: Path, pattern: str, values: dict[str, pd.Series | str]) -> pd.Series:

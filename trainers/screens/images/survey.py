@@ -11,7 +11,7 @@ import numpy as np
 from trainers.base import IntArray
 from trainers.errors import InputError
 from trainers.screens.images.chunks import survey_chunk
-from trainers.screens.images.image_files import Header
+from trainers.screens.images.image_files import Header, words
 from trainers.screens.images.listing import Listing
 from trainers.screens.images.workers import Workers
 
@@ -41,7 +41,8 @@ def survey(listing: Listing, workers: Workers, advance: Advance = lambda _: None
 
     Raises:
         InputError: no file can be used; or those that can differ in size, bit depth or channel count, or have
-            another channel count than the listing says, or neither 8 nor 16 bits.
+            another channel count than the listing says, neither 8 nor 16 bits, or samples that are not unsigned and
+            for which nothing is declared.
     """
     starts = range(0, len(listing), _SITES_A_TASK)
     tasks = [(str(listing.root), listing.paths[start : start + _SITES_A_TASK]) for start in starts]
@@ -79,25 +80,36 @@ def _only_kind(listing: Listing, kinds: Counter[Header], example: dict[Header, s
     if odd:
         path, kind = odd[0]
         raise InputError(
-            f"{listing.root}: mixed files: {kinds[header]} of {kinds.total()} are {_words(header)}, the others are not "
-            f"(first: {path} is {_words(kind)}); a packed screen holds one kind"
+            f"{listing.root}: mixed files: {kinds[header]} of {kinds.total()} are {words(header)}, the others are not "
+            f"(first: {path} is {words(kind)}); a packed screen holds one kind"
         )
     if header.channels != listing.channels_per_file:
         raise InputError(
-            f"{listing.root}: files hold {_words(header)}, expected {listing.channels_per_file} (first: "
+            f"{listing.root}: files hold {words(header)}, expected {listing.channels_per_file} (first: "
             f"{example[header]}); the listing has the channels {', '.join(listing.channels)}"
         )
-    if header.bits not in (8, 16) or (header.bits == 16 and header.channels > 1 and _is_png(example[header])):
+    if header.sample == "signed" and header.bits in (8, 16) and listing.conversion.signed == "refuse":
         raise InputError(
-            f"{listing.root}: files hold {_words(header)} (first: {example[header]}); expected 8 bits, or 16 bits in "
+            f"{listing.root}: files hold {words(header)} (first: {example[header]}); expected unsigned: save them "
+            "unsigned, or declare signed: clip (pixels below 0 become 0)"
+        )
+    if header.sample == "float" and header.bits == 32:
+        if listing.conversion.float_range is None:
+            raise InputError(
+                f"{listing.root}: files hold {words(header)} (first: {example[header]}); expected integers: save them "
+                "as 16-bit unsigned, or declare float_range: [low, high] (packed as 0 and 65,535)"
+            )
+        return header
+    if (
+        header.bits not in (8, 16)
+        or header.sample == "float"
+        or (header.bits == 16 and header.channels > 1 and _is_png(example[header]))
+    ):
+        raise InputError(
+            f"{listing.root}: files hold {words(header)} (first: {example[header]}); expected 8 bits, or 16 bits in "
             "TIFF or in PNG of one channel"
         )
     return header
-
-
-def _words(header: Header) -> str:
-    plural = "s" if header.channels != 1 else ""
-    return f"{header.channels} channel{plural} of {header.width}×{header.height} at {header.bits} bits"
 
 
 def _is_png(path: str) -> bool:

@@ -16,10 +16,10 @@ import pytest
 from sweeper.cli import main
 from sweeper.config.sweep_config import build_config, parse_yaml
 from sweeper.findings.stored import tabulate_and_decide
-from sweeper.plan.cells import Cell
-from sweeper.plan.description import sweep_description
-from sweeper.plan.prepared import prepare
-from sweeper.run.scoring import cell_record
+from sweeper.planning.cells import Cell
+from sweeper.planning.description import sweep_description
+from sweeper.planning.prepared import prepare
+from sweeper.running.scoring import cell_record
 from sweeper.store.store import Store
 
 CONFIG = """\

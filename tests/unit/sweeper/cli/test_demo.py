@@ -51,6 +51,7 @@ def test_dry_runs_count_and_write_nothing(place: Path, capsys: pytest.CaptureFix
     assert not list(place.iterdir())
 
 
+@pytest.mark.slow
 def test_images_are_written_packed_and_handed_to_the_sweep_once(
     place: Path, swept: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,8 +90,8 @@ def test_a_collapsed_embedding_is_said_and_not_scored(
     constant.loc[:, [name for name in table.columns if not name.startswith("Metadata_")]] = 1.0
     constant.to_parquet(path)
     out = path.with_name("panel.json")
-    assert main(["metrics", str(path), "--json", str(out)]) == 0
-    assert "collapsed: 9" in capsys.readouterr().out
+    assert main(["metrics", str(path), "--json", str(out)]) == 1
+    assert "rows repeat an earlier one" in capsys.readouterr().out
     written = json.loads(out.read_text())
     assert (written["status"], written["metrics"]) == ("collapsed", [])
     assert written["reason"].startswith("collapsed: ")
@@ -177,7 +177,7 @@ def test_controls_by_query(table: pd.DataFrame, path: Path, capsys: pytest.Captu
         tables.append(capsys.readouterr().out.split("\n\n")[1])
     assert len(set(tables)) == 1
     assert "no negative controls" not in tables[0]
-    assert main(["metrics", str(path.with_name("bare.csv")), "--metrics", "activity_map"]) == 0
+    assert main(["metrics", str(path.with_name("bare.csv")), "--metrics", "activity_map"]) == 1
     assert "no negative controls" in capsys.readouterr().out
 
 
@@ -186,7 +186,8 @@ def test_a_reference_in_another_order_serves_retention(table: pd.DataFrame, path
     table.sample(frac=1.0, random_state=3).to_parquet(path.with_name("raw.parquet"))
 
     def retention(*rest: str) -> dict[str, object]:
-        assert main(["metrics", str(path), "--metrics", "within_batch_retention", "--json", str(out), *rest]) == 0
+        measured = main(["metrics", str(path), "--metrics", "within_batch_retention", "--json", str(out), *rest])
+        assert measured == (0 if rest else 1)
         row: dict[str, object] = json.loads(out.read_text())["metrics"][0]
         return row
 
@@ -247,3 +248,67 @@ def test_flags_are_shown(table: pd.DataFrame, path: Path, capsys: pytest.Capture
     asked = ["--reference", str(path), "--metrics", "within_batch_retention"]
     assert main(["metrics", str(path.with_name("noise.parquet")), *asked]) == 0
     assert "[phenotype_lost]" in capsys.readouterr().out
+
+
+def measured(out: Path, *arguments: str) -> dict[str, float]:
+    assert main(["metrics", *arguments, "--json", str(out)]) == 0
+    return {row["metric"]: row["value"] for row in json.loads(out.read_text())["metrics"]}
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(30.0, 2500.0), (1e-3, 0.6), (1e4, 0.0)])
+def test_raw_units_are_no_collapse_and_standardise_to_the_same_values(
+    table: pd.DataFrame, path: Path, scale: float, offset: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [name for name in table.columns if not name.startswith("Metadata_")]
+    raw = table.copy()
+    raw[names[::2]] = raw[names[::2]].astype(float) * scale + offset
+    raw.to_parquet(path.with_name("raw.parquet"))
+    wanted = ["--metrics", "retrieval_map", "activity_map"]
+    out = path.with_name("panel.json")
+    expected = measured(out, str(path), "--standardise", *wanted)
+    capsys.readouterr()
+    found = measured(out, str(path.with_name("raw.parquet")), "--standardise", *wanted)
+    assert found == pytest.approx(expected, abs=2e-3)
+    assert "not standardised" not in capsys.readouterr().err
+    measured(out, str(path.with_name("raw.parquet")), *wanted)
+    assert "warning: columns are not standardised" in capsys.readouterr().err
+    assert "--standardise" in json.loads(out.read_text())["notes"][0]
+
+
+def test_repeated_rows_are_named_by_their_wells(
+    table: pd.DataFrame, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [name for name in table.columns if not name.startswith("Metadata_")]
+    doubled = table.copy()
+    doubled.loc[7, names] = doubled.loc[2, names].to_numpy()
+    doubled.to_parquet(path)
+    assert main(["metrics", str(path), "--metrics", "retrieval_map"]) == 0
+    second, eighth = (f"{doubled['Metadata_Plate'][row]} {doubled['Metadata_Well'][row]}" for row in (2, 7))
+    assert f"(row 8 ({eighth}) = row 3 ({second}))" in capsys.readouterr().err
+
+
+def test_nothing_measured_is_exit_code_1(table: pd.DataFrame, path: Path) -> None:
+    table.drop(columns="Metadata_pert_type").to_parquet(path)
+    assert main(["metrics", str(path), "--metrics", "activity_map"]) == 1
+    assert main(["metrics", str(path), "--metrics", "activity_map", "retrieval_map"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "compared"),
+    [
+        (["retrieval_map"], {"B"}),
+        (["retrieval_map", "batch_probe_linear"], {"T", "B"}),
+        (["batch_mixing_bras"], {"T"}),
+        (["label_ami"], {"B"}),
+    ],
+)
+def test_a_reference_is_measured_with_the_same_metrics(
+    path: Path, wanted: list[str], compared: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = path.with_name("panel.json")
+    measured(out, str(path), "--standardise", "--reference", str(path), "--metrics", *wanted)
+    raw = json.loads(out.read_text())["baselines"]["raw"]
+    titles = {"T": "technical", "B": "biological"}
+    assert {name for name, key in titles.items() if "value" in raw[key]} == compared
+    assert all(raw[titles[name]]["value"] == pytest.approx(0, abs=1e-6) for name in compared)
+    assert "not comparable" not in capsys.readouterr().out

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from sweeper.cli.rounds import proposed_next
-from sweeper.plan.cells import control_cells, make_cells
-from sweeper.run.scoring import cell_record
+from sweeper.decision import DecisionSettings, decide_sweep
+from sweeper.planning.cells import control_cells, make_cells
+from sweeper.running.scoring import cell_record
 from sweeper.store.store import Store, dump_json
 
 POINTS: dict[str, Any] = {
@@ -29,7 +32,8 @@ def store_with(folder: Path, **points: Any) -> Store:
         seconds = {"train": train, "score": 0.5}
         record = cell_record(cell, status="ok", reason=None, metrics=[], seconds=seconds, pack_cells=2)
         store.write_cell(record, curve=[])
-    store.decision_path.write_text(dump_json({"next_points": {**POINTS, **points}}))
+    document = decide_sweep(pd.DataFrame(), settings=DecisionSettings(deciding_view="v"), provenance={}).to_json()
+    store.decision_path.write_text(dump_json({**document, "next_points": {**POINTS, **points}}))
     return store
 
 

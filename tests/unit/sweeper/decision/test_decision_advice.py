@@ -1,17 +1,30 @@
-"""Mechanism, next points and the second dial in words, from the document alone."""
+"""Mechanism, next points and the second dial in words, from the decision alone."""
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from decision_curves import exact_curve, technical_curve, tidy
+
+from sweeper.decision import DecisionSettings, judge_curve
+from sweeper.decision.verdict.certainty import Grounds
+from sweeper.decision.verdict.margin_choice import Choice, Compared
+from sweeper.decision.verdict.margin_frontier import Frontier, FrontierPoint, Pair, Shift
+from sweeper.decision.verdict.next_points import NextPoints
+from sweeper.decision.verdict.rule import Cause
+from sweeper.decision.verdict.ruling import rule as rule_of
+from sweeper.decision.verdict.states import State
 from sweeper.decision.words.advice import choice_text, frontier_text, mechanism_text, next_text
+
+SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=400)
+TABLE = tidy(*exact_curve("plateau_drop", technical=technical_curve))
+RULE = rule_of(judge_curve(TABLE, view="held_out_plates", margin=0.3, settings=SETTINGS), Grounds())
 
 
 def rule(label=None, sham=None, djs=None, unsafe=3.0, judged=True):
-    return {
-        "mechanism": {"label": label, "sham_drawdown": sham, "design_djs": djs},
-        "estimate": {"lambda_peak": 0.1 if judged else None, "unsafe_from": unsafe},
-    }
+    estimate = replace(RULE.estimate, lambda_peak=0.1 if judged else None, unsafe_from=unsafe)
+    return replace(RULE, cause=Cause(label, sham, djs), estimate=estimate)
 
 
 @pytest.mark.parametrize(
@@ -61,16 +74,12 @@ def test_without_a_loss_there_is_nothing_to_explain():
     ],
 )
 def test_next_points_are_said_with_their_cost(strengths, seeds, cells, seconds, said):
-    assert next_text({"strengths": strengths, "seeds": seeds, "cells": cells, "seconds": seconds}) == said
+    assert next_text(NextPoints("between", tuple(strengths), seeds, None, cells, seconds)) == said
 
 
 def frontier(status, *, order="not told apart", left_out=(), **numbers):
-    known = {"slope": None, "lower": None, "upper": None, "p_later": None} | numbers
-    return {
-        "points": [{}, {}],
-        "pairs": [{"smaller": 0.0, "larger": 0.4, "order": order}],
-        "shift": {"status": status, "left_out": left_out, **known},
-    }
+    points = tuple(FrontierPoint(margin, State.BRACKET_ONLY, None, None, None, None, None) for margin in (0.0, 0.4))
+    return Frontier(points, (Pair(0.0, 0.4, order),), Shift(status, (), tuple(left_out), **numbers))
 
 
 def test_the_shift_is_said_with_its_interval():
@@ -89,23 +98,24 @@ def test_a_shift_downwards_has_a_minus_sign():
 
 
 def test_what_cannot_be_estimated_is_said():
-    said = frontier_text(frontier("not estimable", left_out=[[0.4, "not reached within the range"]]), 0.95)
+    said = frontier_text(frontier("not estimable", left_out=[(0.4, "not reached within the range")]), 0.95)
     assert (
         "not estimable: fewer than two margins have a located point (margin 0.4: not reached within the range)." in said
     )
     assert said.endswith("No two margins can be told apart by their intervals.")
     assert "Brackets locate no point" in frontier_text(frontier("bracket", order="earlier"), 0.95)
     assert "at a smaller λ at margin 0.4 than at 0" in frontier_text(frontier("bracket", order="earlier"), 0.95)
-    assert frontier_text({"points": [{}], "pairs": [], "shift": {}}, 0.95) == ""
+    alone = frontier("bracket")
+    assert frontier_text(replace(alone, points=alone.points[:1], pairs=()), 0.95) == ""
 
 
 def test_the_choice_of_the_margin_is_explained():
     def compared(margin, difference, p):
-        return {"margin": margin, "difference": difference, "seeds": 5, "p_holm": p}
+        return Compared(margin, 1.0, 0.5, difference, 5, p, p)
 
     def choice(by, margin=0.4):
-        both = [compared(0.0, None, None), compared(0.4, 0.03, 0.004)]
-        return {"margin": margin, "by": by, "metric": "perturbation_accuracy", "compared": both}
+        both = (compared(0.0, None, None), compared(0.4, 0.03, 0.004))
+        return Choice(margin, by, "perturbation_accuracy", both)
 
     assert choice_text(choice("accuracy")) == (
         "Margin 0.4 was chosen: perturbation accuracy at its effective strength is +0.03 against margin 0 (paired over "

@@ -52,6 +52,7 @@ def test_brackets_are_valid_and_do_not_cry_wolf(shape):
         assert both / REPETITIONS >= 0.95  # informative at ψ = 7
 
 
+@pytest.mark.slow
 def test_a_loss_of_exactly_delta_is_called_safe_no_more_often_than_stated():
     """The hardest case: one level is the only peak and only the last level lies δ below it; noise doubles there."""
     mean = np.full(len(STRENGTHS), 0.95)

@@ -19,7 +19,9 @@ Curve = Callable[[np.ndarray], np.ndarray]
 
 def judged(*tables: pd.DataFrame, **provenance: object) -> dict:
     whole = pd.concat(tables, ignore_index=True)
-    return decide_sweep(whole, settings=SETTINGS, provenance={"trainer": "abra", "confirm_seeds": FRESH, **provenance})
+    return decide_sweep(
+        whole, settings=SETTINGS, provenance={"trainer": "abra", "confirm_seeds": FRESH, **provenance}
+    ).to_json()
 
 
 def fresh(curve: Curve, strengths: tuple[float, ...], *, sigma: float = 0.01) -> pd.DataFrame:

@@ -71,6 +71,7 @@ def test_drawn_variances_have_the_spread_of_the_estimates():
     assert 2 * drawn.mean() ** 2 / drawn.var() == pytest.approx(fitted[0].degrees[6], rel=0.1)
 
 
+@pytest.mark.slow
 def test_smooth_noise_is_no_evidence_of_the_curve():
     """Where the noise is smooth the posterior covers the truth; with runs taken as independent it does not."""
     with np.errstate(divide="ignore"):

@@ -130,7 +130,7 @@ def test_brackets_are_ordered_only_where_they_are_disjoint():
 
 def test_the_document_holds_frontier_and_choice():
     table = pd.concat([margin_table(0.0), margin_table(0.4, shift=1.0, accuracy=0.5)], ignore_index=True)
-    document = decide_sweep(table, settings=SETTINGS, provenance={})
+    document = decide_sweep(table, settings=SETTINGS, provenance={}).to_json()
     Draft202012Validator(SCHEMA).validate(document)
     view = document["views"]["held_out_plates"]
     assert view["frontier"]["shift"]["status"] == "estimated"

@@ -33,7 +33,7 @@ def sham(loss: float, *, at: float = 0.0, sigma: float = 0.01, seeds: int = 5, s
 def judged(*tables: pd.DataFrame, **provenance: object) -> dict:
     return decide_sweep(
         pd.concat(tables, ignore_index=True), settings=SETTINGS, provenance={"trainer": "abra", **provenance}
-    )
+    ).to_json()
 
 
 def curve_of(document: dict) -> dict:
@@ -115,8 +115,9 @@ def test_an_arm_without_its_own_zero_is_no_arm() -> None:
     assert "risk_of_bias:no_sham_arm" in document["rule"]["downgrades"]
 
 
+@pytest.mark.slow
 def test_a_relevant_damage_is_rarely_taken_for_overcorrection() -> None:
-    """Mechanism C called over-correction in at most 5 % (overcorrection.md §5.2), damage as large as δ."""
+    """Mechanism C called over-correction in at most 5 %, damage as large as δ."""
     table = real()
     verdicts = [
         curve_of(judged(table, sham(0.10, sigma=0.03, seeds=3, seed=n)))["mechanism"]["verdict"] for n in range(12)

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from decision_curves import SHAPES, STRENGTHS, controls, exact_curve, sample, technical_curve, tidy, truth
-from sweeper.decision.verdict.rule_document import plain
 
 from sweeper.decision import DecisionSettings, decide_sweep, judge_curve
+from sweeper.decision.verdict.json_codec import plain
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=500)
 
@@ -31,7 +31,7 @@ def judged(table):
 
 
 def swept(table):
-    return decide_sweep(table, settings=SETTINGS, provenance={})
+    return decide_sweep(table, settings=SETTINGS, provenance={}).to_json()
 
 
 def text(value):
@@ -55,6 +55,7 @@ def posterior(request, monkeypatch):
     monkeypatch.setattr(request.module, "SETTINGS", SETTINGS.model_copy(update={"method": "posterior"}))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("either")
 def test_strengths_permuted_within_seeds_leave_nothing_to_find():
     rng = np.random.default_rng(30)
@@ -118,6 +119,7 @@ def test_a_constant_added_without_its_floor_hides_a_loss_and_the_measured_floor_
     assert restored.unsafe_from == judged(tidy(biology, technical)).estimate.unsafe_from
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("posterior")
 def test_dropping_the_top_of_the_range_never_moves_the_answer():
     rng = np.random.default_rng(34)
@@ -150,6 +152,7 @@ def test_repeated_seeds_are_refused_not_counted():
     assert judged(same_ids).state == judged(new_ids).state == "INVALID_INPUT"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("either")
 def test_the_order_of_rows_and_columns_leaves_the_json_identical():
     rng = np.random.default_rng(36)
@@ -178,6 +181,7 @@ def test_another_seed_of_the_draws_moves_no_bound_of_a_clear_curve():
     assert text(plain(one)) != text(plain(other))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("shape", ["plateau_drop", "flat"])
 def test_scattered_collapses_do_not_move_the_bracket_past_the_truth(shape):

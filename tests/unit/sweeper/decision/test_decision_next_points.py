@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from decision_curves import SHAPES, STRENGTHS, noisy, sample, technical_curve, tidy
-from sweeper.decision.verdict.rule_document import plain, rule
 
 from sweeper.decision import DecisionSettings, decide_sweep
 from sweeper.decision.inference.posterior import Location
+from sweeper.decision.verdict.certainty import Grounds
 from sweeper.decision.verdict.judge import judge_curve
 from sweeper.decision.verdict.next_points import APART, NextOptions, NextPoints, next_points
+from sweeper.decision.verdict.ruling import rule
 from sweeper.decision.verdict.states import State
 from sweeper.decision.verdict.values import Interval, JudgedCurve
 from sweeper.decision.words.rule_text import sentence
@@ -70,11 +71,11 @@ def test_a_wide_interval_gets_strengths_at_quantiles_of_the_point_and_one_below(
     found = next_points(wide, OPTIONS, splits=2)
     assert found.why == "between"
     assert found.interval == (0.25, 25.0)
-    assert len(found.strengths) == 4
-    assert found.strengths[0] < 0.25, "where biology is best, which the loss is a share of"
-    assert 0.25 < found.strengths[1] < 2.5 < found.strengths[-1] < 25.0, "20 % and 80 % lie within 5 and 95 %"
+    assert len(found.weights) == 4
+    assert found.weights[0] < 0.25, "where biology is best, which the loss is a share of"
+    assert 0.25 < found.weights[1] < 2.5 < found.weights[-1] < 25.0, "20 % and 80 % lie within 5 and 95 %"
     two = next_points(wide, replace(OPTIONS, strengths=2), splits=2)
-    assert all(0.25 < strength < 25.0 for strength in two.strengths), "too few for one outside"
+    assert all(0.25 < strength < 25.0 for strength in two.weights), "too few for one outside"
     assert found.seeds == 0
     assert found.cells == 4 * 3 * 2
     assert found.seconds is None
@@ -85,8 +86,8 @@ def test_a_wide_interval_gets_strengths_at_quantiles_of_the_point_and_one_below(
 def test_more_points_are_asked_for_and_none_stands_beside_a_trained_one(located: JudgedCurve) -> None:
     wide = with_location(located, State.INCONCLUSIVE, 0.1, 2.0, 20.0)
     found = next_points(wide, NextOptions(strengths=30), splits=1)
-    places = sorted([*found.strengths, *STRENGTHS[1:]])
-    assert len(found.strengths) > 15
+    places = sorted([*found.weights, *STRENGTHS[1:]])
+    assert len(found.weights) > 15
     assert min(log10(b / a) for a, b in pairwise(places)) >= APART * 0.999
 
 
@@ -100,7 +101,7 @@ def test_dense_strengths_leave_only_the_noise_and_ask_for_seeds_around_the_point
     wide = with_location(located, State.IDENTIFIED_WIDE, 0.3, 2.0, 20.0)
     dense = tuple(replace(located.levels[1], weight=float(strength)) for strength in np.logspace(-3, 2, 60))
     found = next_points(replace(wide, levels=(located.levels[0], *dense)), replace(OPTIONS, seeds=3), splits=2)
-    assert (found.why, found.strengths, found.seeds) == ("seeds", (), 3)
+    assert (found.why, found.weights, found.seeds) == ("seeds", (), 3)
     assert found.seeds_at is not None
     trained = [level.weight for level in dense]
     inside = [strength for strength in trained if 0.3 <= strength <= 20]
@@ -116,7 +117,7 @@ def test_strengths_come_before_seeds_while_there_is_room_for_them(located: Judge
     spaced = tuple(replace(located.levels[1], weight=float(strength)) for strength in np.logspace(-3, 2, 30))
     found = next_points(replace(wide, levels=(located.levels[0], *spaced)), OPTIONS, splits=1)
     assert (found.why, found.seeds, found.seeds_at) == ("between", 0, None)
-    assert len(found.strengths) == OPTIONS.strengths
+    assert len(found.weights) == OPTIONS.strengths
 
 
 def test_seeds_added_around_the_point_alone_are_used_and_narrow_it(located: JudgedCurve) -> None:
@@ -147,7 +148,7 @@ def test_a_bracket_is_halved_evenly_in_decades() -> None:
     assert estimate.unsafe_from is not None
     found = next_points(decision, replace(OPTIONS, strengths=3), splits=1)
     assert found.why == "between"
-    places = np.log10([estimate.safe_up_to, *found.strengths, estimate.unsafe_from])
+    places = np.log10([estimate.safe_up_to, *found.weights, estimate.unsafe_from])
     assert np.diff(places) == pytest.approx(np.diff(places).mean(), rel=0.01)
 
 
@@ -157,15 +158,15 @@ def test_a_range_that_ends_before_anything_happens_is_extended_upwards() -> None
     assert not decision.estimate.technical.saturated
     found = next_points(decision, OPTIONS, splits=1)
     assert found.why == "above"
-    assert min(found.strengths) > 10**-0.8
-    assert max(found.strengths) == pytest.approx(10**0.7, rel=1e-3)
+    assert min(found.weights) > 10**-0.8
+    assert max(found.weights) == pytest.approx(10**0.7, rel=1e-3)
 
 
 @pytest.mark.parametrize(("method", "high"), [("bracket", 2.0), ("posterior", 2.0), ("bracket", -0.8)])
 def test_what_is_neither_located_nor_excluded_gets_what_its_sentence_names(method: str, high: float) -> None:
     settings = SETTINGS.model_copy(update={"method": method})
     wild = coarse("flat", high=high, sigma=0.12)
-    document = decide_sweep(wild, settings=settings, provenance={"trainer": "abra"})
+    document = decide_sweep(wild, settings=settings, provenance={"trainer": "abra"}).to_json()
     found, said = document["next_points"], document["sentence"]
     assert document["rule"]["state"] == "INCONCLUSIVE"
     if high == 2.0:
@@ -179,9 +180,9 @@ def test_what_is_neither_located_nor_excluded_gets_what_its_sentence_names(metho
 def test_a_point_that_is_there_but_anywhere_gets_strengths_and_says_so(located: JudgedCurve) -> None:
     wide = with_location(located, State.INCONCLUSIVE, 0.1, 2.0, 20.0)
     assert next_points(wide, OPTIONS, splits=1).why == "between"
-    made = plain(rule(located, {})) | {"state": "INCONCLUSIVE"}
-    made["estimate"] |= {"unsafe_from": 31.6, "ci90": [0.1, 20.0], "p_detect": 0.99}
-    said = sentence(made)
+    made = rule(located, Grounds())
+    estimate = replace(made.estimate, unsafe_from=31.6, ci90=(0.1, 20.0), p_detect=0.99)
+    said = sentence(replace(made, state=State.INCONCLUSIVE, estimate=estimate))
     assert "a loss of 10 % of biology's peak is virtually certain, P = 0.99, but anywhere from 0.1 to 20." in said
     assert "Add strengths between the two" in said
     assert "established" not in said
@@ -192,8 +193,8 @@ def test_a_loss_at_the_smallest_strength_extends_the_range_downwards() -> None:
     assert decision.state is State.BELOW_RANGE
     found = next_points(decision, OPTIONS, splits=1)
     assert found.why == "below"
-    assert max(found.strengths) < 10**0.8
-    assert min(found.strengths) == pytest.approx(10**-0.7, rel=1e-3)
+    assert max(found.weights) < 10**0.8
+    assert min(found.weights) == pytest.approx(10**-0.7, rel=1e-3)
 
 
 def test_a_range_above_which_training_fails_is_not_extended(located: JudgedCurve) -> None:
@@ -221,8 +222,8 @@ def test_the_document_carries_the_proposal_of_the_deciding_curve() -> None:
     table = pd.concat([coarse("plateau_drop"), coarse("plateau_drop").assign(split="held_out_plates/1")])
     settings = SETTINGS.model_copy(update={"method": "bracket"})
     options = NextOptions(strengths=2, seeds=1)
-    document = decide_sweep(table, settings=settings, provenance={"trainer": "abra"}, next_options=options)
+    document = decide_sweep(table, settings=settings, provenance={"trainer": "abra"}, next_options=options).to_json()
     found = document["next_points"]
     assert (found["why"], len(found["strengths"]), found["cells"]) == ("between", 2, 2 * 3 * 2)
-    empty = decide_sweep(table.iloc[:0], settings=settings, provenance={"trainer": "abra"})
+    empty = decide_sweep(table.iloc[:0], settings=settings, provenance={"trainer": "abra"}).to_json()
     assert empty["next_points"]["why"] == "terminal"

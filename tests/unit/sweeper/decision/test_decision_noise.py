@@ -88,6 +88,7 @@ def test_with_gaps_the_covariance_and_the_variance_are_those_of_the_estimates(in
     np.testing.assert_allclose(2 * variance.mean(axis=0) ** 2 / variance.var(axis=0), fitted[0][1].degrees, rtol=0.25)
 
 
+@pytest.mark.slow
 def test_the_smoothed_variance_follows_the_true_one():
     rng = np.random.default_rng(3)
     fitted = [fit_levels(sample(SHAPES["flat"], rng), X, 1.0)[1].variance for _ in range(400)]

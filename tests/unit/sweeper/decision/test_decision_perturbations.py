@@ -186,6 +186,7 @@ def test_a_shared_extra_covariance_only_touches_the_share_of_a_loss():
     assert brackets[0] == brackets[1]
 
 
+@pytest.mark.slow
 def test_bounds_hold_for_new_perturbations_only_with_their_noise():
     """A loss of exactly δ at every λ > 0, perturbation noise half as large again as the seeds': ≤ 5 % false alarms."""
     extra = np.diag(np.full(len(X), 0.03**2))
@@ -265,7 +266,7 @@ def test_without_values_by_perturbation_nothing_is_claimed_about_new_ones(change
 def test_the_document_says_whom_it_is_about(target):
     table, units = sweep_with_units(0.1)
     settings = DecisionSettings(deciding_view=VIEW, draws=200, target=target)
-    found = decide_sweep(table, settings=settings, provenance={"trainer": "abra"}, units=units)
+    found = decide_sweep(table, settings=settings, provenance={"trainer": "abra"}, units=units).to_json()
     assert found["rule"]["design"]["target"] == target
     assert ("A8" in found["rule"]["assumptions"]) == (target == "new_perturbations")
     said = found["sentence"]

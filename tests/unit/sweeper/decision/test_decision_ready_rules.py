@@ -9,7 +9,8 @@ from decision_curves import SHAPES, STRENGTHS, controls, exact_curve, sample, ti
 
 from sweeper.decision import DecisionSettings, decide_sweep, decide_table
 from sweeper.decision.input.decision_settings import ReadyThresholds
-from sweeper.decision.verdict.ready_rules import SOURCES, in_words
+from sweeper.decision.verdict.json_codec import read
+from sweeper.decision.verdict.ready_rules import SOURCES, ReadyRule, in_words
 from sweeper.decision.words.printed import printed
 from trainers.errors import InputError
 
@@ -42,7 +43,9 @@ def deciding(shape="plateau_drop", **kwargs):
 
 
 def rules(*tables, settings=SETTINGS):
-    document = decide_sweep(pd.concat(tables, ignore_index=True), settings=settings, provenance={"trainer": "abra"})
+    document = decide_sweep(
+        pd.concat(tables, ignore_index=True), settings=settings, provenance={"trainer": "abra"}
+    ).to_json()
     return {item["id"]: item for item in document["ready_rules"]["rules"]}
 
 
@@ -75,6 +78,7 @@ def test_a_drop_on_new_batches_makes_adversarial_learning_worth_testing(drop, si
     assert rule["numbers"][0]["unit"] == "balanced accuracy"
 
 
+@pytest.mark.slow
 def test_the_drop_may_come_from_the_two_accuracies_and_only_from_held_out_batches(plain):
     batches = {"view": "held_out_batches"}
     inside = secondary("in_distribution_accuracy", constant(0.8), **batches)
@@ -110,6 +114,7 @@ def test_a_control_that_is_as_good_is_used_instead(biology, removal, holds):
     assert rules(deciding())["control_is_as_good"]["holds"] is None
 
 
+@pytest.mark.slow
 def test_retrieval_that_falls_within_and_across_is_over_correction(plain):
     assert "was not measured" in plain["retrieval_falls_within_and_across"]["reason"]
     falling, flat = SHAPES["plateau_drop"], constant(0.9)
@@ -178,13 +183,13 @@ def test_a_curve_that_cannot_be_judged_measures_nothing_and_breaks_nothing():
 
 
 def test_the_words_carry_verdict_and_numbers(plain):
-    said = in_words(plain["technical_metrics_alone"])
+    said = in_words(read(ReadyRule, plain["technical_metrics_alone"], "rule"))
     assert said.startswith(
         "If the goal is phenotype similarity, and the strength with the best batch removal has lost 10 %"
     )
     assert "then do not decide on batch-removal metrics alone. Holds here: best batch removal at λ = " in said
     assert "% of peak" in said
-    assert in_words(plain["sham_arm_loses_too"]).endswith(
+    assert in_words(read(ReadyRule, plain["sham_arm_loses_too"], "rule")).endswith(
         "Not measurable here: no sham arm (batch labels permuted) was trained at this margin."
     )
     text = printed(decide_sweep(deciding(), settings=SETTINGS, provenance={"trainer": "abra"}))
@@ -193,7 +198,7 @@ def test_the_words_carry_verdict_and_numbers(plain):
 
 def test_batch_removal_metrics_alone_are_refused_as_a_decision():
     technical = deciding().query("role == 'technical'")
-    document = decide_sweep(technical, settings=SETTINGS, provenance={"trainer": "abra"})
+    document = decide_sweep(technical, settings=SETTINGS, provenance={"trainer": "abra"}).to_json()
     assert document["rule"]["state"] == "INVALID_INPUT"
     assert document["rule"]["then"] == {"lambda_recommended": None, "lambda_max": None}
     assert document["sentence"] == (

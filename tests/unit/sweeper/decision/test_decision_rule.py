@@ -11,10 +11,13 @@ import pandas as pd
 import pytest
 from decision_curves import SHAPES, STRENGTHS, controls, exact_curve, sample, technical_curve, tidy
 from jsonschema import Draft202012Validator
-from sweeper.decision.verdict.rule_document import ASSUMPTIONS, DOWNGRADES, plain, rule, steps
 
 import sweeper.decision as room
 from sweeper.decision import DecisionSettings, decide_sweep, judge_curve, sentence
+from sweeper.decision.verdict.certainty import DOWNGRADES, Grounds, steps
+from sweeper.decision.verdict.json_codec import plain, read
+from sweeper.decision.verdict.rule import Rule
+from sweeper.decision.verdict.ruling import ASSUMPTIONS, rule
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", method="posterior", draws=500)
 PROVENANCE = {"dataset_hash": "sha256:ab", "trainer": "abra", "settings_hash": "sha256:cd", "adaptive": False}
@@ -30,11 +33,18 @@ def curve_table(
 
 
 def swept(*tables, settings=SETTINGS, provenance=PROVENANCE):
-    return decide_sweep(pd.concat(tables, ignore_index=True), settings=settings, provenance=provenance)
+    return decide_sweep(pd.concat(tables, ignore_index=True), settings=settings, provenance=provenance).to_json()
 
 
 def one_rule(table, provenance=PROVENANCE):
-    return rule(judge_curve(table, view="held_out_plates", margin=0.3, settings=SETTINGS), provenance)
+    found = judge_curve(table, view="held_out_plates", margin=0.3, settings=SETTINGS)
+    target, departed = provenance.get("target", "this_screen"), provenance.get("departed", False)
+    return plain(rule(found, Grounds.of(provenance, target=target, departed=departed)))
+
+
+def said_of(made):
+    """The sentence of a rule as its file holds it."""
+    return sentence(read(Rule, made, "rule"))
 
 
 def lose(table, strengths, seeds):
@@ -60,11 +70,16 @@ def document():
 def test_the_public_names():
     assert room.__all__ == [
         "STATES",
-        "JudgedCurve",
+        "Curve",
+        "Decision",
         "DecisionSettings",
-        "decide",
+        "JudgedCurve",
+        "Rule",
+        "State",
+        "ViewDecision",
         "decide_sweep",
         "decide_table",
+        "judge_curve",
         "sentence",
     ]
 
@@ -94,7 +109,7 @@ def test_views_are_apart_and_the_deciding_one_makes_the_rule(document):
     assert chosen == 0.3  # both margins have a rule; biology at λ_E is higher here
     entry = next(e for e in document["views"]["held_out_plates"]["margins"] if e["margin"] == chosen)
     assert document["rule"] == entry["rule"]
-    assert document["sentence"] == entry["sentence"] == sentence(document["rule"])
+    assert document["sentence"] == entry["sentence"] == said_of(document["rule"])
     assert document["provenance"] == PROVENANCE
     assert document["settings"]["delta"] == 0.10
 
@@ -172,10 +187,11 @@ def test_a_sweep_that_cannot_be_judged_still_gives_a_document(spoil, message):
 
 def test_other_trainers_are_set_aside_only_when_one_is_named():
     both = pd.concat([curve_table(), curve_table("flat").assign(trainer="other")])
-    assert decide_sweep(both, settings=SETTINGS, provenance=PROVENANCE)["rule"]["state"] == "IDENTIFIED"
-    assert decide_sweep(both, settings=SETTINGS, provenance={})["rule"]["state"] == "INVALID_INPUT"
+    assert decide_sweep(both, settings=SETTINGS, provenance=PROVENANCE).to_json()["rule"]["state"] == "IDENTIFIED"
+    assert decide_sweep(both, settings=SETTINGS, provenance={}).to_json()["rule"]["state"] == "INVALID_INPUT"
 
 
+@pytest.mark.slow
 def test_certainty_drops_one_step_for_each_known_shortcoming():
     plainest = one_rule(curve_table())
     assert plainest["downgrades"] == ["risk_of_bias:no_sham_arm", "indirectness:one_screen"]
@@ -194,7 +210,9 @@ def test_certainty_drops_one_step_for_each_known_shortcoming():
     rough = one_rule(noisy)
     assert "imprecision:seed_noise" in rough["downgrades"]
     untrusted = SETTINGS.model_copy(update={"lack_of_fit": 0.9999})
-    bounded = rule(judge_curve(noisy, view="held_out_plates", margin=0.3, settings=untrusted), PROVENANCE)
+    bounded = plain(
+        rule(judge_curve(noisy, view="held_out_plates", margin=0.3, settings=untrusted), Grounds.of(PROVENANCE))
+    )
     assert bounded["state"] == "BRACKET_ONLY"
     assert {"imprecision:wide_bracket", "imprecision:seed_noise"} <= set(bounded["downgrades"])
     wide = tidy(sample(SHAPES["slow"], np.random.default_rng(3), seeds=3, sigma=0.14), exact_curve("slow", seeds=3)[1])
@@ -202,6 +220,7 @@ def test_certainty_drops_one_step_for_each_known_shortcoming():
     assert set(DOWNGRADES) >= {*rough["downgrades"], *bounded["downgrades"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "table", "provenance"),
     [
@@ -220,7 +239,7 @@ def test_every_shortcoming_is_graded_by_itself(code, table, provenance):
     assert set(graded["downgrades"]) - set(plainest["downgrades"]) == {code}
     shared = code in ("risk_of_bias:training_classes", "indirectness:silhouettes")
     assert steps(graded["downgrades"]) == steps(plainest["downgrades"]) + (not shared)
-    assert DOWNGRADES[code] in sentence(json.loads(json.dumps(graded)))
+    assert DOWNGRADES[code] in said_of(json.loads(json.dumps(graded)))
 
 
 def test_codes_of_one_shortcoming_lower_the_certainty_once():
@@ -240,8 +259,8 @@ def test_with_a_sham_arm_and_a_window_at_every_loss_the_rule_recommends():
     made = swept(curve_table(), sham)["rule"]
     assert made["downgrades"] == ["indirectness:one_screen"]
     assert (made["certainty"], made["strength"]) == ("moderate", "recommend")
-    assert "then we recommend λ = " in sentence(made)
-    assert "Certainty: moderate (lowered once: one screen)." in sentence(made)
+    assert "then we recommend λ = " in said_of(made)
+    assert "Certainty: moderate (lowered once: one screen)." in said_of(made)
     lowered = swept(curve_table(), sham, provenance=PROVENANCE | {"adaptive": True})["rule"]
     assert (lowered["certainty"], lowered["strength"]) == ("low", "suggest")
     late = swept(curve_table(technical=lambda x: technical_curve(x - 1.2)), sham)["rule"]
@@ -259,9 +278,9 @@ def test_metrics_that_lose_at_different_strengths_lower_the_certainty():
     assert "inconsistency:primary_metrics" in made["downgrades"]
     assert made["metrics"]["earliest"] == "early"
     assert made["metrics"]["lost_while_safe"] == []  # the rule follows the early one, so its loss lies above the bound
-    assert "The biological metrics disagree, and the rule follows the earliest: early loses 10 % at" in sentence(made)
+    assert "The biological metrics disagree, and the rule follows the earliest: early loses 10 % at" in said_of(made)
     made["metrics"]["lost_while_safe"] = ["early"]
-    assert "Caution: early taken alone loses 10 % within what the composite calls safe." in sentence(made)
+    assert "Caution: early taken alone loses 10 % within what the composite calls safe." in said_of(made)
 
 
 def test_every_assumption_is_listed(document):
@@ -283,7 +302,7 @@ def test_the_words_of_a_two_sided_bracket(document):
     made["estimate"] |= {"safe_up_to": 10.0, "unsafe_from": 31.6}
     made["design"]["lambdas"] = [0, 0.1, 3.0, 10.0, 20.0, 31.6, 100.0]
     made["sensitivity"] = {"0.05": made["sensitivity"]["0.05"] | {"safe_up_to": None, "unsafe_from": 20.0}}
-    assert sentence(made) == (
+    assert said_of(made) == (
         "If you train abra on this screen with margin 0.3 to correct the screen itself (held-out plates), then we "
         "suggest λ = 3, and not above 10. Up to λ = 10 a loss of 10 % of biology's peak is excluded at every trained "
         "strength (95 %); at λ = 31.6 a loss of at least that is established; between the two nothing is proven. For "
@@ -293,7 +312,7 @@ def test_the_words_of_a_two_sided_bracket(document):
         "from over-correction; one screen). Not tested above λ = 100."
     )
     made["design"]["lambdas"].remove(20.0)
-    assert "between the two nothing was trained" in sentence(made)
+    assert "between the two nothing was trained" in said_of(made)
 
 
 def test_the_words_and_numbers_of_a_located_point(document):
@@ -309,15 +328,16 @@ def test_the_words_and_numbers_of_a_located_point(document):
     made["estimate"] |= {"lambda_oc": 2.0, "ci90": [1.0, 3.6], "p_detect": 0.985}
     assert (
         "Above about λ = 2 (90 % interval 1 to 3.6) biology falls by 10 % of its peak or more (very likely, P = 0.98)."
-        in sentence(made)
+        in said_of(made)
     )
     made["estimate"]["p_detect"] = 0.9999
-    assert "(virtually certain, P > 0.99)" in sentence(made)
+    assert "(virtually certain, P > 0.99)" in said_of(made)
 
 
+@pytest.mark.slow
 def test_the_words_of_the_other_states():
     def words(table):
-        return sentence(json.loads(json.dumps(one_rule(table))))
+        return said_of(json.loads(json.dumps(one_rule(table))))
 
     rng = np.random.default_rng(3)
     wild = tidy(sample(SHAPES["flat"], rng, sigma=0.12), sample(technical_curve, rng, sigma=0.01))
@@ -358,7 +378,7 @@ def test_the_words_of_the_other_states():
 def test_failed_runs_and_missing_metrics_are_said():
     table = lose(curve_table(), [TOP], (0, 1))
     gone = table[table["role"] == "biological"].assign(metric="activity_map", value=np.nan, reason="no controls")
-    said = sentence(one_rule(pd.concat([table, gone], ignore_index=True)))
+    said = said_of(one_rule(pd.concat([table, gone], ignore_index=True)))
     assert "Not measurable here, and so in no composite: activity_map." in said
     assert "Training failed in 2 of 65 runs, and too often to judge λ = 100." in said
 

@@ -20,13 +20,14 @@ from decision_curves import (
     tidy,
     truth,
 )
-from sweeper.decision.verdict.rule_document import plain, rule
 
 from sweeper.decision import STATES, DecisionSettings, judge_curve
 from sweeper.decision.inference.bracket import Bracket
 from sweeper.decision.inference.posterior import Location
 from sweeper.decision.verdict.bounds import contradiction
-from sweeper.decision.verdict.rule_document import plain, rule
+from sweeper.decision.verdict.certainty import Grounds
+from sweeper.decision.verdict.json_codec import plain
+from sweeper.decision.verdict.ruling import rule
 from sweeper.decision.verdict.states import State
 from sweeper.decision.words.rule_text import sentence
 
@@ -321,6 +322,6 @@ def test_a_constant_metric_measures_nothing():
     constant = judged(tidy(flat, exact_curve("flat")[1]))
     assert constant.state == State.NO_BASELINE_SIGNAL
     assert constant.reasons == ("Biology is the same number in every run: a constant metric measures nothing.",)
-    assert "biology is the same number in every run" in sentence(plain(rule(constant, {})))
+    assert "biology is the same number in every run" in sentence(rule(constant, Grounds()))
     assert judged(tidy(0 * flat, exact_curve("flat")[1])).state == State.NO_BASELINE_SIGNAL
     assert judged(tidy(exact_curve("flat")[0], flat)).state == State.NO_TECHNICAL_EFFECT

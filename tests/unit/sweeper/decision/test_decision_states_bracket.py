@@ -20,9 +20,9 @@ from decision_curves import (
     tidy,
     truth,
 )
-from sweeper.decision.verdict.rule_document import plain
 
 from sweeper.decision import STATES, DecisionSettings, judge_curve
+from sweeper.decision.verdict.json_codec import plain
 from sweeper.decision.verdict.states import State
 
 # Bounds, not a point: some states need an interval of the point itself.

@@ -48,6 +48,7 @@ def test_batch_removal_is_compared_between_the_loss_and_the_peak():
     assert technical_kept(same(0 * place + 1), steady, 0.10, 0.05) is None
 
 
+@pytest.mark.slow
 def test_the_locatable_drop_is_located_about_as_often_as_stated():
     with np.errstate(divide="ignore"):
         x = np.log10(np.array(STRENGTHS))

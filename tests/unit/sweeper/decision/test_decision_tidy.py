@@ -33,8 +33,8 @@ def bare(stored):
 
 def test_the_table_of_a_stored_sweep_gives_the_same_rule(stored):
     settings = DecisionSettings(deciding_view="held_out_plates", **QUICK)
-    known = decide_sweep(stored, settings=settings, provenance={"trainer": "abra"})
-    again = decide_table(stored, **QUICK)
+    known = decide_sweep(stored, settings=settings, provenance={"trainer": "abra"}).to_json()
+    again = decide_table(stored, **QUICK).to_json()
     Draft202012Validator(SCHEMA).validate(again)
     assert again["rule"]["if"][0].pop("value").startswith("sha256:")
     assert again["rule"]["if"][1:] == known["rule"]["if"]
@@ -46,14 +46,15 @@ def test_the_table_of_a_stored_sweep_gives_the_same_rule(stored):
 
 def test_rungs_of_a_ladder_are_no_second_trainer(stored):
     rungs = stored[~stored["trainer"].str.startswith("control:")].assign(trainer="ladder:erm@01234567", value=0.0)
-    plain, beside = (decide_table(table, **QUICK) for table in (stored, pd.concat([stored, rungs], ignore_index=True)))
+    tables = (stored, pd.concat([stored, rungs], ignore_index=True))
+    plain, beside = (decide_table(table, **QUICK).to_json() for table in tables)
     assert beside["rule"]["if"][0].pop("value") != plain["rule"]["if"][0].pop("value"), "another table"
     assert beside["rule"] == plain["rule"]
     assert beside["sentence"] == plain["sentence"]
 
 
 def test_six_columns_are_enough_and_an_assumed_floor_is_said(bare):
-    document = decide_table(bare, **QUICK)
+    document = decide_table(bare, **QUICK).to_json()
     Draft202012Validator(SCHEMA).validate(document)
     rule = document["rule"]
     low, high = rule["estimate"]["ci90"]
@@ -63,7 +64,7 @@ def test_six_columns_are_enough_and_an_assumed_floor_is_said(bare):
     assert "the floor of the metrics was assumed to be 0" in document["sentence"]
     assert document["deciding_view"] == "table"
     assert "If you train the model on this screen with margin 0.3" in document["sentence"]
-    stated = decide_table(bare.assign(floor=0.05), **QUICK)
+    stated = decide_table(bare.assign(floor=0.05), **QUICK).to_json()
     assert "risk_of_bias:assumed_floor" not in stated["rule"]["downgrades"]
     assert stated["rule"]["estimate"]["lambda_oc"] < rule["estimate"]["lambda_oc"]
 
@@ -74,12 +75,10 @@ def test_the_order_of_rows_changes_nothing(bare):
 
 def test_numbers_may_be_text_and_folds_are_averaged(bare):
     text = bare.astype({"value": str, "seed": str, "adversarial_weight": str})
-    assert decide_table(text, **QUICK)["rule"]["then"] == decide_table(bare, **QUICK)["rule"]["then"]
+    assert decide_table(text, **QUICK).rule.advice == decide_table(bare, **QUICK).rule.advice
     folds = pd.concat([bare.assign(fold=fold, value=bare["value"] + 0.01 * (fold - 0.5)) for fold in (0, 1)])
-    averaged = decide_table(folds, **QUICK)["rule"]
-    assert averaged["estimate"]["lambda_oc"] == pytest.approx(
-        decide_table(bare, **QUICK)["rule"]["estimate"]["lambda_oc"]
-    )
+    averaged = decide_table(folds, **QUICK).to_json()["rule"]
+    assert averaged["estimate"]["lambda_oc"] == pytest.approx(decide_table(bare, **QUICK).rule.estimate.lambda_oc)
 
 
 def _few(t):
@@ -113,7 +112,7 @@ def _few(t):
     ],
 )
 def test_too_little_gives_a_state_and_never_a_point(bare, change, state, said):
-    document = decide_table(change(bare), **QUICK)
+    document = decide_table(change(bare), **QUICK).to_json()
     assert document["rule"]["state"] == state
     assert said in document["sentence"]
     assert document["rule"]["then"] == {"lambda_recommended": None, "lambda_max": None}
@@ -184,10 +183,10 @@ def test_bad_settings_are_refused_in_one_line(bare, settings, message):
 def test_settings_that_depart_from_the_declared_ones_are_said_and_graded(stored):
     declared = DecisionSettings(deciding_view="held_out_plates", **QUICK)
     used = declared.model_copy(update={"delta": 0.05})
-    document = decide_sweep(stored, settings=used, provenance={}, declared=declared)
+    document = decide_sweep(stored, settings=used, provenance={}, declared=declared).to_json()
     Draft202012Validator(SCHEMA).validate(document)
     assert document["departures"] == [{"setting": "delta", "declared": 0.1, "used": 0.05}]
     assert "risk_of_bias:undeclared_settings" in document["rule"]["downgrades"]
-    kept = decide_sweep(stored, settings=declared, provenance={}, declared=declared)
+    kept = decide_sweep(stored, settings=declared, provenance={}, declared=declared).to_json()
     assert kept["departures"] == []
-    assert kept == decide_sweep(stored, settings=declared, provenance={})
+    assert kept == decide_sweep(stored, settings=declared, provenance={}).to_json()

@@ -40,6 +40,7 @@ def tables(draw):
     return features, wells
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(tables())
 def test_a_number_or_a_reason(table):
@@ -59,6 +60,7 @@ def test_a_number_or_a_reason(table):
             assert row["value"] <= 1 + 1e-9, row
 
 
+@pytest.mark.slow
 def test_scale_does_not_matter(make_wells, embed):
     wells = make_wells(controls=12)
     rows = embed(wells, biology=0.5, batch=0.5).astype(float)

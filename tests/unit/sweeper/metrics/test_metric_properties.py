@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -62,6 +63,7 @@ def assert_same(found, expected):
     np.testing.assert_allclose([found[name] for name in known], [expected[name] for name in known], atol=1e-5)
 
 
+@pytest.mark.slow
 @few
 @given(seeds)
 def test_the_order_of_rows_does_not_matter(make_wells, embed, evaluation, seed):
@@ -93,6 +95,7 @@ def test_rotation_and_scale_do_not_matter(make_wells, embed, evaluation, seed):
     assert_same(raw(evaluation(turned, wells)), raw(evaluation(rows, wells)))
 
 
+@pytest.mark.slow
 @few
 @given(seeds)
 def test_raw_numbers_and_values_stay_in_their_range(make_wells, embed, evaluation, seed):

@@ -92,6 +92,7 @@ def test_every_metric_lies_between_its_anchors(make_wells, embed, evaluation):
         assert math.isfinite(found.chance)
 
 
+@pytest.mark.slow
 def test_same_evaluation_same_numbers(make_wells, embed, evaluation):
     first, again, other = (
         measure(full(make_wells, embed, evaluation, seed=seed), tuple(REGISTRY)) for seed in (5, 5, 6)

@@ -42,6 +42,7 @@ def weights(pack: AbraPack, index: int) -> torch.Tensor:
     return values[index]
 
 
+@pytest.mark.slow
 @ALL
 def test_a_cell_does_not_depend_on_its_companions(simulated: Any, short: AbraSettings, adversary: str) -> None:
     settings = settings_of(short, **ADVERSARIES[adversary])
@@ -56,6 +57,7 @@ def test_a_cell_does_not_depend_on_its_companions(simulated: Any, short: AbraSet
                 np.testing.assert_allclose(pack.embed(position, EVERY_ROW), reference[i], atol=1e-4)
 
 
+@pytest.mark.slow
 @ALL
 def test_strength_zero_is_bit_equal_to_no_adversary(simulated: Any, short: AbraSettings, adversary: str) -> None:
     settings = settings_of(short, **ADVERSARIES[adversary])
@@ -95,6 +97,7 @@ def test_a_pack_of_failed_cells_ends(simulated: Any, short: AbraSettings) -> Non
     assert pack.diverged(0) is not None
 
 
+@pytest.mark.slow
 @ALL
 def test_resume_is_bit_exact(simulated: Any, short: AbraSettings, adversary: str) -> None:
     settings = settings_of(
@@ -155,6 +158,7 @@ def test_embeddings_are_unit_rows_and_each_depends_on_its_row_alone(simulated: A
         pack.embed_features(0, simulated.features[:, :20])
 
 
+@pytest.mark.slow
 def test_standardisation_is_that_of_the_training_rows(simulated: Any, short: AbraSettings) -> None:
     """Shifting and scaling every feature, and adding a constant one, changes nothing."""
     cell = simulated.cell(1.0, 0.2)
@@ -169,6 +173,7 @@ def test_standardisation_is_that_of_the_training_rows(simulated: Any, short: Abr
     ).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("early_stopping", [0, 2])
 def test_rows_outside_train_and_validation_are_never_read(
     simulated: Any, short: AbraSettings, early_stopping: int
@@ -276,6 +281,7 @@ def test_the_ridge_critic_removes_the_batch_and_the_classes_stay(simulated: Any,
     assert told[1] < told[0] - 0.08
 
 
+@pytest.mark.slow
 def test_a_cell_may_train_with_batches_of_its_own_beside_others(simulated: Any, short: AbraSettings) -> None:
     rng = np.random.default_rng(3)
     sham = simulated.batches.copy()
@@ -296,6 +302,7 @@ def test_a_cell_may_train_with_batches_of_its_own_beside_others(simulated: Any, 
             simulated.pack([real], settings).load_state_dict(alone.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("critic_steps", [0, 3])
 def test_a_trained_critic_tells_the_batch_unless_the_encoder_works_against_it(
     simulated: Any, short: AbraSettings, critic_steps: int

@@ -47,6 +47,7 @@ def draw_of(widths: dict[int, int], images: int = IMAGES, scale: float = 1.0) ->
     return StyleDraw(epsilon, dict.fromkeys(epsilon, torch.ones(1, dtype=torch.bool)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_points_of_every_family_perturb_the_map_and_nothing_else(name: str) -> None:
     names, layout, prefix = FAMILIES[name]

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.transforms import functional as reference
 
 from trainers.abra.abra_settings import AbraSettings
 from trainers.abra.profile_pack import AbraPack
@@ -53,6 +52,8 @@ def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bo
 
 def wilds_transform(image: np.ndarray, quarter: int, flip: bool) -> torch.Tensor:
     """The RxRx1 transform of WILDS' example code: rotation by a multiple of 90°, flip, to [0, 1], standardised."""
+    from torchvision.transforms import functional as reference  # seconds, which every collection would pay
+
     picture = Image.fromarray(np.moveaxis(image, 0, -1))
     if quarter:
         picture = reference.rotate(picture, 90 * quarter)
@@ -146,6 +147,7 @@ def test_cutmix_pastes_a_partner_of_the_same_bio_batch_and_counts_its_area() -> 
     assert 0.5 < float(torch.cat(shares).mean()) < 0.8
 
 
+@pytest.mark.slow
 @ALL
 def test_strength_zero_is_bit_equal_to_no_adversary(screen: Any, tiny: ImageAbraSettings, adversary: str) -> None:
     settings = settings_of(tiny, steps=4, **ADVERSARIES[adversary])
@@ -158,6 +160,7 @@ def test_strength_zero_is_bit_equal_to_no_adversary(screen: Any, tiny: ImageAbra
     assert not equal(weights(other), weights(zero))
 
 
+@pytest.mark.slow
 def test_a_cell_does_not_depend_on_its_companions_nor_on_what_torch_drew(screen: Any, tiny: ImageAbraSettings) -> None:
     settings = settings_of(tiny, backbone="test_vit", steps=3)
     cells = [screen.cell(1.0, 0.2, 1), screen.cell(0.0, 0.0, 2, train=np.arange(20, 90))]
@@ -173,6 +176,7 @@ def test_a_cell_does_not_depend_on_its_companions_nor_on_what_torch_drew(screen:
     assert not np.allclose(first, together.embed(1, HELD_OUT), atol=1e-2)
 
 
+@pytest.mark.slow
 @ALL
 def test_resume_is_bit_exact(screen: Any, tiny: ImageAbraSettings, adversary: str) -> None:
     settings = settings_of(tiny, steps=5, curve_every=2, strength_schedule="ganin", **ADVERSARIES[adversary])
@@ -203,6 +207,7 @@ def test_a_checkpoint_of_another_pack_is_refused(screen: Any, tiny: ImageAbraSet
             screen.pack(cells, settings).load_state_dict(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_it_learns_and_an_embedding_does_not_depend_on_its_batch(
     screen: Any, tiny: ImageAbraSettings, precision: str
@@ -229,12 +234,14 @@ def test_it_learns_and_an_embedding_does_not_depend_on_its_batch(
     assert record["arc"] < pack.history(0)[0]["arc"]
 
 
+@pytest.mark.slow
 def test_classes_outside_training_are_never_predicted(screen: Any, tiny: ImageAbraSettings) -> None:
     known = np.flatnonzero(screen.labels[:96] != 2)
     pack = trained(screen.pack([screen.cell(0.0, 0.1, train=known)], settings_of(tiny, steps=2)))
     assert 2 not in pack.predict(0, np.arange(144))
 
 
+@pytest.mark.slow
 def test_a_diverged_cell_fails_alone(screen: Any, tiny: ImageAbraSettings) -> None:
     settings = settings_of(tiny, steps=4, curve_every=1, batch_weight=10.0, statistics="none")
     good = screen.cell(1.0, 0.1)
@@ -271,6 +278,7 @@ def test_epochs_make_steps_of_whole_mini_batches(screen: Any, tiny: ImageAbraSet
     assert round(wilds.learning_rate_warmup * steps) == 5415
 
 
+@pytest.mark.slow
 def test_accumulated_mini_batches_are_one_step(screen: Any, tiny: ImageAbraSettings) -> None:
     once, twice = (settings_of(tiny, steps=2, accumulation=count, curve_every=1) for count in (1, 2))
     first, second = (trained(screen.pack([screen.cell()], settings)) for settings in (once, twice))
@@ -278,12 +286,14 @@ def test_accumulated_mini_batches_are_one_step(screen: Any, tiny: ImageAbraSetti
     assert not equal(weights(first), weights(second))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
 def test_other_optimisers_train(screen: Any, tiny: ImageAbraSettings, optimiser: str) -> None:
     pack = trained(screen.pack([screen.cell()], settings_of(tiny, optimiser=optimiser, learning_rate=1e-2)))
     assert pack.history(0)[-1]["arc"] < pack.history(0)[0]["arc"]
 
 
+@pytest.mark.slow
 def test_transformers_that_train_on_crops_embed_the_centre(screen: Any, tiny: ImageAbraSettings) -> None:
     settings = settings_of(tiny, backbone="test_vit", augment={"crop": 16}, steps=1)
     pack = trained(screen.pack([screen.cell()], settings))

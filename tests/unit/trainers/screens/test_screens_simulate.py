@@ -104,6 +104,7 @@ def test_phenotypes_and_shifts_are_found_in_the_features() -> None:
     np.testing.assert_allclose(np.sqrt((truth["phenotypes"] ** 2).mean(axis=1)), truth["effect_size"], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_strengths_are_root_mean_squares_per_feature() -> None:
     spec = {"latent": 12, "perturbations": 60, "targets": 60, "inactive": 0.0, "effect_spread": 0.2, "phenotype": 0.8}
     sizes = small(**spec).truth["effect_size"]
@@ -131,6 +132,7 @@ def test_perturbations_of_a_target_resemble_each_other() -> None:
     assert abs(cosine[~same & ~np.eye(20, dtype=bool)].mean()) < 0.2
 
 
+@pytest.mark.slow
 def test_removing_the_batch_costs_biology_only_where_they_overlap() -> None:
     apart, shared = small(overlap=0.0, perturbations=40), small(overlap=0.5, perturbations=40)
     for simulation in (apart, shared):

@@ -36,6 +36,7 @@ def check(split: Split, table: pd.DataFrame) -> None:
     assert set(table["perturbation"].iloc[sorted(outside)]) <= hidden
 
 
+@pytest.mark.slow
 @few
 @given(**sizes, seed=st.integers(0, 99), fraction=st.floats(0.1, 0.45), share=st.sampled_from([0.0, 0.2, 0.5]))
 def test_held_out_plates_leave_and_take_plates_of_every_batch(

@@ -141,6 +141,7 @@ def test_text_of_every_kind_of_column() -> None:
     assert as_text(pd.Series([np.inf, 2.0])).tolist() == ["inf", "2.0"]
 
 
+@pytest.mark.slow
 def test_screens_import_nothing_heavy() -> None:
     code = "import sys, trainers.screens.simulated_screen, trainers.screens.splits; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -154,7 +154,7 @@ def test_a_corrupt_file_stops_packing_but_costs_only_its_chunk(listed: Listed, t
 def test_a_kill_while_gaps_are_closed_is_harmless(
     listed: Listed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str
 ) -> None:
-    from trainers.screens.images import pack as pack_module
+    from trainers.screens.images import packing as pack_module
 
     listing, pixels = listed()
     corrupt = listing.root / listing.paths[2, 0]
@@ -211,6 +211,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_kill_9_leaves_no_process_and_the_same_call_goes_on(listed: Listed, tmp_path: Path) -> None:
     listing, pixels = listed()
     listing.wells.to_parquet(listing.root / "wells.parquet")

@@ -86,6 +86,7 @@ def test_phenotype_and_batch_are_decodable_and_the_inactive_are_not(
     assert probe(corrected[silent], classes[silent]) < chance + 3 * np.sqrt(chance * (1 - chance) / silent.sum())
 
 
+@pytest.mark.slow
 def test_rows_and_columns_are_decodable(simulation: ImageSimulation, screen: ImageScreen) -> None:
     strong = draw_simulation(SPEC.model_copy(update={"position_effect": 0.6, "batch_effect": 0.0, "phenotype": 0.0}))
     brightness = np.log(render_all(strong).mean((1, 2, 3)))
@@ -108,6 +109,7 @@ def test_the_seed_decides_everything(simulation: ImageSimulation) -> None:
     np.testing.assert_array_equal(stronger.technical.stain, simulation.technical.stain)
 
 
+@pytest.mark.slow
 def test_the_wilds_reader_reads_the_wilds_layout(tmp_path: Path) -> None:
     simulation = draw_simulation(TINY)
     write_images(simulation, tmp_path / "wilds", "wilds")
@@ -124,6 +126,7 @@ def test_the_wilds_reader_reads_the_wilds_layout(tmp_path: Path) -> None:
     assert set(simulation.wells["control_type"]) == set(screen.wells["control_type"])
 
 
+@pytest.mark.slow
 def test_a_packed_screen_and_the_one_in_memory_have_one_fingerprint(tmp_path: Path) -> None:
     from trainers.screens.images.manifest import in_memory_screen
 
@@ -133,6 +136,7 @@ def test_a_packed_screen_and_the_one_in_memory_have_one_fingerprint(tmp_path: Pa
     assert in_memory_screen(screen.wells, np.array(screen.images), screen.channels).fingerprint == packed.fingerprint
 
 
+@pytest.mark.slow
 def test_the_rxrx1_reader_reads_the_rxrx1_layout(tmp_path: Path) -> None:
     simulation = draw_simulation(TINY.model_copy(update={"channels": 6}))
     write_images(simulation, tmp_path / "rxrx1", "rxrx1")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from sweeper.plan.prepared import Prepared
+from sweeper.planning.prepared import Prepared
 
 VERSIONED = (
     "sweeper",

@@ -117,7 +117,7 @@ def sweep_identity(config: SweepConfig, fingerprint: str, settings: Mapping[str,
     """What makes two sweeps the same sweep: data, preparation, splits, trainer settings and panel.
 
     Strengths and seeds are left out, so that a finished sweep can be extended with more of them. `settings` stand in
-    for the trainer's where those name files (`sweeper.plan.images.image_identity`).
+    for the trainer's where those name files (`sweeper.planning.images.image_identity`).
     """
     return {
         "schema": "sweep/1",

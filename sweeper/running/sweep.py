@@ -25,10 +25,10 @@ from sweeper.decision.input.results_table import PSEUDO_PREFIX, SHAM_PREFIX
 from sweeper.decision.verdict.next_points import NextPoints
 from sweeper.decision.verdict.states import State
 from sweeper.findings.stored import deciding_units, decision_provenance, results_table
-from sweeper.plan.cells import Cell, PackPlan, make_packs
-from sweeper.plan.description import sweep_description, versions
-from sweeper.plan.prepared import Prepared, confirm_seeds, known_cells, proposed_cells
-from sweeper.run.scoring import cell_record
+from sweeper.planning.cells import Cell, PackPlan, make_packs
+from sweeper.planning.description import sweep_description, versions
+from sweeper.planning.prepared import Prepared, confirm_seeds, known_cells, proposed_cells
+from sweeper.running.scoring import cell_record
 from sweeper.store.store import Store
 
 
@@ -263,7 +263,7 @@ class _Rounds:
                 self._executor.__exit__(None, None, None)
 
     def _execute(self, cells: Sequence[Cell]) -> None:
-        from sweeper.run.worker import pack_content
+        from sweeper.running.worker import pack_content
 
         done = self._store.finished(retry=self._retry)
         missing = [cell for cell in cells if cell.cell_id not in done]
@@ -271,7 +271,7 @@ class _Rounds:
         if not missing:
             return
         if self._executor is None:
-            from sweeper.run.executor import Executor
+            from sweeper.running.executor import Executor
 
             self._executor = Executor(self._prepared.config.executor, self._store.folder)
             self._executor.__enter__()

@@ -11,10 +11,10 @@ import numpy as np
 
 from sweeper.arms.ladder import cell_config
 from sweeper.config.sections import ExecutorOptions
-from sweeper.plan.cells import Cell, cell_split, make_packs
-from sweeper.plan.images import open_images
-from sweeper.plan.prepared import Prepared
-from sweeper.run.worker import build_pack, training_cell
+from sweeper.planning.cells import Cell, cell_split, make_packs
+from sweeper.planning.images import open_images
+from sweeper.planning.prepared import Prepared
+from sweeper.running.worker import build_pack, training_cell
 from sweeper.store.store import Store
 from trainers.screens.table import Screen
 
@@ -66,8 +66,8 @@ def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> tuple[float, f
 
 
 def _seconds_a_score(prepared: Prepared, cell: Cell) -> float:
-    from sweeper.plan.cells import panel_names
-    from sweeper.run.scoring import score
+    from sweeper.planning.cells import panel_names
+    from sweeper.running.scoring import score
 
     split = cell_split(prepared.config, prepared.screen.wells, cell)
     features = prepared.screen.features[:, : prepared.config.trainer_settings.embedding_dim]

@@ -22,9 +22,9 @@ from sweeper.decision.input.results_table import CONTROL_PREFIX
 from sweeper.metrics.biological.retention import uncorrected
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
 from sweeper.metrics.evaluation import Evaluation, PanelOptions, Predict, Source
-from sweeper.plan.cells import Cell, PackPlan, SplitKey, cell_metrics, cell_split
-from sweeper.plan.images import image_pack, open_images
-from sweeper.run.scoring import Embed, Scored, cell_record, score, unmeasured
+from sweeper.planning.cells import Cell, PackPlan, SplitKey, cell_metrics, cell_split
+from sweeper.planning.images import image_pack, open_images
+from sweeper.running.scoring import Embed, Scored, cell_record, score, unmeasured
 from sweeper.store.store import Store
 from trainers.base import FloatArray, IntArray, Pack, TrainingCell
 from trainers.errors import InputError, OutOfMemoryError

@@ -12,10 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweeper.metrics.evaluation import Evaluation, Measurement, PanelOptions, Predict, Source
-from sweeper.metrics.gate import gate
+from sweeper.metrics.gate import judge
 from sweeper.metrics.panel import measure_panel, panel_rows
 from sweeper.metrics.registry import resolve
-from sweeper.plan.cells import Cell
+from sweeper.planning.cells import Cell
 from trainers.base import FloatArray
 from trainers.screens.splits import Split
 
@@ -119,11 +119,15 @@ def score(
     evaluation, test = evaluate(
         embed, split, wells, seed=cell.seed, options=options, reference=reference, source=source, predict=predict
     )
-    collapse = None if cell.is_control else gate(test)
+    collapse = None if cell.is_control else judge(test, row_name=_well_name(evaluation.test_wells)).collapsed
     if collapse is not None:
         return Scored(status="collapsed", reason=collapse, embeddings=test)
     rows, units = measure_panel(evaluation, names)
     return Scored(status="ok", reason=None, rows=rows, units=units, embeddings=test)
+
+
+def _well_name(wells: pd.DataFrame) -> Callable[[int], str]:
+    return lambda row: f"{wells['plate'].iloc[row]} {wells['well'].iloc[row]}"
 
 
 def unmeasured(names: Sequence[str], reason: str) -> Scored:

@@ -21,7 +21,7 @@ from typing import Any
 
 from sweeper.config.sections import ExecutorOptions
 from sweeper.errors import InputError
-from sweeper.plan.cells import PackPlan
+from sweeper.planning.cells import PackPlan
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # `uv run` would make Ray ship the working directory to every worker; the same installation is on all nodes.
@@ -256,7 +256,7 @@ def make_trainable(gpu: bool, cpus: float) -> type:
     """The Tune trainable that runs one pack; an actor is reused for the next pack."""
     from ray import tune
 
-    from sweeper.run.worker import PackRun
+    from sweeper.running.worker import PackRun
 
     class PackTrainable(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from sweeper.content import content_hash
 from sweeper.errors import InputError
 from sweeper.metrics.registry import REGISTRY, resolve
 from sweeper.metrics.units import check_axes
-from sweeper.plan.cells import (
+from sweeper.planning.cells import (
     Cell,
     SplitKey,
     cell_split,
@@ -26,8 +26,8 @@ from sweeper.plan.cells import (
     make_cells,
     sweep_identity,
 )
-from sweeper.plan.design_index import DesignIndex, confounding_warning, design_index
-from sweeper.plan.images import bare_screen, feature_screen, image_identity, image_pack, open_images
+from sweeper.planning.design_index import DesignIndex, confounding_warning, design_index
+from sweeper.planning.images import bare_screen, feature_screen, image_identity, image_pack, open_images
 from sweeper.store.store import Store
 from trainers.base import TrainingCell
 from trainers.screens.images.image_screen import ImageScreen

@@ -1,0 +1,146 @@
+"""Pages that are made when the documentation is built: reference from the code itself, and files that live elsewhere.
+
+A hook of MkDocs (`hooks:` in mkdocs.yml). Nothing it makes is committed, so none of it can fall behind the code.
+"""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+
+ROOT = Path(__file__).parents[1]
+ELSEWHERE = {
+    "benchmarks/studies.md": "benchmarks/README.md",
+    "benchmarks/locator.svg": "benchmarks/locator.svg",
+    "contributing.md": "CONTRIBUTING.md",
+    "changes.md": "CHANGELOG.md",
+    "how-to/containers.md": "docker/README.md",
+}
+"""Page → the file of the repository that it shows."""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def keys() -> str:
+    """Every key of a configuration, a table a section: what `sweeper validate --keys` prints."""
+    from sweeper.config.sweep_config import documented_keys
+
+    sections: dict[str, list[tuple[str, str, str]]] = {}
+    about: dict[str, str] = {}
+    for key, default, meaning in documented_keys():
+        section, _, rest = key.partition(".")
+        if rest:
+            sections.setdefault(section, []).append((key, default, meaning))
+        elif default:
+            sections.setdefault("", []).append((key, default, meaning))
+        else:
+            about[section] = meaning
+    lines = [
+        "# Keys of a configuration",
+        "",
+        "`sweeper validate --keys` prints the same. Any key is changed for one run by `--set KEY=VALUE`.",
+        "",
+    ]
+    for section in ("", *(name for name in sections if name)):
+        if section:
+            lines += [f"## `{section}`", "", about.get(section, ""), ""]
+        lines += ["| key | default | meaning |", "|---|---|---|"]
+        lines += [f"| `{key}` | `{default or '–'}` | {_cell(meaning)} |" for key, default, meaning in sections[section]]
+        lines.append("")
+    return "\n".join(lines)
+
+
+STANDINGS = {
+    "primary": "decides: its anchored value is part of the composite that the decision is made on",
+    "secondary": "reported beside the primary ones",
+    "guard": "a warning sign, never averaged",
+    "parity": "reported because the field reports it; known weaknesses keep it from deciding",
+}
+
+
+def metrics() -> str:
+    """Every metric of the registry, technical and biological."""
+    from sweeper.metrics.registry import REGISTRY
+
+    lines = ["# Metrics", "", "Higher is better for every anchored value: 0 is the metric's floor, 1 its ceiling.", ""]
+    lines += [f"- **{name}**: {meaning}." for name, meaning in STANDINGS.items()]
+    for role in ("technical", "biological"):
+        lines += ["", f"## {role.capitalize()}", "", "| name | what | direction | standing | in every sweep |"]
+        lines.append("|---|---|---|---|---|")
+        lines += [
+            f"| `{m.name}` | {_cell(m.title)} | {_cell(m.direction)} | {m.standing} | {'yes' if m.in_sweep else ''} |"
+            for m in REGISTRY.values()
+            if m.role == role
+        ]
+    return "\n".join([*lines, "", "[What each measures, and what it cannot see](../explanation/metrics.md)", ""])
+
+
+def states() -> str:
+    """Every state that a trade-off curve can be in."""
+    from sweeper.decision.verdict.states import STATES
+
+    lines = [
+        "# States",
+        "",
+        "Every curve is in exactly one. `decision.json` names it; the report says it in words.",
+        "",
+    ]
+    lines += ["| state | meaning |", "|---|---|"]
+    return "\n".join([*lines, *(f"| `{state}` | {_cell(meaning)} |" for state, meaning in STATES.items()), ""])
+
+
+def _help(*arguments: str) -> str:
+    from sweeper.cli import main
+
+    out = io.StringIO()
+    try:
+        with redirect_stdout(out):
+            main([*arguments, "--help"])
+    except SystemExit:
+        pass
+    return out.getvalue().rstrip()
+
+
+def commands() -> str:
+    """The `--help` of the program and of every verb."""
+    from sweeper.cli import VERBS
+
+    lines = ["# Command line", "", "```text", _help(), "```", ""]
+    for verb in VERBS:
+        lines += [f"## `sweeper {verb}`", "", "```text", _help(verb), "```", ""]
+    return "\n".join(lines)
+
+
+GENERATED = {
+    "reference/keys.md": keys,
+    "reference/metrics.md": metrics,
+    "reference/states.md": states,
+    "reference/commands.md": commands,
+}
+
+
+def _pages() -> Iterator[tuple[str, str | bytes]]:
+    for page, make in GENERATED.items():
+        yield page, make()
+    for page, source in ELSEWHERE.items():
+        path = ROOT / source
+        yield page, path.read_text(encoding="utf-8") if page.endswith(".md") else path.read_bytes()
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages."""
+    from mkdocs.structure.files import File
+
+    for page, content in _pages():
+        files.append(File.generated(config, page, content=content))
+    return files

@@ -1,0 +1,34 @@
+"""The picture of the report that README and documentation show: a real report in a real browser.
+
+python docs/picture.py [runs/demo/report.html]      writes docs/report.png (Chromium and playwright are needed)
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+DRAWN = "document.querySelectorAll('.chart .main-svg').length > 0 && document.readyState === 'complete'"
+LARGEST = 300_000  # bytes
+
+
+def main(report: Path, picture: Path) -> None:
+    """Take the first screen of the report."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    with sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1200, "height": 1000}, color_scheme="light")
+        page.goto(report.resolve().as_uri())
+        page.wait_for_function(DRAWN)
+        page.wait_for_timeout(1000)
+        page.screenshot(path=picture)
+        browser.close()
+    if (size := picture.stat().st_size) > LARGEST:
+        raise SystemExit(f"{picture}: {size:,} bytes, more than {LARGEST:,}")
+
+
+if __name__ == "__main__":
+    main(Path((sys.argv[1:] or ["runs/demo/report.html"])[0]), Path(__file__).with_name("report.png"))

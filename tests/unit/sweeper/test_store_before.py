@@ -1,0 +1,65 @@
+"""A sweep stored by an earlier version: resumed, decided, reported and shown by this one."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sweeper.cli import main
+from sweeper.config.sweep_config import build_config
+from sweeper.decision import Decision
+from sweeper.findings.stored import stored_decision
+from sweeper.planning.prepared import prepare
+from sweeper.running.sweep import Event, next_round, run_sweep
+from sweeper.store.store import Store, dump_json
+
+STORED = Path(__file__).parents[2] / "data" / "store_before.tar.xz"
+"""A small sweep with sham, pseudo-batch and Optuna cells, its configuration, and the decision of a larger sweep."""
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> Path:
+    with tarfile.open(STORED) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+def test_a_resume_finds_every_cell_and_nothing_to_do(before: Path) -> None:
+    given = yaml.safe_load((before / "sweep.yaml").read_text(encoding="utf-8"))
+    sweep = prepare(build_config({**given, "folder": str(before / "store")}, "sweep.yaml"))
+    assert len(sweep.known_cells()) == len(sweep.store.finished()) > 50
+    assert next_round(sweep, sweep.store) is None
+    told: list[Event] = []
+    run_sweep(sweep, tell=told.append)
+    assert [(event.kind, event.cells - event.cells_done) for event in told] == [("start", 0)]
+
+
+def test_the_decision_and_the_report_are_made_again_and_the_decision_is_the_same(
+    before: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(before / "store")
+    stored = store.decision_path.read_text(encoding="utf-8")
+    assert main(["report", str(store.folder)]) == 0
+    assert store.decision_path.read_text(encoding="utf-8") == stored
+    assert store.report_path.stat().st_size > 1_000_000
+    assert main(["decide", str(store.folder), "--json", str(before / "again.json")]) == 0
+    assert (before / "again.json").read_text(encoding="utf-8") == stored
+    assert main(["status", str(store.folder)]) == 0
+    decided = stored_decision(store)
+    assert decided is not None
+    assert decided.sentence in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_stored_decision_is_read_and_written_unchanged(before: Path) -> None:
+    text = (before / "decision.json").read_text(encoding="utf-8")
+    decision = Decision.from_json(json.loads(text))
+    assert dump_json(decision.to_json()) == text
+    assert decision.curve is not None
+    assert decision.curve.rule == decision.rule
+    assert decision.rule.state == "BRACKET_ONLY"
+    assert decision.curve.mechanism is not None
+    assert len(decision.curve.mechanism.points) == 3

@@ -1,0 +1,249 @@
+"""Every command and configuration in README and documentation is run here, or read by the program's own parser.
+
+The comment above a block says which:
+
+    <!-- run -->            run as printed, in order, in a folder of the page's own
+    <!-- run: small -->     run as printed, with a training made short (`SMALL`)
+    <!-- parsed: why -->    read by the command line's own parser, or by make; why it is not run
+    <!-- not run: why -->   another program's; nothing of `sweeper` may stand in it
+    <!-- file: NAME -->     a configuration that the commands below it use; it must load
+    <!-- keys -->           a part of a configuration; every key must exist
+"""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from sweeper.cli import VERBS, main, parser
+from sweeper.config.sweep_config import documented_keys
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    page.relative_to(ROOT).as_posix()
+    for page in (
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "configs/README.md",
+        ROOT / "docker/README.md",
+        ROOT / "benchmarks/README.md",
+        *(ROOT / "docs").rglob("*.md"),
+    )
+)
+BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]*?) -->\n)?^```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$", re.M | re.S)
+SMALL = ["--set", "abra.steps=30", "--set", "seeds=3", "--set", "abra.embedding_dim=16", "--set", "decision.draws=2000"]
+SMALL += ["--set", "strengths={adversarial_weight: [1, 3, 10, 30, 100, 300], margin: [0.0]}"]
+SMALL += ["--set", "sham={enabled: false}", "--set", "views=[{view: held_out_plates, fraction: 0.5}]"]
+SMALL += ["--set", "metrics=[batch_probe_linear, retrieval_map, perturbation_accuracy]"]
+
+
+@dataclass(frozen=True)
+class Block:
+    page: str
+    mark: str
+    language: str
+    text: str
+
+    @property
+    def kind(self) -> str:
+        return self.mark.partition(":")[0]
+
+    @property
+    def about(self) -> str:
+        return self.mark.partition(":")[2].strip()
+
+    def commands(self) -> Iterator[list[str]]:
+        """The words of each command, comments and environment left out."""
+        for line in self.text.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+                words = words[1:]
+            if words:
+                yield [words[0].removeprefix(".venv/bin/"), *words[1:]]
+
+
+def blocks(page: str) -> list[Block]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return [Block(page, found["mark"] or "", found["language"], found["text"]) for found in BLOCK.finditer(text)]
+
+
+def of(*kinds: str) -> list[Block]:
+    return [block for page in PAGES for block in blocks(page) if block.kind in kinds]
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+
+
+def check(words: list[str], where: str) -> None:
+    """Read a command by the parser that would run it."""
+    if words[0] == "make":
+        assert set(words[1:]) <= make_targets(), f"{where}: {words}"
+    elif words[0] == "sweeper":
+        verb = next(word for word in words[1:] if word in VERBS)
+        parser(verb).parse_args(words[1:])
+    elif words[0] == "python":
+        assert (ROOT / words[1]).is_file(), f"{where}: {words}"
+    else:
+        raise AssertionError(f"{where}: nothing here reads {words[0]!r}; mark the block `not run: why`")
+
+
+def test_every_block_says_how_it_is_checked() -> None:
+    for page in PAGES:
+        for block in blocks(page):
+            if block.language in {"sh", "python", "yaml"}:
+                assert block.kind in {"run", "parsed", "not run", "file", "keys"}, f"{page}: unmarked\n{block.text}"
+            else:
+                assert block.language == "text", f"{page}: a block of language {block.language!r}\n{block.text}"
+            if block.kind in {"parsed", "not run", "file"}:
+                assert block.about, f"{page}: say why\n{block.text}"
+
+
+@pytest.mark.parametrize("block", of("run", "parsed"), ids=lambda block: f"{block.page}:{block.text.split()[0]}")
+def test_every_command_is_read_by_its_own_parser(block: Block) -> None:
+    for words in block.commands() if block.language == "sh" else ():
+        check(words, block.page)
+
+
+def test_nothing_of_ours_is_left_out() -> None:
+    for block in of("not run"):
+        for words in block.commands() if block.language == "sh" else ():
+            assert words[0] not in {"sweeper", "make"}, f"{block.page}: {words} can be parsed"
+            if "sweeper" in words:
+                check(words[words.index("sweeper") :], block.page)
+
+
+def test_every_key_exists() -> None:
+    known = {key for key, _, _ in documented_keys()}
+    images = {"layout", "path", "packed"}
+    for block in of("keys"):
+        for section, content in yaml.safe_load(block.text).items():
+            assert section in known, f"{block.page}: {section}"
+            if isinstance(content, dict):
+                unknown = {key for key in content if f"{section}.{key}" not in known} - (
+                    images if section == "images" else set()
+                )
+                assert not unknown, f"{block.page}: {section}: {unknown}"
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the pages take for granted: profiles, an embedding with its raw features, a sweep made elsewhere."""
+    folder = tmp_path_factory.mktemp("inputs")
+    small = (
+        "batches=4 plates_per_batch=3 wells_per_plate=96 features=30 perturbations=12 targets=4 controls_per_plate=8"
+    )
+    settings = [word for setting in small.split() for word in ("--set", setting)]
+    assert main(["simulate", str(folder / "screen"), *settings, "--set", "latent=4"]) == 0
+    table = folder / "screen" / "screen.parquet"
+    for name in ("profiles", "raw", "embeddings"):
+        shutil.copy(table, folder / f"{name}.parquet")
+    shutil.rmtree(folder / "screen")
+    weights = (0, 0.1, 0.3, 1, 3, 10, 30, 100)
+    rows = [
+        {"adversarial_weight": w, "margin": 0, "seed": seed, "metric": metric, "role": role, "floor": 0, "ceiling": 1}
+        | {"value": (0.3 + 0.1 * i if role == "technical" else 0.8 - 0.002 * i**3) + 0.004 * ((seed * 7 + i * 3) % 5)}
+        for i, w in enumerate(weights)
+        for seed in range(4)
+        for metric, role in (("probe", "technical"), ("retrieval", "biological"))
+    ]
+    pd.DataFrame(rows).to_csv(folder / "sweep.csv", index=False)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", sorted({block.page for block in of("run")}))
+def test_what_a_page_says_can_be_done(
+    page: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for block in blocks(page):
+        if block.kind == "file":
+            (tmp_path / block.about).write_text(block.text, encoding="utf-8")
+        elif block.kind == "run" and block.language == "python":
+            done = subprocess.run([sys.executable, "-c", block.text], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+        elif block.kind == "run":
+            for words in block.commands():
+                assert words[0] == "sweeper", f"{page}: {words}"
+                further = SMALL if block.about == "small" and words[1] == "run" else []
+                code = main([*words[1:], *further])
+                assert code == 0, f"{page}: {' '.join(words)}\n{capsys.readouterr().err}"
+
+
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
+
+
+@pytest.mark.parametrize("page", ["README.md", "configs/README.md"])
+def test_what_is_linked_exists(page: str) -> None:
+    for target, _ in LINK.findall((ROOT / page).read_text(encoding="utf-8")):
+        assert (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"
+
+
+def test_the_readme_is_short_and_shows_a_report() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    assert "make demo" in text
+    assert "make test" in text
+    picture = (ROOT / "docs/report.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) < 300_000
+
+
+def test_folders_on_the_map_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:sweeper|trainers|dashboards|tests|benchmarks|docs|configs|docker)/[\w./]*)`", text)
+    assert len(named) > 20
+    for name in named:
+        assert (ROOT / name).exists(), name
+
+
+GENERATE = runpy.run_path(str(ROOT / "docs/generate.py"))
+MADE = {f"docs/{page}" for page in (*GENERATE["GENERATED"], *GENERATE["ELSEWHERE"])}
+CITED = re.compile(r"[\w./-]*\w+\.md\b")
+
+
+def test_no_file_cites_what_is_not_here() -> None:
+    """Documents are named by their path from the root, or are beside the file that names them."""
+    names = {path.name for path in ROOT.glob("*.md")}
+    sources = [
+        path
+        for folder in ("sweeper", "trainers", "dashboards", "tests", "benchmarks", "docs", "configs", "docker")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".json", ".yaml", ".toml", ".html", ".js", ".css"}
+    ]
+    for path in sources:
+        if path == Path(__file__):
+            continue
+        text = path.read_text(encoding="utf-8")
+        assert "§" not in text, f"{path}: a paragraph of what?"
+        for cited in CITED.findall(text):
+            known = (ROOT / cited).exists() or (path.parent / cited).exists() or cited in names
+            assert known or cited in MADE or path.name == "generate.py", f"{path}: {cited}"
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="mkdocs is not installed (make docs installs it)")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    foreign = re.compile(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=\"(?:https?:)?//(?!127)[^\"]*\"[^>]*>")
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > 20
+    for page in pages:
+        loaded = [tag for tag in foreign.findall(page.read_text(encoding="utf-8")) if "canonical" not in tag]
+        assert not loaded, f"{page.name} asks a foreign server: {loaded}"
