@@ -47,7 +47,7 @@ def first_screen(decision: Decision) -> FirstScreen:
 
 
 def tone(state: State, recommended: float | None) -> str:
-    """Returns "good" with a strength above 0 to use, "stop" where use does harm or nothing could be read, else "warn"."""
+    """Returns "good" with a λ > 0 to use, "stop" where use does harm or nothing could be read, else "warn"."""
     if recommended:
         return "good"
     return "stop" if state in HARM else "warn"

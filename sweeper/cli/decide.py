@@ -12,7 +12,7 @@ settings than those declared before the sweep.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", type=Path, metavar="FILE", help="a tidy table instead: .csv, .tsv (.gz) or .parquet")
     parser.add_argument("--delta", type=float, metavar="SHARE", help="loss of biology that counts (default 0.10)")
     parser.add_argument("--view", metavar="VIEW", help="the evaluation view that decides")
-    parser.add_argument("--method", metavar="METHOD", help="bracket or posterior")
+    parser.add_argument("--method", metavar="METHOD", help="combined (default), posterior or bracket")
     parser.add_argument("--trainer", metavar="NAME", help="whose rows of the table are judged, where it has several")
     parser.add_argument(
         "--set",
@@ -48,7 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    from sweeper.config.sweep_config import apply_overrides
     from sweeper.decision.words.printed import printed
     from sweeper.errors import InputError
     from sweeper.store.store import dump_json, write_atomically
@@ -59,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--trainer: a sweep has one; it goes with --table only")
     named = {"delta": options.delta, "deciding_view": options.view, "method": options.method}
     given = {key: value for key, value in named.items() if value is not None}
-    changes = {**apply_overrides({}, options.overrides), **given}
+    changes = {**_overrides(options.overrides), **given}
     _check_target(options.json)
     decision = _of_table(options, changes) if options.folder is None else _of_store(options.folder, changes)
     if options.json is not None:
@@ -69,6 +68,14 @@ def run(options: argparse.Namespace) -> int:
         write_atomically(options.json, dump_json(decision.to_json()))
         print(f"\ndecision: {options.json}")
     return 0
+
+
+def _overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    if not overrides:
+        return {}
+    from sweeper.config.sweep_config import apply_overrides
+
+    return apply_overrides({}, overrides)
 
 
 def _of_table(options: argparse.Namespace, changes: dict[str, Any]) -> Decision:

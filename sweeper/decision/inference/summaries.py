@@ -12,7 +12,7 @@ from sweeper.decision.inference.noise import Noise, draw
 from sweeper.decision.inference.posterior import Posterior, fit_posterior
 
 Array = NDArray[np.float64]
-BOOTSTRAPS, POWER_CURVES = 80, 300
+BOOTSTRAPS, POWER_CURVES, POWER_COURSES = 40, 200, 12
 LARGEST = 8.0  # times δ: the largest loss that is tried
 LEVEL_FAMILIES = ("flat", "hinge", "loss", "two losses")
 NEWTON_STEPS, LONGEST, RIDGE = 50, 2.0, 1e-3
@@ -92,6 +92,7 @@ def locatable_drop(
             draws=POWER_CURVES,
             seed=(*seed, n),
             families=LEVEL_FAMILIES,
+            noise_draws=POWER_COURSES,
         )
         located[n] = (posterior.drawdown() >= delta).any(axis=1).mean() >= p_identify
     intercept, slope = _logistic(np.log(drops / delta), located)

@@ -188,7 +188,7 @@ def _by_control(controls: pd.DataFrame) -> Untrained:
     rows = controls[(controls["status"] == "ok") & np.isfinite(controls["value"])]
     means = rows.groupby(["trainer", "metric", "seed"], dropna=False)["value"].mean()
     found: dict[str, dict[str, dict[float, float]]] = {trainer: {} for trainer in sorted(set(controls["trainer"]))}
-    for (trainer, metric, seed), value in means.items():  # type: ignore[misc]
+    for (trainer, metric, seed), value in means.items():
         found[trainer].setdefault(metric, {})[seed] = float(value)
     return found
 
@@ -215,7 +215,8 @@ def _by_seed(ok: pd.DataFrame, use: MetricUse, status: pd.DataFrame) -> Array:
     rows = ok[ok["metric"] == use.name]
     folds, fold = np.unique(rows["split"].to_numpy(dtype=str), return_inverse=True)
     values = np.full((*status.shape, len(folds)), np.nan)
-    at, of = status.index.get_indexer(rows["adversarial_weight"]), status.columns.get_indexer(rows["seed"])
+    at = np.searchsorted(status.index.to_numpy(dtype=float), rows["adversarial_weight"].to_numpy(dtype=float))
+    of = np.searchsorted(status.columns.to_numpy(dtype=float), rows["seed"].to_numpy(dtype=float))
     values[at, of, fold] = rows["value"].to_numpy(dtype=float)
     return np.asarray((values.mean(axis=2) - use.floor) / (use.ceiling - use.floor))
 
@@ -252,7 +253,9 @@ def _placed(values: Mapping[str, float | None], used: list[MetricUse]) -> dict[s
     placed: dict[str, float] = {}
     for role in ROLES:
         found = [(values[use.name], use) for use in used if use.role == role]
-        anchored = [np.nan if value is None else (value - use.floor) / (use.ceiling - use.floor) for value, use in found]
+        anchored = [
+            np.nan if value is None else (value - use.floor) / (use.ceiling - use.floor) for value, use in found
+        ]
         placed[role] = float(np.mean(anchored)) if anchored else np.nan
     return placed
 

@@ -44,8 +44,8 @@ class DecisionSettings(BaseModel):
     method: Literal["combined", "posterior", "bracket"] = Field(
         "combined",
         description="How the point is found: combined, curves of eight families averaged (bma-bms) locate it, the "
-        "drawdown bracket bounds it, and what is advised lies below both; posterior, the curves alone, with the bracket "
-        "as cross-check; or bracket, level tested against level, which locates nothing.",
+        "drawdown bracket bounds it, and what is advised lies below both; posterior, the curves alone, with the "
+        "bracket as cross-check; or bracket, level tested against level, which locates nothing.",
     )
     target: Literal["this_screen", "new_perturbations"] = Field(
         "this_screen",

@@ -109,51 +109,52 @@ def attribute(
         return Attribution("unknown")
     at = min(near, key=lambda strength: (abs(log10(strength / weight)), strength))
     seeds = sorted(set(real.seeds) & set(permuted.seeds))
-    gains: list[Gain | None] = []
-    count = 0
-    for name, counts in (("biology", counts_biology), ("removal", counts_removal)):
-        changes = [_changes(arm, getattr(arm, name), seeds) for arm in (real, permuted)]
-        both = {strength: (changes[0][strength], changes[1][strength]) for strength in shared}
-        samples = {
-            "real": {strength: pair[0] for strength, pair in both.items()},
-            "permuted": {strength: pair[1] for strength, pair in both.items()},
-            "beyond": {strength: pair[0] - pair[1] for strength, pair in both.items()},
-        }
-        shifts = [_shift(list(sample.values()), sample[at], confidence) for sample in samples.values()]
-        count = max(count, int(np.isfinite(samples["beyond"][at]).sum()))
-        found = None if None in shifts else shifts
-        gains.append(None if found is None else Gain(*found, whose=_whose(*found, counts)))  # type: ignore[arg-type]
-    known = [gain.whose for gain in gains if gain is not None and gain.whose != "none"]
-    verdict: Verdict = "undecided"
+    changes = [
+        [_changes(arm, values, seeds, shared) for arm, values in ((real, real_values), (permuted, permuted_values))]
+        for real_values, permuted_values in ((real.biology, permuted.biology), (real.removal, permuted.removal))
+    ]
+    place = shared.index(at)
+    biology, removal = (
+        _gain(of_real, of_permuted, place, confidence, counts)
+        for (of_real, of_permuted), counts in zip(changes, (counts_biology, counts_removal), strict=True)
+    )
+    known = {gain.whose for gain in (biology, removal) if gain is not None}
+    verdict: Verdict = "undecided" if known else "unknown"
     if "correction" in known:
         verdict = "correction"
     elif "training" in known:
         verdict = "training"
-    elif all(gain is None for gain in gains):
-        verdict = "unknown"
-    return Attribution(verdict, at, count, *gains)
+    count = max(int(np.isfinite(of_real[place] - of_permuted[place]).sum()) for of_real, of_permuted in changes)
+    return Attribution(verdict, at, count, biology, removal)
 
 
-def _changes(arm: Arm, values: Array, seeds: Sequence[int]) -> dict[float, Array]:
-    """λ → (S,) change from the arm's own λ = 0 of the shared seeds; NaN where a run is missing."""
+def _changes(arm: Arm, values: Array, seeds: Sequence[int], strengths: Sequence[float]) -> Array:
+    """(K, S) changes of some λ from the arm's own λ = 0, of some seeds; NaN where a run is missing."""
     columns = [arm.seeds.index(seed) for seed in seeds]
-    zero = values[arm.strengths.index(0.0)][columns]
-    return {
-        strength: row[columns] - zero for strength, row in zip(arm.strengths, values, strict=True) if strength > 0
-    }
+    rows = [arm.strengths.index(strength) for strength in strengths]
+    return np.asarray(values[np.ix_(rows, columns)] - values[arm.strengths.index(0.0)][columns])
 
 
-def _shift(samples: Sequence[Array], own: Array, confidence: float) -> Shift | None:
-    """Mean of `own` with its interval; the spread is pooled over all samples. None from fewer than two seeds."""
-    finite = [sample[np.isfinite(sample)] for sample in samples]
-    here = own[np.isfinite(own)]
-    degrees = sum(max(0, len(sample) - 1) for sample in finite)
+def _gain(real: Array, permuted: Array, at: int, confidence: float, counts: float) -> Gain | None:
+    """One composite's gain at the `at`-th of the K strengths, from both arms' changes (K, S)."""
+    shifts = [_shift(changes, at, confidence) for changes in (real, permuted, real - permuted)]
+    of_real, of_permuted, beyond = shifts
+    if of_real is None or of_permuted is None or beyond is None:
+        return None
+    return Gain(of_real, of_permuted, beyond, _whose(of_real, of_permuted, beyond, counts))
+
+
+def _shift(changes: Array, at: int, confidence: float) -> Shift | None:
+    """Mean of one row with its interval; the spread is pooled over all rows. None from fewer than two seeds."""
+    finite = [row[np.isfinite(row)] for row in changes]
+    here = finite[at]
+    degrees = sum(max(0, len(row) - 1) for row in finite)
     if len(here) < 2 or degrees < 1:
         return None
-    squares = sum(float(((sample - sample.mean()) ** 2).sum()) for sample in finite if len(sample))
-    half = float(stdtrit(degrees, confidence)) * np.sqrt(squares / degrees / len(here))
+    squares = sum(float(((row - row.mean()) ** 2).sum()) for row in finite if len(row))
+    half = float(stdtrit(degrees, confidence) * np.sqrt(squares / degrees / len(here)))
     mean = float(here.mean())
-    return Shift(mean, mean - float(half), mean + float(half))
+    return Shift(mean, mean - half, mean + half)
 
 
 def _whose(real: Shift, permuted: Shift, beyond: Shift, counts: float) -> Whose:

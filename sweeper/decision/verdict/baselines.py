@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from sweeper.decision.input.results_table import ROLES
+
 Array = NDArray[np.float64]
 RAW = "raw"
 UNTRAINED: Mapping[str, str] = {
@@ -93,21 +95,20 @@ def compare_baselines(
     measured = []
     for name in UNTRAINED:
         own = controls.get(name)
-        gaps = None if own is None else [_gap(own[role] - trained[weight][role], confidence) for role in _ROLES]
-        if own is None or gaps is None or None in gaps:
+        if own is None:
             continue
-        means = [float(np.nanmean(own[role])) for role in _ROLES]
-        as_good = all(gap is not None and gap.upper >= 0 for gap in gaps)
-        measured.append(Baseline(name, *means, *gaps, as_good=as_good))  # type: ignore[arg-type]
+        biology, removal = (_gap(own[role] - trained[weight][role], confidence) for role in ROLES)
+        if biology is None or removal is None:
+            continue
+        placed = {role: float(np.nanmean(own[role])) for role in ROLES}
+        as_good = min(biology.upper, removal.upper) >= 0
+        measured.append(Baseline(name, placed["biological"], placed["technical"], biology, removal, as_good))
     if not measured:
         return None
     good = [item for item in measured if item.as_good]
     best = max(good, key=lambda item: (item.biological, item.technical), default=None)
     loss, lost = _encoder_loss(controls, trained, delta, confidence)
     return Baselines(weight, tuple(measured), None if best is None else best.name, loss, lost)
-
-
-_ROLES = ("biological", "technical")
 
 
 def _encoder_loss(
@@ -134,5 +135,3 @@ def _gap(values: Array, confidence: float) -> Difference | None:
     mean, error = float(finite.mean()), float(finite.std(ddof=1) / np.sqrt(len(finite)))
     half = float(stdtrit(len(finite) - 1, confidence)) * error
     return Difference(mean, mean - half, mean + half)
-
-

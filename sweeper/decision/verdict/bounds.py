@@ -1,4 +1,4 @@
-"""The bounds on a curve's over-correction point: what the posterior locates, what the tests bound, and the lower of both.
+"""The bounds on a curve's over-correction point: what the posterior locates, what tests bound, and the lower of both.
 
 The posterior gives an interval and a probability, the drawdown bracket a strength shown safe and one shown unsafe. What
 may be advised lies below every bound that is known. Where the two exclude each other neither is believed more: the

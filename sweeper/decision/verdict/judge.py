@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from sweeper.decision.inference.best_of import entrants
 from sweeper.decision.inference.bracket import (
     Bracket,
     baseline_bracket,
@@ -17,7 +18,6 @@ from sweeper.decision.inference.bracket import (
     drawdown_bracket,
     max_t_quantile,
 )
-from sweeper.decision.inference.best_of import entrants
 from sweeper.decision.inference.fitted import NOTHING, POWER, Fitted, Points, drawn_summaries, fit, peak_of
 from sweeper.decision.inference.noise import level_errors, signal_lower_bound
 from sweeper.decision.inference.perturbations import NoPerturbationsError, curve_covariances
@@ -160,9 +160,7 @@ def _judge(
     )
     chosen = next(entry for entry in sensitivity if entry.delta == settings.delta)
     points, by_metric, inside = curves.points, chosen.metric_brackets, chosen.effective
-    at_effective, effective_upper = (
-        (inside.lambda_effective, inside.lambda_effective_upper) if inside else (None, None)
-    )
+    at_effective, effective_upper = (inside.lambda_effective, inside.lambda_effective_upper) if inside else (None, None)
     established = {name: item.unsafe_from for name, item in by_metric.items() if item.unsafe_from is not None}
     peak = peak_of(biology)
     estimate = Estimate(
@@ -255,7 +253,9 @@ def _sensitivity(
     """Location, bracket, state, advice and power of the curve at one δ."""
     strengths, biology, points = curves.strengths, curves.biology, curves.points
     bracket, critical = _bracket(strengths, biology, delta, settings, known)
-    by_metric = {name: _bracket(strengths, fitted, delta, settings, known)[0] for name, fitted in curves.metrics.items()}
+    by_metric = {
+        name: _bracket(strengths, fitted, delta, settings, known)[0] for name, fitted in curves.metrics.items()
+    }
     conflict = points.conflict(delta, settings)
     location = conflict[1] if conflict else points.composite.at(delta, settings) if points.composite else None
     because = fallback(location, points.composite, settings)

@@ -1,8 +1,8 @@
 """The choice of a view's margin: both dials together, by the strength that is advised among all margins' safe ranges.
 
 Where no margin has a strength to advise, the margin whose state says most is shown, and of equal ones the smallest.
-Accuracy out of distribution at each margin's advised strength, tested over the margins with Holm's correction (1979), is
-told beside the choice; it does not make it.
+Accuracy out of distribution at each margin's advised strength, tested over the margins with Holm's correction (1979),
+is told beside the choice; it does not make it.
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ def choose(
     return chosen, Choice(found.margin, by, settings.margin_metric, compared)
 
 
-def _compared(decisions: Sequence[JudgedCurve], table: pd.DataFrame, settings: DecisionSettings) -> tuple[Compared, ...]:
+def _compared(
+    decisions: Sequence[JudgedCurve], table: pd.DataFrame, settings: DecisionSettings
+) -> tuple[Compared, ...]:
     """Every margin with an advised strength, ascending, against the smallest that was measured."""
     rows = table[(table["metric"] == settings.margin_metric) & (table["status"] == "ok")]
     found: list[tuple[float, float, pd.Series]] = []

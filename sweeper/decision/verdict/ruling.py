@@ -116,7 +116,7 @@ def _sham_drawdown(curve: JudgedCurve) -> float | None:
 
 
 def _firmness(curve: JudgedCurve, graded: str | None) -> Firmness:
-    """recommend: a located or excluded point, at least moderate certainty, and an advice at every δ; suggest: an advice.
+    """recommend: a located or excluded point, at least moderate certainty, an advice at every δ; suggest: an advice.
 
     Without a sham arm the certainty is low at best, so this form only suggests; and so it does where the arm does not
     tell whether the gain is one of correction.

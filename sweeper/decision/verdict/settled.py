@@ -1,4 +1,4 @@
-"""What follows from a curve once its advice is known: whose its gains are, what needs no training, what to say first."""
+"""What follows once a curve's advice is known: whose its gains are, what needs no training, what to say first."""
 
 from __future__ import annotations
 

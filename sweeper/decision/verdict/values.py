@@ -141,9 +141,7 @@ class Sensitivity:
     early: EarlyMetric | None = field(default=None, metadata=MAY_LACK)
     limit: float | None = field(default=None, metadata=MAY_LACK)
     advised: Advised | None = field(default=None, metadata=MAY_LACK)
-    metric_brackets: Mapping[str, Bracket] = field(
-        default_factory=dict, repr=False, compare=False, metadata=UNWRITTEN
-    )
+    metric_brackets: Mapping[str, Bracket] = field(default_factory=dict, repr=False, compare=False, metadata=UNWRITTEN)
     effective: Technical | None = field(default=None, repr=False, compare=False, metadata=UNWRITTEN)
     range: Range | None = field(default=None, repr=False, compare=False, metadata=UNWRITTEN)
 

@@ -128,7 +128,6 @@ def _apart(frontier: Frontier) -> str:
 def choice_text(choice: Choice) -> str:
     """Why the margin is the chosen one; "" where only one was swept."""
     margin, metric = choice.margin or 0.0, choice.metric.replace("_", " ")
-    own = next((item for item in choice.compared if item.margin == choice.margin), None)
     match choice.by:
         case "only":
             return ""

@@ -100,12 +100,12 @@ def _unattributed(remarks: Remarks) -> str:
             "arm there."
         )
     return (
-        f"Whether its gain comes from the batch labels is not decided: at {strength_text(found.weight)} permuted labels "
-        "neither gain as much nor are shown not to. Add seeds."
+        f"Whether its gain comes from the batch labels is not decided: at {strength_text(found.weight)} permuted "
+        "labels neither gain as much nor are shown not to. Add seeds."
     )
 
 
-def _no_safe_gain(remarks: Remarks) -> str:
+def _no_safe_gain(_: Remarks) -> str:
     return (
         "Batch removal improves only beyond what is safe for biology: try another critic or method, or add plates that "
         "tell batch from phenotype."
@@ -117,12 +117,10 @@ def _early(remarks: Remarks) -> str:
     if early is None:
         return ""
     name = early.name.replace("_", " ")
-    if early.safe_up_to is None:
-        return f"{name[0].upper()}{name[1:]} is lost before the composite and shown safe nowhere: nothing above 0 is advised."
-    return (
-        f"{name[0].upper()}{name[1:]} is lost before the composite and safe only up to {strength_text(early.safe_up_to)}: "
-        "the advice stays below."
-    )
+    where = "shown safe nowhere: nothing above 0 is advised"
+    if early.safe_up_to is not None:
+        where = f"safe only up to {strength_text(early.safe_up_to)}: the advice stays below"
+    return f"{name[0].upper()}{name[1:]} is lost before the composite and {where}."
 
 
 def _readable(remarks: Remarks) -> str:

@@ -86,7 +86,10 @@ def _no_signal(rule: Rule) -> list[str]:
 
 
 def _no_effect(rule: Rule) -> list[str]:
-    best, nothing = rule.advice.recommended, "no strength in the swept range improves batch removal by an amount that counts"
+    best, nothing = (
+        rule.advice.recommended,
+        "no strength in the swept range improves batch removal by an amount that counts",
+    )
     start = f"No rule: if you train {_subject(rule)}, {nothing}."
     if best == 0:
         start = f"If you train {_subject(rule)}, then do not correct: {nothing}, and none is shown to improve biology."

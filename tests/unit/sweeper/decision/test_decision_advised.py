@@ -21,7 +21,9 @@ def judged(*tables: pd.DataFrame, **changes: object) -> Decision:
     return decide_sweep(pd.concat(tables, ignore_index=True), settings=settings, provenance={"trainer": "abra"})
 
 
-def level(biology: list[float], removal: list[float], *, margin: float = 0.0, gains: bool = True, seed: int = 1) -> Range:
+def level(
+    biology: list[float], removal: list[float], *, margin: float = 0.0, gains: bool = True, seed: int = 1
+) -> Range:
     """A safe range whose level means are nearly exact."""
     rng = np.random.default_rng(seed)
     fits = [
@@ -93,9 +95,7 @@ def test_noise_in_many_strengths_seldom_sets_the_bar() -> None:
 def test_two_curves_are_compared_with_their_own_seeds_noise() -> None:
     """Seeds' own levels cancel within a curve, not between curves: the error between them is larger."""
     rng = np.random.default_rng(3)
-    fits = [
-        fit(rng.normal(0, 0.1, 5) + rng.normal(0, 0.01, (4, 5)), HALF, SETTINGS, stream=0) for _ in range(2)
-    ]
+    fits = [fit(rng.normal(0, 0.1, 5) + rng.normal(0, 0.01, (4, 5)), HALF, SETTINGS, stream=0) for _ in range(2)]
     error = entrants([(fits[0], 4), (fits[1], 2)], confidence=0.95, seed=0).error
     assert error.shape == (6, 6)
     assert np.allclose(np.diagonal(error), 0)

@@ -54,7 +54,11 @@ def test_a_gain_that_permuted_labels_share_is_an_effect_of_training_and_nothing_
     assert decision.rule.firmness == "none"
     assert remarks.advised.weight > 0
     assert decision.sentence.startswith("Weight λ = ")
-    for words in ("helps this encoder, and not by removing batch", "the same happens with permuted labels", "another critic"):
+    for words in (
+        "helps this encoder, and not by removing batch",
+        "the same happens with permuted labels",
+        "another critic",
+    ):
         assert words in decision.sentence
 
 
@@ -120,7 +124,12 @@ def test_the_arms_are_compared_where_both_have_a_strength_near_the_advised() -> 
 def test_differences_are_paired_over_seeds() -> None:
     """Seeds differ by 0.1, and that cancels: the interval is that of the differences."""
     found = attribute(
-        arm([0.1, 0.2], sd=1e-3), arm([0.0, 0.0], sd=1e-3), weight=1.0, confidence=0.95, counts_biology=0, counts_removal=0
+        arm([0.1, 0.2], sd=1e-3),
+        arm([0.0, 0.0], sd=1e-3),
+        weight=1.0,
+        confidence=0.95,
+        counts_biology=0,
+        counts_removal=0,
     )
     assert found.seeds == 4
     assert found.biology.beyond.mean == pytest.approx(0.1, abs=5e-3)

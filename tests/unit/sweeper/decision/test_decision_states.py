@@ -54,9 +54,7 @@ def dip_then_drop(x, dip):
 
 def dipping(dip=0.3):
     rng = np.random.default_rng(1)
-    return tidy(
-        sample(lambda x: dip_then_drop(x, dip), rng, sigma=0.004), sample(technical_curve, rng, sigma=0.004)
-    )
+    return tidy(sample(lambda x: dip_then_drop(x, dip), rng, sigma=0.004), sample(technical_curve, rng, sigma=0.004))
 
 
 def two_metrics(first, second):
@@ -147,7 +145,9 @@ def test_tests_and_fitted_curves_that_exclude_each_other_are_told_and_the_lower_
     assert estimate.bracket.unsafe_from < estimate.location.lower
     assert (estimate.safe_up_to, estimate.unsafe_from) == (estimate.bracket.safe_up_to, estimate.bracket.unsafe_from)
     assert estimate.recommended <= estimate.safe_up_to
-    assert decision.reasons[0].startswith("The tests prove a loss at λ = 0.187, which the fitted curves call safe up to")
+    assert decision.reasons[0].startswith(
+        "The tests prove a loss at λ = 0.187, which the fitted curves call safe up to"
+    )
 
 
 def test_when_tests_and_fitted_curves_exclude_each_other():
