@@ -12,7 +12,8 @@ export NO_MKDOCS_2_WARNING = true
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check lint docs docs-serve lock jump jump-followed benchmark-adversaries benchmark-critic benchmark-packs benchmark-panel benchmark-panel-speed benchmark-locator benchmark-locate benchmark-tier-c benchmark-images-training benchmark-images-input benchmark-images-demo clean
+# No target is a file of its name.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)
 
 install: $(VENV)/.installed ## a virtual environment in .venv with the pinned versions
 
@@ -76,6 +77,9 @@ benchmark-packs: install ## study: packs against one cell a trial
 
 benchmark-panel: install ## study: embeddings with a known fault
 	$(BIN)/python benchmarks/panel.py
+
+benchmark-readers: install ## study: which reader sees which batch effect
+	$(BIN)/python benchmarks/readers.py
 
 benchmark-panel-speed: install $(VENV)/.reference ## study: the panel's speed
 	$(BIN)/python benchmarks/panel_speed.py --again

@@ -11,16 +11,10 @@ import sys
 from itertools import product
 from pathlib import Path
 
-import pandas as pd
 from summaries import line, summarise
 
-from sweeper.cli.common import ProgressLine
-from sweeper.config.sweep_config import load_config
-from sweeper.findings.stored import tabulate_and_decide
+import sweeper
 from sweeper.planning.description import versions
-from sweeper.planning.prepared import prepare
-from sweeper.running.executor import Executor
-from sweeper.running.sweep import run_sweep
 
 CONFIG = Path(__file__).parent.parent / "configs/jump_source3.yaml"
 ADVERSARIES = {
@@ -51,19 +45,15 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/adversaries"))
     options = parser.parse_args()
     found = []
-    options.folder.mkdir(parents=True, exist_ok=True)
-    with Executor(load_config(CONFIG).executor, options.folder):  # one Ray for all: sweeps use the one that is up
-        for normalise, (name, settings) in product(INPUTS, ADVERSARIES.items()):
-            folder = options.folder / f"{name}-{normalise}".replace(" ", "_").replace(",", "")
-            config = load_config(CONFIG, [*SHARED, *settings.split(), f"normalise={normalise}", f"folder={folder}"])
-            prepared = prepare(config)
-            print(f"{name}, input {normalise}", file=sys.stderr)
-            run_sweep(prepared, command=["python", "benchmarks/adversaries.py"], tell=ProgressLine())
-            results, decision = tabulate_and_decide(prepared.store)
-            failed = results.loc[results["status"] != "ok", "cell_id"].nunique()
-            for row in summarise(pd.DataFrame(results), dict(decision)):
-                found.append({"adversary": name, "input": normalise, "settings": settings, "failed": failed, **row})
-                print(f"{name:<24} {normalise:<6} {line(row)}", flush=True)
+    for normalise, (name, settings) in product(INPUTS, ADVERSARIES.items()):
+        folder = options.folder / f"{name}-{normalise}".replace(" ", "_").replace(",", "")
+        overrides = [*SHARED, *settings.split(), f"normalise={normalise}", f"folder={folder}"]
+        print(f"{name}, input {normalise}", file=sys.stderr)
+        sweep = sweeper.run(sweeper.load_config(CONFIG, overrides), progress=True)
+        failed = sweep.results.loc[sweep.results["status"] != "ok", "cell_id"].nunique()
+        for row in summarise(sweep.results, sweep.decision):
+            found.append({"adversary": name, "input": normalise, "settings": settings, "failed": failed, **row})
+            print(f"{name:<24} {normalise:<6} {line(row)}", flush=True)
     result = {
         "command": "python benchmarks/adversaries.py",
         "seeds": 5,

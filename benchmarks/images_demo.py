@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 from summaries import at_strength
 
+import sweeper
 from sweeper.arms.observed import strength_composites
 
 VIEW, MARGIN = "held_out_plates", 0.0
@@ -99,15 +100,15 @@ def _run(name: str, overrides: list[str], *, again: bool) -> dict[str, Any]:
     subprocess.run([sys.executable, "-m", "sweeper", *words], check=True, env={**os.environ, mark: "1"})
     wall, used = time.monotonic() - began, processor.total()
     results = pd.read_parquet(folder / "results.parquet")
-    decision = json.loads((folder / "decision.json").read_text())
-    own = results[results["trainer"] == decision["provenance"]["trainer"]]
-    composites = strength_composites(results, view=VIEW, trainer=decision["provenance"]["trainer"])
+    decision = sweeper.open_store(folder).decision
+    own = results[results["trainer"] == decision.provenance["trainer"]]
+    composites = strength_composites(results, view=VIEW, trainer=decision.provenance["trainer"])
     biology = composites[composites["margin"] == MARGIN].set_index("adversarial_weight")["biological"]
     cells = results.drop_duplicates("cell_id")
     records = [json.loads(path.read_text()) for path in folder.glob("cells/*/record.json")]
-    trained = [record["seconds"] for record in records if record["trainer"] == decision["provenance"]["trainer"]]
+    trained = [record["seconds"] for record in records if record["trainer"] == decision.provenance["trainer"]]
     probe = results[(results["view"] == VIEW) & (results["metric"] == "batch_probe_linear")]
-    curve = decision["views"][VIEW]["margins"][0]
+    curve = decision.views[VIEW].margins[0]
     return {
         "overrides": overrides,
         "wall_seconds": round(wall, 1) if fresh else None,
@@ -126,11 +127,9 @@ def _run(name: str, overrides: list[str], *, again: bool) -> dict[str, Any]:
             }
             for weight, value in biology.items()
         ],
-        "state": curve["state"],
-        "estimate": {key: curve["estimate"][key] for key in ("safe_up_to", "unsafe_from")}
-        if curve["estimate"]
-        else None,
-        "sentence": decision["sentence"],
+        "state": curve.state,
+        "estimate": {"safe_up_to": curve.safe_up_to, "unsafe_from": curve.unsafe_from} if curve.estimate else None,
+        "sentence": decision.sentence,
     }
 
 

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sweeper.cli.common import ProgressLine
-from sweeper.config.sweep_config import SweepConfig, load_config
+import sweeper
+from sweeper import SweepConfig, load_config
 from sweeper.decision import Decision, decide_sweep
 from sweeper.decision.input.results_table import SHAM_PREFIX
 from sweeper.decision.verdict.json_codec import plain
@@ -29,12 +29,10 @@ from sweeper.findings.stored import (
     results_table,
     stored_config,
     stored_decision,
-    tabulate_and_decide,
 )
 from sweeper.planning.estimate import finished_seconds
-from sweeper.planning.prepared import Prepared, grid_cells, prepare
-from sweeper.running.executor import Executor
-from sweeper.running.sweep import TITLES, run_sweep
+from sweeper.planning.prepared import grid_cells, prepare
+from sweeper.running.sweep import TITLES
 from sweeper.store.store import Store
 
 CONFIG = Path(__file__).parent.parent / "configs/jump_source3.yaml"
@@ -55,14 +53,11 @@ def main() -> None:
     shared = [*SHARED, *given.overrides]
     before, after = (given.folder.with_name(f"{given.folder.name}_{part}") for part in ("plates", "followed"))
     grid = prepare(load_config(CONFIG, [*shared, f"folder={before}"]))
-    before.mkdir(parents=True, exist_ok=True)
-    with Executor(grid.config.executor, before.absolute()):  # one Ray for both: sweeps use the one that is up
-        _run(grid)
-        cells = grid_cells(grid.config, sweep_id=grid.sweep_id, folds=grid.folds)
-        if not after.exists():
-            take_over(grid.store, after, keep={cell.cell_id for cell in cells})
-        followed = prepare(load_config(CONFIG, [*shared, *FOLLOW, f"folder={after}"]))
-        _run(followed)
+    sweeper.run(grid.config, progress=True)
+    cells = grid_cells(grid.config, sweep_id=grid.sweep_id, folds=grid.folds)
+    if not after.exists():
+        take_over(grid.store, after, keep={cell.cell_id for cell in cells})
+    followed = sweeper.run(load_config(CONFIG, [*shared, *FOLLOW, f"folder={after}"]), progress=True)
     result = {
         "command": "python benchmarks/jump_followed.py",
         "options": followed.config.locate.model_dump(mode="json"),
@@ -72,11 +67,6 @@ def main() -> None:
     }
     given.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     print(result["before"]["sentence"], result["after"]["sentence"], given.json, sep="\n\n")
-
-
-def _run(prepared: Prepared) -> None:
-    run_sweep(prepared, command=["python", "benchmarks/jump_followed.py"], tell=ProgressLine())
-    tabulate_and_decide(prepared.store)
 
 
 def take_over(source: Store, target: Path, *, keep: set[str]) -> None:

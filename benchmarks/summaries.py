@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from sweeper.arms.observed import strength_composites
+from sweeper.decision import Decision
 
 SHOWN = ("perturbation_accuracy", "retrieval_map", "batch_probe_linear")
 """Shown as the familiar raw numbers: balanced accuracy, mAP, balanced accuracy of the fresh probe."""
@@ -34,16 +35,16 @@ def most_removed(rows: list[dict[str, Any]], *, chance: float) -> dict[str, Any]
     return min(kept, key=lambda row: (row["batch_probe_linear"]["mean"], row["adversarial_weight"]))
 
 
-def summarise(results: pd.DataFrame, decision: dict[str, Any]) -> list[dict[str, Any]]:
+def summarise(results: pd.DataFrame, decision: Decision) -> list[dict[str, Any]]:
     """One row a view and margin: the three strengths, the controls, and the state of that curve."""
     summary = []
-    trainer = decision["provenance"]["trainer"]
+    trainer = decision.provenance["trainer"]
     own = results[results["trainer"] == trainer]
-    for view, told in decision["views"].items():
+    for view, told in decision.views.items():
         composites = strength_composites(results, view=view, trainer=trainer)
         controls = results[(results["view"] == view) & results["trainer"].str.startswith("control:")]
-        for curve in told["margins"]:
-            margin = curve["margin"]
+        for curve in told.margins:
+            margin = curve.margin or 0.0
             biology = composites[composites["margin"] == margin].set_index("adversarial_weight")["biological"]
             chances = {
                 metric: round(float(controls.loc[controls["metric"] == metric, "chance"].mean()), 3) for metric in SHOWN
@@ -53,7 +54,7 @@ def summarise(results: pd.DataFrame, decision: dict[str, Any]) -> list[dict[str,
                 {
                     "view": view,
                     "margin": margin,
-                    "state": curve["state"],
+                    "state": curve.state,
                     "zero": every[0],
                     "best": at_strength(own, view=view, weight=float(biology.idxmax()), margin=margin),
                     "largest": every[-1],

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
@@ -28,12 +28,18 @@ ELSEWHERE = {
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("\n", " ")
+
+
+def _key_table(rows: Iterable[tuple[str, str, str]]) -> list[str]:
+    lines = ["| key | default | meaning |", "|---|---|---|"]
+    return [*lines, *(f"| `{key}` | `{default or '–'}` | {_cell(meaning)} |" for key, default, meaning in rows), ""]
 
 
 def keys() -> str:
     """Every key of a configuration, a table a section: what `sweeper validate --keys` prints."""
     from sweeper.config.sweep_config import documented_keys
+    from trainers.screens.images.source import PlateSource, WildsSource
 
     sections: dict[str, list[tuple[str, str, str]]] = {}
     about: dict[str, str] = {}
@@ -54,9 +60,10 @@ def keys() -> str:
     for section in ("", *(name for name in sections if name)):
         if section:
             lines += [f"## `{section}`", "", about.get(section, ""), ""]
-        lines += ["| key | default | meaning |", "|---|---|---|"]
-        lines += [f"| `{key}` | `{default or '–'}` | {_cell(meaning)} |" for key, default, meaning in sections[section]]
-        lines.append("")
+        lines += _key_table(sections[section])
+    for title, model in (("layout: wilds", WildsSource), ("layout: rxrx1 or plates", PlateSource)):
+        lines += [f"## `images`, {title}", "", "`sweeper pack --keys` prints the same.", ""]
+        lines += _key_table((f"images.{key}", default, meaning) for key, default, meaning in documented_keys(model))
     return "\n".join(lines)
 
 

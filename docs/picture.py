@@ -1,6 +1,6 @@
-"""The picture of the report that README and documentation show: a real report in a real browser.
+"""The pictures of a report that README and documentation show: a real report in a real browser.
 
-python docs/picture.py [runs/demo/report.html]      writes docs/report.png (Chromium and playwright are needed)
+python docs/picture.py [runs/demo/report.html]      writes docs/report.png and docs/curve.png; needs Chromium
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ DRAWN = "document.querySelectorAll('.chart .main-svg').length > 0 && document.re
 LARGEST = 300_000  # bytes
 
 
-def main(report: Path, picture: Path) -> None:
-    """Take the first screen of the report."""
+def main(report: Path, folder: Path) -> None:
+    """Take the report's first screen and its first figure."""
+    first, curve = folder / "report.png", folder / "curve.png"
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with sync_playwright() as running:
         browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
@@ -24,11 +25,15 @@ def main(report: Path, picture: Path) -> None:
         page.goto(report.resolve().as_uri())
         page.wait_for_function(DRAWN)
         page.wait_for_timeout(1000)
-        page.screenshot(path=picture)
+        page.screenshot(path=first)
+        page.locator(".chart").first.scroll_into_view_if_needed()
+        page.wait_for_timeout(1000)
+        page.locator(".chart").first.screenshot(path=curve)
         browser.close()
-    if (size := picture.stat().st_size) > LARGEST:
-        raise SystemExit(f"{picture}: {size:,} bytes, more than {LARGEST:,}")
+    for picture in (first, curve):
+        if (size := picture.stat().st_size) > LARGEST:
+            raise SystemExit(f"{picture}: {size:,} bytes, more than {LARGEST:,}")
 
 
 if __name__ == "__main__":
-    main(Path((sys.argv[1:] or ["runs/demo/report.html"])[0]), Path(__file__).with_name("report.png"))
+    main(Path((sys.argv[1:] or ["runs/demo/report.html"])[0]), Path(__file__).parent)

@@ -1,3 +1,78 @@
-"""Strength sweeps of batch-correcting encoders: plan, run, measure, decide."""
+"""Strength sweeps of batch-correcting encoders: plan, run, measure, decide.
+
+    import sweeper
+    config = sweeper.load_config("sweep.yaml")
+    sweep = sweeper.run(config, progress=True)
+    sweep.results, sweep.decision, sweep.figure("tradeoff")
+
+Names are imported when they are first used: `import sweeper` alone loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "load_config": "sweeper.config.sweep_config",
+    "plan": "sweeper.library.planned",
+    "run": "sweeper.library.launch",
+    "open_store": "sweeper.library.stored_sweep",
+    "decide": "sweeper.library.deciding",
+    "decide_table": "sweeper.decision.input.tidy",
+    "score_table": "sweeper.metrics.panel",
+    "write_report": "sweeper.library.deciding",
+    # what they take and return
+    "Event": "sweeper.running.sweep",
+    "InputError": "sweeper.errors",
+    "Outputs": "sweeper.library.outputs",
+    "Panel": "sweeper.metrics.panel",
+    "Plan": "sweeper.library.planned",
+    "StoredSweep": "sweeper.library.stored_sweep",
+    "SweepConfig": "sweeper.config.sweep_config",
+    "SweepFailedError": "sweeper.errors",
+}
+
+if TYPE_CHECKING:
+    from sweeper.config.sweep_config import SweepConfig, load_config
+    from sweeper.decision.input.tidy import decide_table
+    from sweeper.errors import InputError, SweepFailedError
+    from sweeper.library.deciding import decide, write_report
+    from sweeper.library.launch import run
+    from sweeper.library.outputs import Outputs
+    from sweeper.library.planned import Plan, plan
+    from sweeper.library.stored_sweep import StoredSweep, open_store
+    from sweeper.metrics.panel import Panel, score_table
+    from sweeper.running.sweep import Event
+
+__all__ = [
+    "Event",
+    "InputError",
+    "Outputs",
+    "Panel",
+    "Plan",
+    "StoredSweep",
+    "SweepConfig",
+    "SweepFailedError",
+    "__version__",
+    "decide",
+    "decide_table",
+    "load_config",
+    "open_store",
+    "plan",
+    "run",
+    "score_table",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if (home := _HOMES.get(name)) is None:
+        raise AttributeError(f"module 'sweeper' has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

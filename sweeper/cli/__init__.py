@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from sweeper import __version__
 from sweeper.errors import InputError, SweepFailedError
+from trainers.errors import InputProblemsError
 
 VERBS = {
     "demo": "simulated screen → real sweep → report, in minutes",
@@ -78,6 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
         sys.stdout.flush()
+    except InputProblemsError as error:
+        print(f"sweeper: {error.where}: {len(error.problems)} problems", file=sys.stderr)
+        for problem in error.problems:
+            print(f"  {' '.join(problem.split())}", file=sys.stderr)
+        return EXIT_INPUT
     except InputError as error:
         print(f"sweeper: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_INPUT

@@ -99,7 +99,9 @@ class ProgressLine:
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
-        if event.kind == "round":
+        if event.kind == "warning":
+            warn(event.note)
+        elif event.kind == "round":
             self._line(event.note)
         elif event.kind == "start":
             self._began, self._at_start = time.monotonic(), event.cells_done

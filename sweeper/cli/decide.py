@@ -12,7 +12,7 @@ settings than those declared before the sweep.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
+    import sweeper
     from sweeper.decision.words.printed import printed
     from sweeper.errors import InputError
     from sweeper.store.store import dump_json, write_atomically
@@ -60,7 +61,11 @@ def run(options: argparse.Namespace) -> int:
     given = {key: value for key, value in named.items() if value is not None}
     changes = {**_overrides(options.overrides), **given}
     _check_target(options.json)
-    decision = _of_table(options, changes) if options.folder is None else _of_store(options.folder, changes)
+    view = changes.pop("deciding_view", None)
+    if options.folder is None:
+        decision = _of_table(options, view, changes)
+    else:
+        decision = sweeper.decide(options.folder, view=view, **changes)
     if options.json is not None:
         _refuse_replacing(options.json, options.folder, decision)
     print(printed(decision))
@@ -78,43 +83,15 @@ def _overrides(overrides: Sequence[str]) -> dict[str, Any]:
     return apply_overrides({}, overrides)
 
 
-def _of_table(options: argparse.Namespace, changes: dict[str, Any]) -> Decision:
+def _of_table(options: argparse.Namespace, view: str | None, changes: dict[str, Any]) -> Decision:
     import pandas as pd
 
     from sweeper.decision.input.tidy import TEXT_COLUMNS, decide_table
     from trainers.screens.files import read_table
 
     raw = read_table(options.table, described=TEXT_COLUMNS)
-    view = changes.pop("deciding_view", None)
     frame = pd.concat([raw.metadata, raw.measured], axis=1)
     return decide_table(frame, view=view, trainer=options.trainer, source=str(options.table), **changes)
-
-
-def _of_store(folder: Path, changes: Mapping[str, Any]) -> Decision:
-    from sweeper.decision import decide_sweep
-    from sweeper.decision.input.decision_settings import decision_settings
-    from sweeper.errors import InputError
-    from sweeper.findings.stored import deciding_units, decision_provenance, results_table, stored_config
-    from sweeper.store.store import Store
-
-    store = Store(folder.absolute())
-    description, config = store.description(), stored_config(store)
-    views = [spec.view for spec in config.views]
-    view = changes.get("deciding_view", config.decision.deciding_view)
-    if view not in views:
-        raise InputError(f"--view {view}: the sweep has {', '.join(views)}")
-    settings = decision_settings({**config.decision.model_dump(), **changes}, "decide")
-    results = results_table(store)
-    if results.empty:
-        raise InputError(f"{store.folder}: no finished cell yet; run the sweep first")
-    return decide_sweep(
-        results,
-        settings=settings,
-        provenance=decision_provenance(description, store.proposals()),
-        declared=config.decision,
-        next_options=config.locate.next_options,
-        units=deciding_units(store, settings),
-    )
 
 
 def _check_target(path: Path | None) -> None:

@@ -57,10 +57,10 @@ def run(options: argparse.Namespace) -> int:
     else:
         config = build_config(data, name)
     if options.dry_run:
+        import sweeper
         from sweeper.cli.plan import print_plan
-        from sweeper.planning.prepared import prepare
 
-        print_plan(prepare(config, embed=False))
+        print_plan(sweeper.plan(config))
         return 0
     return sweep(config)
 

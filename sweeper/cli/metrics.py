@@ -9,14 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sweeper.cli.account import account_lines, add_reading, reading_keys
+from sweeper.cli.common import warn
 
 if TYPE_CHECKING:
     from sweeper.metrics.composites import Composites
     from sweeper.metrics.evaluation import PanelOptions
     from sweeper.metrics.panel import Panel
     from trainers.base import FloatArray
+    from trainers.screens.readers import Reading
     from trainers.screens.table import Screen
 
 EXAMPLE = """examples:
@@ -77,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="split the largest batch at random, correct for the split: whatever is lost is over-correction",
     )
+    add_reading(parser)
     parser.add_argument("--metrics", metavar="METRIC", nargs="+", help="measure these only")
     parser.add_argument(
         "--device", metavar="NAME", help="PyTorch device of the large matrix products, e.g. cuda (default: NumPy, CPU)"
@@ -91,7 +97,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The verb."""
     from sweeper.cli import EXIT_FAILED
-    from sweeper.cli.common import warn
     from sweeper.config.sweep_config import build_panel_options
     from sweeper.errors import InputError
     from sweeper.metrics.arrays import arrays
@@ -106,10 +111,11 @@ def run(options: argparse.Namespace) -> int:
     if options.device is not None:
         choices = choices.model_copy(update={"device": options.device})
     arrays(choices.device)
-    screen = _read(options, options.table)
-    if options.standardise:
-        screen = _standardised(screen)
+    reading = _read(options, options.table)
+    screen = _standardised(reading.screen) if options.standardise else reading.screen
     reference = None if options.reference is None else _same_wells(screen, options)
+    for warning in reading.account.warnings:
+        warn(warning)
     panel = score_table(
         screen.features,
         screen.wells,
@@ -128,12 +134,17 @@ def run(options: argparse.Namespace) -> int:
         further["activity"] = _activity(screen, choices, options.seed)
     if panel.status == "ok" and options.pseudo_batch:
         further["pseudo_batch"] = _pseudo_batch(screen, reference, options.seed)
-    print("\n".join([*_heading(options.table, screen), "", *_text(panel), *_further(further)]))
+    print(
+        "\n".join(
+            [*_heading(options.table, screen), *account_lines(reading.account), "", *_text(panel), *_further(further)]
+        )
+    )
     if options.json is not None:
         content = {
             "schema": "panel/1",
             "table": options.table.name,
             **_summary(screen),
+            "account": reading.account.to_json(),
             "seed": options.seed,
             "standardised": options.standardise,
             "options": choices.model_dump(mode="json"),
@@ -160,31 +171,35 @@ def _standardised(screen: Screen) -> Screen:
     return make_screen(features, screen.feature_names, screen.wells)
 
 
-def _read(options: argparse.Namespace, path: Path) -> Screen:
+def _read(options: argparse.Namespace, path: Path) -> Reading:
     from sweeper.errors import InputError
-    from trainers.screens.files import read_table
     from trainers.screens.query import select_rows
-    from trainers.screens.readers import ScreenSpec, read_screen
+    from trainers.screens.readers import read_screen
+    from trainers.screens.screen_spec import ScreenSpec
     from trainers.screens.table import make_screen
 
     given = {name.replace("-", "_"): getattr(options, name.replace("-", "_")) for name in _COLUMNS}
     columns = {name: column for name, column in given.items() if column is not None}
-    spec = ScreenSpec(path=path, columns=columns, negative_controls=tuple(options.negative_controls))
-    screen = read_screen(spec, Path())
+    keys = reading_keys(options)
+    if path != options.table:  # the patterns and the matrix are those of the embedding
+        keys |= {"features": None, "matrix": None}
+    spec = ScreenSpec(path=path, columns=columns, negative_controls=tuple(options.negative_controls), **keys)
+    reading = read_screen(spec, Path())
     if options.control_query is None:
-        return screen
-    chosen = select_rows(read_table(path, described=list(columns.values())).metadata, options.control_query)
+        return reading
+    screen = reading.screen
+    chosen = select_rows(reading.metadata, options.control_query)
     if not chosen.any():
         raise InputError(f"--control-query {options.control_query!r}: selects no row of {path}")
     wells = screen.wells.assign(control_type=screen.wells["control_type"].mask(chosen, "negative"))
-    return make_screen(screen.features, screen.feature_names, wells)
+    return replace(reading, screen=make_screen(screen.features, screen.feature_names, wells))
 
 
 def _same_wells(screen: Screen, options: argparse.Namespace) -> FloatArray:
     """Features of the reference table, in the order of the embedding's rows."""
     from sweeper.errors import InputError
 
-    other = _read(options, options.reference)
+    other = _read(options, options.reference).screen
     keys = ["batch", "plate", "well", "site"]
     rows = other.wells[keys].astype("string").fillna("").assign(row=range(len(other)))
     found = screen.wells[keys].astype("string").fillna("").merge(rows, on=keys, how="left", validate="1:1")["row"]
@@ -282,6 +297,8 @@ def _between(interval: Sequence[float] | None, form: str = ".3f") -> str:
 
 
 def _summary(screen: Screen) -> dict[str, Any]:
+    from sweeper.metrics.biological.target_sets import count_targets
+
     wells = screen.wells
     return {
         "fingerprint": screen.fingerprint,
@@ -290,7 +307,7 @@ def _summary(screen: Screen) -> dict[str, Any]:
         "batches": int(wells["batch"].nunique()),
         "plates": int(wells["plate"].nunique()),
         "perturbations": int(wells["perturbation"].nunique()),
-        "targets": int(wells["target"].nunique()),
+        "targets": count_targets(wells["target"]),
         "negative_controls": int((wells["control_type"] == "negative").sum()),
     }
 

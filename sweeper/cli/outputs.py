@@ -1,44 +1,12 @@
-"""The only way from the sweep to its report: results, decision and report.html from the store."""
+"""What a sweep found, in a terminal."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from sweeper.decision import Decision
-    from sweeper.findings.ladder_table import LadderTable
-    from sweeper.findings.unit_gains import Gains
+    from sweeper.library.outputs import Outputs
     from sweeper.store.store import Store
-
-
-class Outputs(NamedTuple):
-    """What a sweep found; `gains` is None where no cell keeps values by batch, cell type and perturbation."""
-
-    results: pd.DataFrame
-    decision: Decision
-    gains: Gains | None
-    ladder: LadderTable | None = None
-
-    @property
-    def headline(self) -> dict[str, float]:
-        """Failure rates and worst gains at the recommended strength, by name."""
-        from sweeper.findings.unit_gains import headline
-
-        return {} if self.gains is None else headline(self.gains, self.decision)
-
-
-def write_outputs(store: Store) -> Outputs:
-    """Write results.parquet, units.parquet, decision.json and report.html from the store alone."""
-    from dashboards.report import write_report
-    from sweeper.findings.stored import report_provenance, stored_gains, stored_ladder, tabulate_and_decide
-
-    results, decision = tabulate_and_decide(store)
-    gains = stored_gains(store, results)
-    ladder = stored_ladder(store, results)
-    write_report(results, decision, report_provenance(store), store.report_path, gains=gains, ladder=ladder)
-    return Outputs(results, decision, gains, ladder)
 
 
 def print_outputs(store: Store, outputs: Outputs) -> None:

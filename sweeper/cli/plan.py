@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from sweeper.cli.account import account_lines
 from sweeper.cli.common import add_config, duration, read_config
-from sweeper.cli.rounds import proposed_next, upcoming_rounds
 
 if TYPE_CHECKING:
-    from sweeper.planning.prepared import Prepared
+    from sweeper.library.planned import Plan
 
 EXAMPLE = """examples:
   sweeper plan configs/jump_source3.yaml
@@ -24,22 +24,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    from sweeper.planning.prepared import prepare
+    import sweeper
 
-    print_plan(prepare(read_config(options), embed=False), timed=not options.no_estimate)
+    print_plan(sweeper.plan(read_config(options)), timed=not options.no_estimate)
     return 0
 
 
-def print_plan(prepared: Prepared, *, timed: bool = True) -> None:
+def print_plan(plan: Plan, *, timed: bool = True) -> None:
     """What is done of a sweep, what is missing and, with `timed`, about how long it will take."""
-    from sweeper.planning.estimate import estimate, local_workers
+    from sweeper.library.rounds import proposed_next
 
+    prepared, cells, missing = plan.prepared, plan.known, plan.missing
     config = prepared.config
-    cells = prepared.known_cells()
-    done = prepared.store.finished()
-    missing = [cell for cell in cells if cell.cell_id not in done]
     trained = [cell for cell in missing if not cell.is_control]
     print(f"sweep:     {config.name} ({prepared.sweep_id}) in {prepared.store.folder}")
+    print("\n".join(account_lines(prepared.account)))
     grid = config.strengths.grid()
     weights = sorted({weight for weight, _ in grid})
     shape = f"{len(weights)} adversarial weights × {len(grid) // len(weights)} margins × {len(config.seeds)} seeds"
@@ -55,15 +54,12 @@ def print_plan(prepared: Prepared, *, timed: bool = True) -> None:
         rungs = sum(cell.is_rung for cell in cells)
         names = ", ".join(rung.name for rung in config.ladder.rungs)
         print(f"ladder:    {rungs} of them: {names}; selected on {', '.join(config.ladder.select_on)}")
-    rounds = upcoming_rounds(prepared)
-    for item in rounds:
+    for item in plan.upcoming:
         print(item.line)
     if following := proposed_next(prepared.store):
         print(f"next:      {following}")
-    further = sum(item.cells for item in rounds)
     if missing and timed:
-        workers = local_workers(config.executor)
-        found = estimate(prepared, missing, further=further, workers=workers)
+        found, workers = plan.estimate(), plan.workers
         parts = {
             "embedding": found.embedding,
             "training": found.training,

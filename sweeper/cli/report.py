@@ -16,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    from sweeper.cli.outputs import print_outputs, write_outputs
-    from sweeper.store.store import Store
+    import sweeper
+    from sweeper.cli.outputs import print_outputs
 
-    store = Store(options.folder.absolute())
-    print_outputs(store, write_outputs(store))
+    sweep = sweeper.open_store(options.folder)
+    print_outputs(sweep.store, sweeper.write_report(sweep))
     return 0

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from sweeper.cli.common import ProgressLine, add_config, read_config, warn
+from sweeper.cli.common import ProgressLine, add_config, read_config
 
 if TYPE_CHECKING:
     from sweeper.config.sweep_config import SweepConfig
-    from sweeper.running.sweep import Event
 
 EXAMPLE = """examples:
   sweeper run configs/jump_source3.yaml
@@ -31,43 +30,14 @@ def run(options: argparse.Namespace) -> int:
 
 def sweep(config: SweepConfig, *, retry_failed: bool = False) -> int:
     """Everything from a configuration to its report."""
-    from sweeper.cli.outputs import print_outputs, write_outputs
+    from sweeper.cli.outputs import print_outputs
     from sweeper.findings.stored import raise_if_nothing_trained
-    from sweeper.mirror.mirroring import SweepMirror
+    from sweeper.library.launch import launch
     from sweeper.planning.description import command_line
-    from sweeper.planning.prepared import prepare
-    from sweeper.running.executor import check_environment
-    from sweeper.running.sweep import run_sweep
 
-    check_environment()
-    prepared = prepare(config)
-    for warning in prepared.warnings:
-        warn(warning)
-    mirror = SweepMirror(prepared, warn=warn) if config.tracking.enabled else None
-    show = ProgressLine()
-
-    def tell(event: Event) -> None:
-        show(event)
-        if mirror is not None and event.new:
-            mirror.tell(event.new)
-
-    status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
-    outputs = None
-    try:
-        run_sweep(prepared, command=command_line(), retry_failed=retry_failed, tell=tell)
-        outputs = write_outputs(prepared.store)
-        status = "FINISHED"
-    except Exception:
-        status = "FAILED"
-        raise
-    finally:
-        if mirror is not None:
-            if outputs is None:
-                mirror.finish(None, status=status)
-            else:
-                mirror.finish(outputs.decision, status=status, metrics=outputs.headline)
-    print_outputs(prepared.store, outputs)
-    if mirror is not None:
-        print(f"MLflow:   {mirror.mirror.ui_command}")
-    raise_if_nothing_trained(prepared.store)
+    done = launch(config, command=command_line(), retry_failed=retry_failed, tell=ProgressLine())
+    print_outputs(done.store, done.outputs)
+    if done.mlflow is not None:
+        print(f"MLflow:   {done.mlflow}")
+    raise_if_nothing_trained(done.store)
     return 0

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from pathlib import Path
-
-from sweeper.cli.rounds import kept_rounds, proposed_next
 
 EXAMPLE = """example:
   sweeper status runs/demo"""
@@ -19,27 +16,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    from sweeper.findings.stored import all_records, planned_cells, planned_rounds, stored_decision
-    from sweeper.store.store import Store
+    import sweeper
+    from sweeper.findings.stored import planned_rounds
+    from sweeper.library.rounds import kept_rounds, proposed_next
+    from sweeper.library.stored_sweep import MISSING
 
-    store = Store(options.folder.absolute())
-    description = store.description()
-    cells = planned_cells(store)
-    records = all_records(store)
-    done = {record["cell_id"] for record in records}
-    missing = [cell for cell in cells if cell.cell_id not in done]
-    print(f"{description['name']} ({description['sweep_id']}) in {store.folder}")
-    print(f"cells:    {len(cells) - len(missing)} of {len(cells)} done")
-    for status, count in sorted(Counter(record["status"] for record in records).items()):
+    sweep = sweeper.open_store(options.folder)
+    store, cells = sweep.store, sweep.cells
+    finished = cells[cells["status"] != MISSING]
+    missing = len(cells) - len(finished)
+    print(f"{sweep.name} ({store.description()['sweep_id']}) in {store.folder}")
+    print(f"cells:    {len(finished)} of {len(cells)} done")
+    for status, count in finished["status"].value_counts().sort_index().items():
         print(f"          {count} {status}")
-    for record in records:
-        if record["status"] != "ok":
-            print(f"          {record['cell_id']} {record['status']}: {record['reason']}")
+    for cell in finished[finished["status"] != "ok"].sort_values("cell_id").itertuples():
+        print(f"          {cell.cell_id} {cell.status}: {cell.reason}")
+    done = set(finished["cell_id"])
     rounds = planned_rounds(store)
     counts = [(sum(cell.cell_id in done for cell in planned), len(planned)) for _, planned in rounds]
     for line in kept_rounds([proposal for proposal, _ in rounds], counts):
         print(line)
-    if (decision := stored_decision(store)) is not None:
+    if store.decision_path.exists():
+        decision = sweep.decision
         note = " (made before the missing cells)" if missing else ""
         print(f"decision: {decision.rule.state}{note}\n          {decision.sentence}")
         if following := proposed_next(store):

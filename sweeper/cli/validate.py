@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sweeper.cli.account import account_lines
 from sweeper.cli.common import add_overrides, warn
 
 EXAMPLE = """examples:
@@ -23,6 +24,7 @@ def run(options: argparse.Namespace) -> int:
     """The verb."""
     from sweeper.config.sweep_config import documented_keys, load_config
     from sweeper.errors import InputError
+    from sweeper.metrics.biological.target_sets import count_targets
     from sweeper.planning.images import open_images
     from sweeper.planning.prepared import prepare
 
@@ -47,9 +49,11 @@ def run(options: argparse.Namespace) -> int:
         )
     else:
         print(f"screen:    {rows} rows × {features} features, {fingerprint}")
+        print("\n".join(account_lines(prepared.account)))
     for column in ("batch", "plate", "perturbation", "target", "cell_type"):
         if wells[column].notna().any():
-            print(f"           {wells[column].nunique()} {column}")
+            count = count_targets(wells[column]) if column == "target" else wells[column].nunique()
+            print(f"           {count} {column}")
     kinds = wells["control_type"].value_counts()
     print(f"controls:  {kinds.get('negative', 0)} negative, {kinds.get('positive', 0)} positive")
     for view, folds in prepared.folds.items():

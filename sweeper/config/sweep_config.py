@@ -31,7 +31,7 @@ from trainers.abra.abra_settings import AbraSettings
 from trainers.images.image_settings import PRETRAINED, ImageAbraSettings
 from trainers.screens.images.image_simulation import ImageSimulationSpec
 from trainers.screens.images.source import SOURCES, ImageInput, ImageSource, relative_to
-from trainers.screens.readers import ScreenSpec
+from trainers.screens.screen_spec import ScreenSpec
 from trainers.screens.simulated_screen import SimulationSpec
 from trainers.screens.splits import ViewSpec
 
@@ -330,8 +330,14 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str,
     return merged
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
-    """Read a sweep's YAML; paths of the screen become absolute, relative to the file. Raises `ConfigError`."""
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> SweepConfig:
+    """Read a sweep's YAML; paths of the screen become absolute, relative to the file. Raises `ConfigError`.
+
+    >>> config = sweeper.load_config("sweep.yaml", ["seeds=5", "abra.steps=200"])
+    >>> len(config.seeds), config.abra.steps
+    (5, 200)
+    """
+    path = Path(path)
     config = build_config(apply_overrides(parse_yaml(_read_text(path), str(path)), overrides), str(path))
     if config.screen is not None:
         absolute = (path.parent / config.screen.path).resolve()

@@ -19,10 +19,11 @@ from sweeper.errors import ConfigError, InputError, SweepFailedError
 from sweeper.findings.crossed_boundary import crossed_boundary
 from sweeper.findings.ladder_table import LadderTable, ladder_table
 from sweeper.findings.unit_gains import Gains, gains
-from sweeper.metrics.registry import REGISTRY
+from sweeper.metrics.registry import REGISTRY, decisive
 from sweeper.planning.cells import (
     Cell,
     panel_names,
+    with_stored_panel,
 )
 from sweeper.planning.prepared import confirm_seeds, known_cells, proposed_cells
 from sweeper.store.results import read_units, tidy, to_parquet_bytes, units, write_units
@@ -35,7 +36,9 @@ ADAPTIVE = ("optuna", "locate")
 
 def stored_config(store: Store) -> SweepConfig:
     """The configuration a stored sweep was run with."""
-    return build_config(store.description()["config"], str(store.folder / "sweep.json"))
+    description = store.description()
+    config = build_config(description["config"], str(store.folder / "sweep.json"))
+    return with_stored_panel(config, description["identity"]["metrics"])
 
 
 def planned_cells(store: Store) -> tuple[Cell, ...]:
@@ -74,10 +77,9 @@ def raise_if_nothing_trained(store: Store) -> None:
 
 def results_table(store: Store) -> pd.DataFrame:
     """The tidy table of every finished cell."""
-    panel = [
-        {"metric": metric.name, "role": metric.role, "primary": metric.primary}
-        for metric in (REGISTRY[name] for name in panel_names(stored_config(store)))
-    ]
+    names = panel_names(stored_config(store))
+    primary = decisive(names)
+    panel = [{"metric": name, "role": REGISTRY[name].role, "primary": name in primary} for name in names]
     return tidy(all_records(store), panel)
 
 
@@ -202,6 +204,7 @@ def report_provenance(store: Store) -> dict[str, Any]:
         "fingerprint": description["identity"]["data"],
         "versions": description["versions"],
         "screen": description["screen"],
+        "account": description.get("account"),  # absent in stores written before it was kept
         "warnings": [*unfinished, *description["warnings"]],
         "metrics": {
             metric.name: {"title": metric.title, "direction": metric.direction} for metric in REGISTRY.values()

@@ -1,8 +1,8 @@
 """Intervals of T and B: plates drawn anew for T, perturbations for B, and the same draws for a baseline.
 
 The drawn units stand for those that might have been screened instead. Floors, ceilings, neighbours, predictions and
-clusters stay as they are (`resampling`). Two embeddings of the same wells are compared draw by draw, so that what they
-share cancels.
+clusters stay as they are (`resampling`), and draws are centred on the estimate, so that an interval always holds it.
+Two embeddings of the same wells are compared draw by draw, so that what they share cancels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweeper.metrics.composites import BIOLOGICAL, TECHNICAL, Composites
+from sweeper.metrics.composites import BIOLOGICAL, TECHNICAL, Composites, sources
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
 from sweeper.metrics.resampling import draw_weights
@@ -77,23 +77,36 @@ def composite_draws(evaluation: Evaluation, found: Sequence[tuple[Metric, Measur
         if units[name] < FEWEST:
             drawn[name] = None
             continue
-        weights = np.zeros((RESAMPLES, evaluation.count(column)))
-        weights[:, np.unique(judged)] = draw_weights(units[name], RESAMPLES, seed=(evaluation.seed, _STREAM + number))
+        weights = np.zeros((1 + RESAMPLES, evaluation.count(column)))
+        weights[0, np.unique(judged)] = 1.0  # every unit once: the estimate itself
+        weights[1:, np.unique(judged)] = draw_weights(units[name], RESAMPLES, seed=(evaluation.seed, _STREAM + number))
         factors = TECHNICAL.values() if name == "technical" else (BIOLOGICAL,)
-        drawn[name] = _mean(_mean(_part(names, by_name, weights) for names in factor.values()) for factor in factors)
+        total = _mean(_mean(_part(names, by_name, weights) for names in factor.values()) for factor in factors)
+        drawn[name] = None if total is None else centred(float(total[0]), total[1:])
     return Draws(drawn["technical"], drawn["biological"], units)
+
+
+def centred(estimate: float, draws: Float64Array) -> Float64Array:
+    """(r,) draws about the estimate, within [0, 1].
+
+    A resample holds 63 % of the units, some several times. What is not a plain mean over units (variance explained,
+    say) is therefore off in every resample alike, by the bootstrap's estimate of bias, mean(draws) - estimate, and
+    percentiles would lie beside the estimate. It is the resample that is off, not the estimate, so the bias is taken
+    from the draws (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 10).
+    """
+    return np.asarray(np.clip(draws - (np.nanmean(draws) - estimate), 0.0, 1.0))
 
 
 def _part(names: Sequence[str], by_name: Mapping[str, Measurement], weights: Float64Array) -> Float64Array | None:
     """(r,) anchored values of a part, the worst of its metrics; None where none is measured."""
     values = []
-    for name in names:
-        measured = by_name.get(name)
-        if measured is None or measured.value is None or measured.weighted is None:
+    for name in sources(names, by_name):
+        measured = by_name[name]
+        if measured.value is None or measured.weighted is None:
             continue
         if measured.ceiling > measured.floor:
-            anchored = (measured.weighted(weights) - measured.floor) / (measured.ceiling - measured.floor)
-            values.append(np.clip(anchored, 0.0, 1.0))
+            shares = (measured.weighted(weights) - measured.floor) / (measured.ceiling - measured.floor)
+            values.append(np.clip(shares, 0.0, 1.0))
     return np.min(values, axis=0) if values else None
 
 

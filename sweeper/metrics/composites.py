@@ -1,8 +1,8 @@
 """The anchored composites T (technical) and B (biological) of one embedding, and their geometric mean.
 
 T is the mean over factors (batch; plate; row and column) of the mean of a factor's parts: mixing inside a label
-(BRAS), mixing of neighbourhoods (CiLISI), decodability (the worse of a linear and a neighbour probe) and variance
-explained; row and column have the last alone. B is the mean of activity, retrieval, shared targets and clusters. Each
+(BRAS), mixing of neighbourhoods (CiLISI), decodability (the strongest of five readers) and variance explained; row and
+column have the last alone. B is the mean of activity, retrieval, shared targets and clusters. Each
 part is anchored by its own floor and ceiling, (value - floor) / (ceiling - floor) within [0, 1], never by the other
 embeddings that happen to be compared. The two are objectives beside each other; where one number is needed it is
 √(T·B), which, unlike a weighted sum, is 0 for an embedding of pure noise. In a sweep the metrics of standing "primary"
@@ -12,7 +12,7 @@ decide instead: see `registry`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -22,19 +22,27 @@ TECHNICAL: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "batch": {
             "mixing": ("batch_mixing_bras",),
             "local mixing": ("cilisi",),
-            "probe": ("batch_probe_linear", "batch_probe_knn"),
+            "probe": ("batch_reader",),
             "variance": ("batch_variance",),
         },
         "plate": {
             "mixing": ("plate_mixing_bras",),
             "local mixing": ("plate_cilisi",),
-            "probe": ("plate_probe_linear", "plate_probe_knn"),
+            "probe": ("plate_reader",),
             "variance": ("plate_variance",),
         },
         "row and column": {"ridge": ("row_column_ridge",)},
     }
 )
 """Factor → part → its metrics; the worst of a part's metrics counts."""
+
+STAND_INS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "batch_reader": ("batch_probe_linear", "batch_probe_knn"),
+        "plate_reader": ("plate_probe_linear", "plate_probe_knn"),
+    }
+)
+"""What a part is read from in panels without its metric, as those of older sweeps are."""
 
 BIOLOGICAL: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -118,6 +126,13 @@ def composites(rows: Iterable[Mapping[str, Any]]) -> Composites:
     )
 
 
+def sources(names: Iterable[str], measured: Container[str]) -> tuple[str, ...]:
+    """Those of a part's metrics that were measured; what stands in for them where none was."""
+    names = tuple(names)
+    own = tuple(name for name in names if name in measured)
+    return own or tuple(other for name in names for other in STAND_INS.get(name, ()) if other in measured)
+
+
 def _place(
     key: str,
     names: tuple[str, ...],
@@ -126,7 +141,7 @@ def _place(
     absent: dict[str, str],
 ) -> None:
     """Put the part among the measured or among the absent ones."""
-    found = [by_name[name] for name in names if name in by_name]
+    found = [by_name[name] for name in sources(names, by_name)]
     values = [
         anchored(row["value"], row["floor"], row["ceiling"])
         if _known(row["floor"]) and _known(row["ceiling"])
@@ -151,4 +166,4 @@ def _mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-__all__ = ["BIOLOGICAL", "TECHNICAL", "Composites", "anchored", "composites"]
+__all__ = ["BIOLOGICAL", "STAND_INS", "TECHNICAL", "Composites", "anchored", "composites", "sources"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -216,6 +216,8 @@ class Measurement:
         flag: a symptom that the value alone does not show, in a word ("below_chance", "phenotype_lost"); `reason` has
             the sentence. None when there is none.
         interval: 95 % bootstrap interval of `raw`, where one is made.
+        limit: what `raw` stays within 95 % of the time without information, where that is known.
+        parts: `raw` of each of those that a metric is the strongest of, by name; {} for other metrics.
         units: of a label metric, the value by each axis of the options; () where that has no meaning.
         weighted: of a metric in a composite, `value` when plates (technical) or perturbations (biological), in the
             order of their codes, count as often as given; see `resampling`.
@@ -229,6 +231,8 @@ class Measurement:
     reason: str | None = None
     flag: str | None = None
     interval: tuple[float, float] | None = None
+    limit: float | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
     units: tuple[Unit, ...] = ()
     weighted: Weighted | None = field(default=None, compare=False, repr=False)
 

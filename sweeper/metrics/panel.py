@@ -1,15 +1,11 @@
-"""The panel of one embedding: gate first, then every metric that these wells can identify.
-
-from sweeper.metrics.panel import score_table
-panel = score_table(embeddings, wells)        # (n, e) array; DataFrame with batch, plate, well, perturbation, …
-{row["metric"]: row["value"] for row in panel.rows}
-"""
+"""The panel of one embedding: gate first, then every metric that these wells can identify."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -27,10 +23,10 @@ from sweeper.metrics.bootstrap import (
     composite_draws,
     differences,
 )
-from sweeper.metrics.composites import Composites, composites
+from sweeper.metrics.composites import STAND_INS, Composites, anchored, composites
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric, PanelOptions, require_finite
 from sweeper.metrics.gate import judge
-from sweeper.metrics.registry import REGISTRY, measure, resolve
+from sweeper.metrics.registry import BATCH_READER, REGISTRY, decisive, measure, resolve
 from sweeper.metrics.units import unit_table
 from trainers.errors import InputError
 from trainers.screens.table import make_screen
@@ -76,6 +72,10 @@ def score_table(
     names: Sequence[str] | None = None,
 ) -> Panel:
     """Score any embedding of a screen as one evaluation: all rows are test rows, none are training rows.
+
+    >>> found = sweeper.score_table(screen.features, screen.wells, metrics=["activity_map", "batch_mixing_bras"])
+    >>> [row["metric"] for row in found.rows]
+    ['activity_map', 'batch_mixing_bras']
 
     Metrics that fit a classifier on training wells are therefore absent, with their reason. Rows that the embedding
     was fitted on flatter it: metrics by perturbation after training with perturbation labels most of all.
@@ -135,7 +135,7 @@ def compared_with_baselines(
     """
     found: dict[str, dict[str, Difference | str]] = {}
     measured = {row["metric"] for row in panel.rows}
-    metrics = [name for name in COMPOSITE_METRICS if name in measured]
+    metrics = [name for name in (*COMPOSITE_METRICS, *chain(*STAND_INS.values())) if name in measured]
     for name in BASELINES:
         features = baseline_features(name, np.asarray(reference, dtype=np.float32), wells, seed=seed)
         if isinstance(features, str):
@@ -194,24 +194,43 @@ def measure_panel(evaluation: Evaluation, names: Sequence[str]) -> tuple[list[di
 
 
 def panel_rows(found: Iterable[tuple[Metric, Measurement]]) -> list[dict[str, Any]]:
-    """What was measured as plain rows; a metric that cannot be measured is there with its reason."""
+    """What was measured as plain rows; a metric that cannot be measured is there with its reason.
+
+    In a panel with the batch reader technical metrics are on one scale, see `_scaled`; in one without it, which may
+    stand beside cells measured before there was a reader, each has the floor and the ceiling of its measurement.
+    """
+    found = list(found)
+    names = {metric.name for metric, _ in found}
+    primary = decisive(names)
+    one_scale = BATCH_READER in names
     return [
         {
             "metric": metric.name,
             "role": metric.role,
             "standing": metric.standing,
-            "primary": metric.primary,
-            "value": _number(measured.value),
-            "floor": _number(measured.floor),
-            "ceiling": _number(measured.ceiling),
+            "primary": metric.name in primary,
+            **_scaled(measured, one_scale and metric.role == "technical"),
             "raw": _number(measured.raw),
             "chance": _number(measured.chance),
             "reason": measured.reason,
             "flag": measured.flag,
             "interval": None if measured.interval is None else list(measured.interval),
+            **({"parts": dict(measured.parts), "limit": measured.limit} if measured.parts else {}),
         }
         for metric, measured in found
     ]
+
+
+def _scaled(measured: Measurement, one_scale: bool) -> dict[str, float | None]:
+    """Value, floor and ceiling; on one scale the anchored value within [0, 1], whose floor is 0 and whose ceiling 1.
+
+    The ceiling of a mixing metric is what this very embedding shows with batches dealt out anew, and hangs on its
+    geometry: a mean over a sweep's ceilings would move T from sweep to sweep, and beyond 1. It is kept as `chance`.
+    """
+    value, floor, ceiling = _number(measured.value), _number(measured.floor), _number(measured.ceiling)
+    if one_scale and value is not None and floor is not None and ceiling is not None and ceiling > floor:
+        value, floor, ceiling = min(max(anchored(value, floor, ceiling), 0.0), 1.0), 0.0, 1.0
+    return {"value": value, "floor": floor, "ceiling": ceiling}
 
 
 def _number(value: float | None) -> float | None:

@@ -27,7 +27,7 @@ So T and B (`composites`) are reported beside, and the five decide.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from types import MappingProxyType
 
@@ -35,6 +35,7 @@ from sweeper.metrics.biological import accuracy, clustering, plain_accuracy, pla
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric, require_finite
 from sweeper.metrics.technical import (
     batch_probe,
+    batch_reader,
     connectivity,
     kbet,
     lisi,
@@ -49,6 +50,7 @@ REGISTRY: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
         for metric in (
+            batch_reader.BATCH,
             batch_probe.LINEAR,
             lisi.CILISI,
             batch_probe.KNN,
@@ -70,6 +72,7 @@ REGISTRY: Mapping[str, Metric] = MappingProxyType(
             batch_probe.CONTROLS,
             mixing.PLATE,
             lisi.PLATE_CILISI,
+            batch_reader.PLATE,
             batch_probe.PLATE_LINEAR,
             batch_probe.PLATE_KNN,
             position.RIDGE,
@@ -94,6 +97,22 @@ REGISTRY: Mapping[str, Metric] = MappingProxyType(
         )
     }
 )
+
+
+BATCH_READER = batch_reader.BATCH.name
+STANDS_IN = ("batch_probe_linear", "cilisi")
+"""The technical metrics that decide where a panel has no batch reader: those of sweeps before it, and of panels that a
+configuration names without it."""
+
+
+def decisive(names: Iterable[str]) -> frozenset[str]:
+    """Which metrics of a panel are primary: what a sweep decides with is recorded with its cells, and stays."""
+    named = frozenset(names)
+    primary = {name for name in named if name in REGISTRY and REGISTRY[name].primary}
+    if BATCH_READER not in named:
+        primary -= {name for name in primary if REGISTRY[name].role == "technical"}
+        primary |= named & frozenset(STANDS_IN)
+    return frozenset(primary)
 
 
 def resolve(names: Sequence[str]) -> tuple[Metric, ...]:
@@ -123,4 +142,4 @@ def measure(evaluation: Evaluation, names: Sequence[str]) -> list[tuple[Metric, 
     return [(metric, metric.function(evaluation)) for metric in metrics]
 
 
-__all__ = ["REGISTRY", "measure", "resolve"]
+__all__ = ["BATCH_READER", "REGISTRY", "STANDS_IN", "decisive", "measure", "resolve"]

@@ -7,15 +7,18 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from contextlib import suppress
+from itertools import takewhile
 
 from sweeper.decision import Decision
 from sweeper.metrics.composites import composites
-from sweeper.mirror.tracking import Mirror, MirroredCell, MirrorError
+from sweeper.mirror.tracking import Mirror, MirroredCell, MirrorError, ParentStatus
 from sweeper.planning.cells import Cell
 from sweeper.planning.prepared import Prepared
 from sweeper.store.store import Store
 
+STOP_SECONDS = 3.0
+"""How long an interrupted sweep waits for its mirror."""
 _PARAMETERS = ("trainer", "adversarial_weight", "margin", "seed", "split", "view", "fold")
 
 
@@ -86,6 +89,7 @@ class SweepMirror:
             },
             tags=self._tags,
         )
+        self._stopped: ParentStatus | None = None
         self._thread = threading.Thread(target=self._follow, name="mlflow-mirror", daemon=True)
         self._thread.start()
 
@@ -100,35 +104,38 @@ class SweepMirror:
             except MirrorError as error:
                 self._warn(f"MLflow mirror: {error}; the sweep goes on, the rest is mirrored by the next `sweeper run`")
                 return
+        if self._stopped is not None:
+            with suppress(MirrorError):
+                self.mirror.finish(artefacts=[], metrics={}, tags={}, status=self._stopped)
 
     def _log(self, cell_ids: Iterable[str]) -> None:
-        self.mirror.log_cells(mirrored_cell(self._store, cell_id, self._tags) for cell_id in cell_ids)
+        self.mirror.log_cells(
+            mirrored_cell(self._store, cell_id, self._tags)
+            for cell_id in takewhile(lambda _: self._stopped is None, cell_ids)
+        )
 
-    def finish(
-        self,
-        decision: Decision | None,
-        *,
-        status: Literal["FINISHED", "FAILED", "KILLED"],
-        metrics: Mapping[str, float] | None = None,
-    ) -> None:
+    def stop(self, status: ParentStatus) -> None:
+        """Close the parent of a sweep that did not reach its end, within seconds; the next run catches up."""
+        self._stopped = status
+        self._queue.put(None)
+        self._thread.join(timeout=STOP_SECONDS)
+
+    def finish(self, decision: Decision, *, metrics: Mapping[str, float]) -> None:
         """Mirror whatever is not mirrored yet, then close the parent with the sweep's outputs and summary metrics."""
         self._queue.put(None)
         self._thread.join()
         store = self._store
         outputs = (store.report_path, store.decision_path, store.results_path, store.units_path)
-        tags = {}
-        if decision is not None:
-            tags = {
-                "sweeper.state": str(decision.rule.state),
-                "sweeper.sentence": decision.sentence[:4000],
-            }
         try:
             self._log(sorted(store.finished()))
             self.mirror.finish(
-                artefacts=[path for path in outputs if decision is not None and path.exists()],
-                metrics={"cells": float(len(store.finished())), **(metrics or {})},
-                tags=tags,
-                status=status,
+                artefacts=[path for path in outputs if path.exists()],
+                metrics={"cells": float(len(store.finished())), **metrics},
+                tags={
+                    "sweeper.state": str(decision.rule.state),
+                    "sweeper.sentence": decision.sentence[:4000],
+                },
+                status="FINISHED",
             )
         except MirrorError as error:
             self._warn(f"MLflow mirror: {error}; the sweep's own results are complete in {os.fspath(store.folder)}")

@@ -126,14 +126,15 @@ class Mirror:
         tags: Mapping[str, str],
         experiment: str | None = None,
     ) -> None:
-        self._uri = resolve_uri(uri, os.environ, folder)
+        self._uri = check_tracking(uri, folder)
         self._sweep_id = sweep_id
         for key, value in _ENVIRONMENT.items():
             os.environ.setdefault(key, value)
-        _preflight(self._uri)
         with _reported_as(InputError, f"cannot open MLflow at {self.uri}"), _quiet_creation():
             from mlflow import MlflowClient
 
+            if (database := _sqlite_path(self._uri)) is not None:
+                database.parent.mkdir(parents=True, exist_ok=True)
             self._client = MlflowClient(tracking_uri=self._uri)
             self._experiment_id = self._open_experiment(experiment or f"sweeper/{name}", folder)
             parent, self._children = self._find_runs()
@@ -209,26 +210,26 @@ class Mirror:
         return str(found.experiment_id)
 
     def _find_runs(self) -> tuple[Run | None, dict[str, _Child]]:
-        """The parent and the children of this sweep; the oldest where there are duplicates."""
+        """The parent and the children of this sweep; the first where there are duplicates."""
         parent: Run | None = None
         children: dict[str, _Child] = {}
-        for run in self._search():
+        for run in sorted(self._search(), key=_age):
             tags = run.data.tags
             if tags.get("sweeper.kind") == "sweep":
                 parent = parent or run
             elif (cell_id := tags.get("sweeper.cell_id")) is not None:
-                child = _Child(run.info.run_id, run.info.status, tags.get("sweeper.status"), run.info.start_time)
-                children.setdefault(cell_id, child)
+                children.setdefault(cell_id, _child(run))
         return parent, children
 
-    def _search(self) -> Iterator[Run]:
+    def _search(self, **tags: str) -> Iterator[Run]:
+        """Runs of this sweep with these "sweeper." tags."""
+        wanted = {"sweep_id": self._sweep_id, **tags}
         token: str | None = None
         while True:
             page = self._client.search_runs(
                 [self._experiment_id],
-                filter_string=f"tags.`sweeper.sweep_id` = '{self._sweep_id}'",
+                filter_string=" AND ".join(f"tags.`sweeper.{key}` = '{value}'" for key, value in wanted.items()),
                 max_results=_PAGE,
-                order_by=["attributes.start_time ASC"],
                 page_token=token,
             )
             yield from page
@@ -236,14 +237,24 @@ class Mirror:
             if not token:
                 return
 
+    def _create(self, *, start_time: int | None, tags: Mapping[str, str], name: str, key: Mapping[str, str]) -> Run:
+        """A new run; or the one that another writer of this sweep made meanwhile, so that `key` names a single run.
+
+        Every writer looks after it has written, sees at least its own run, and keeps the same one of several.
+        """
+        made = self._client.create_run(self._experiment_id, start_time=start_time, tags=dict(tags), run_name=name)
+        first = min(self._search(**key), key=_age, default=made)
+        if first.info.run_id != made.info.run_id:
+            self._client.delete_run(made.info.run_id)
+        return first
+
     def _open_parent(self, found: Run | None, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-        identity = {"sweeper.sweep_id": self._sweep_id, "sweeper.kind": "sweep", "mlflow.source.name": "sweeper"}
         if found is None:
-            run_id = str(self._client.create_run(self._experiment_id, tags=identity, run_name=name).info.run_id)
-            self._log(run_id, [], params, tags)
-            return run_id
+            identity = {"sweeper.sweep_id": self._sweep_id, "sweeper.kind": "sweep", "mlflow.source.name": "sweeper"}
+            found = self._create(start_time=None, tags=identity, name=name, key={"kind": "sweep"})
         run_id = str(found.info.run_id)
-        self._client.update_run(run_id, status="RUNNING")
+        if found.info.status != "RUNNING":
+            self._client.update_run(run_id, status="RUNNING")
         earlier = {**found.data.params, **_extended(found.data.tags)}
         texts = {_name(key): _text(value) for key, value in params.items() if value is not None}
         new = {key: text for key, text in texts.items() if key not in earlier}
@@ -269,7 +280,6 @@ class Mirror:
         self._children[cell.cell_id] = replace(known, run_status=run_status, cell_status=cell.status)
 
     def _create_child(self, cell: MirroredCell) -> _Child:
-        start_time = _milliseconds(cell.started)
         identity = {
             "mlflow.parentRunId": self.parent_run_id,
             "mlflow.source.name": "sweeper",
@@ -277,8 +287,8 @@ class Mirror:
             "sweeper.kind": "cell",
             "sweeper.cell_id": cell.cell_id,
         }
-        run = self._client.create_run(self._experiment_id, start_time=start_time, tags=identity, run_name=cell.name)
-        return _Child(str(run.info.run_id), "RUNNING", None, start_time)
+        started = _milliseconds(cell.started)
+        return _child(self._create(start_time=started, tags=identity, name=cell.name, key={"cell_id": cell.cell_id}))
 
     def _log(self, run_id: str, metrics: Sequence[Metric], params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Everything of a run in as few requests as `log_batch` allows."""
@@ -343,11 +353,15 @@ def _artefact_root(uri: str, folder: Path) -> str | None:
     return ((database.parent if database else folder.absolute()) / "mlartifacts").as_uri()
 
 
-def _preflight(uri: str) -> None:
-    """Fail within seconds on what MLflow would retry for a minute or more."""
+def check_tracking(configured: str | None, folder: Path) -> str:
+    """The tracking URI in use, once it is seen to be of use: says within seconds what MLflow would retry for minutes.
+
+    Writes nothing. Arguments and errors as `resolve_uri`; also raises InputError where a server does not answer, or a
+    file is no database.
+    """
+    uri = resolve_uri(configured, os.environ, folder)
     try:
         if (database := _sqlite_path(uri)) is not None:
-            database.parent.mkdir(parents=True, exist_ok=True)
             if database.exists() and not _is_sqlite(database):
                 raise InputError(f"cannot open MLflow at {uri}: that file is not a SQLite database; name another")
         elif uri.startswith(("http://", "https://")):
@@ -360,6 +374,7 @@ def _preflight(uri: str) -> None:
         reason = getattr(error, "reason", error)
         if not isinstance(reason, ssl.SSLError):  # MLflow may know the certificate
             raise InputError(f"cannot open MLflow at {_masked(uri)}: {_first_line(reason)}") from error
+    return uri
 
 
 def _is_sqlite(database: Path) -> bool:
@@ -400,6 +415,15 @@ def _quiet_creation() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def _age(run: Run) -> tuple[int, str]:
+    """Orders runs by their start; the id settles it between copies of one training."""
+    return run.info.start_time, run.info.run_id
+
+
+def _child(run: Run) -> _Child:
+    return _Child(run.info.run_id, run.info.status, run.data.tags.get("sweeper.status"), run.info.start_time)
 
 
 def _extended(tags: Mapping[str, str]) -> dict[str, str]:

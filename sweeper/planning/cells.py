@@ -107,6 +107,16 @@ def panel_names(config: SweepConfig) -> tuple[str, ...]:
     return tuple(name for name in REGISTRY if name in wanted)
 
 
+def with_stored_panel(config: SweepConfig, stored: Sequence[str]) -> SweepConfig:
+    """The configuration with the panel that a stored sweep was begun with, where it names none itself.
+
+    A sweep goes on as what it is: what is measured by default may have changed since.
+    """
+    if config.metrics is not None or tuple(stored) == panel_names(config):
+        return config
+    return config.model_copy(update={"metrics": tuple(stored)})
+
+
 def cell_metrics(config: SweepConfig, cell: Cell) -> tuple[str, ...]:
     """The panel of a cell: the sweep's, for a rung with the plain accuracies that the ladder is read from."""
     names = panel_names(config)

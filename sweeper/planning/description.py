@@ -42,6 +42,7 @@ def sweep_description(prepared: Prepared, command: Sequence[str]) -> dict[str, A
         "versions": versions(),
         "warnings": list(prepared.warnings),
         "design": {view: index.to_json() for view, index in prepared.designs.items()},
+        "account": prepared.account.to_json(),
         "screen": {
             "wells": len(wells),
             "features": prepared.screen.features.shape[1],

@@ -24,7 +24,9 @@ from sweeper.planning.cells import (
     cell_split,
     control_cells,
     make_cells,
+    panel_names,
     sweep_identity,
+    with_stored_panel,
 )
 from sweeper.planning.design_index import DesignIndex, confounding_warning, design_index
 from sweeper.planning.images import bare_screen, feature_screen, image_identity, image_pack, open_images
@@ -32,7 +34,8 @@ from sweeper.store.store import Store
 from trainers.base import TrainingCell
 from trainers.screens.images.image_screen import ImageScreen
 from trainers.screens.normalise import normalise
-from trainers.screens.readers import read_screen
+from trainers.screens.readers import read_screen, simulated_account
+from trainers.screens.screen_account import Account
 from trainers.screens.splits import Split, fold_count, make_split
 from trainers.screens.table import Screen, screen_warnings
 
@@ -49,6 +52,8 @@ class Prepared:
     designs: dict[str, DesignIndex]
     """View → perturbation × batch imbalance of its training wells: the worst fold of the first seed."""
     warnings: tuple[str, ...]
+    account: Account
+    """How the screen was read."""
     images: ImageScreen | None = None
     """What is trained on, where it is images; `screen` then holds simple features of them."""
 
@@ -126,14 +131,21 @@ def known_cells(
 
 def load_screen(config: SweepConfig) -> Screen:
     """The screen that the configuration names: read, simulated, or the features of its images."""
-    if config.screen is not None:
-        return read_screen(config.screen, Path())
     if config.images is not None:
         return feature_screen(config, open_images(config))
+    return load_table(config)[0]
+
+
+def load_table(config: SweepConfig) -> tuple[Screen, Account]:
+    """The screen of profiles that the configuration names, read or simulated, and how it was read."""
+    if config.screen is not None:
+        reading = read_screen(config.screen, Path())
+        return reading.screen, reading.account
     from trainers.screens.simulated_screen import simulate
 
     assert config.simulate is not None  # noqa: S101 - the configuration has one of the two
-    return simulate(config.simulate).screen
+    screen = simulate(config.simulate).screen
+    return screen, simulated_account(screen, "simulated")
 
 
 def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
@@ -143,9 +155,14 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
         embed: make the features that stand for images. Without it the screen of images has none: for dry runs.
     """
     resolve(config.metrics if config.metrics is not None else tuple(REGISTRY))
+    config = _as_begun(config)
     images = None if config.images is None else open_images(config)
     settings = None if images is None else image_identity(config)
-    screen = load_screen(config) if images is None else (feature_screen if embed else bare_screen)(config, images)
+    if images is None:
+        screen, account = load_table(config)
+    else:
+        screen = (feature_screen if embed else bare_screen)(config, images)
+        account = Account("images", len(images), len(images.channels), {"channels of images": len(images.channels)})
     check_axes(config.panel.units, screen.wells)
     folds: dict[str, int] = {spec.view: fold_count(spec, screen.wells) for spec in config.views}
     designs: dict[str, DesignIndex] = {}
@@ -175,11 +192,26 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
         identity=identity,
         folds=folds,
         designs=designs,
-        warnings=(*screen_warnings(screen), *confounding_warning(designs)),
+        warnings=(*_reading_warnings(config, account), *screen_warnings(screen), *confounding_warning(designs)),
+        account=account,
         images=trained_on,
     )
     prepared.store.check(prepared.sweep_id)
     return prepared
+
+
+def _as_begun(config: SweepConfig) -> SweepConfig:
+    """The configuration with the panel of the sweep in its folder, if there is one."""
+    store = Store(config.output)
+    if not (store.folder / "sweep.json").exists():
+        return config
+    return with_stored_panel(config, store.description().get("identity", {}).get("metrics", panel_names(config)))
+
+
+def _reading_warnings(config: SweepConfig, account: Account) -> tuple[str, ...]:
+    """What a user should look at of how the table was read."""
+    scale = account.unscaled if config.normalise == "none" else None
+    return (*account.warnings, *([f"{scale}: normalise: plate"] if scale else []))
 
 
 def _refuse_one_batch(config: SweepConfig, screen: Screen, split: Split, seed: int) -> None:

@@ -26,7 +26,7 @@ from sweeper.decision.verdict.next_points import NextPoints
 from sweeper.decision.verdict.states import State
 from sweeper.findings.stored import deciding_units, decision_provenance, results_table
 from sweeper.planning.cells import Cell, PackPlan, make_packs
-from sweeper.planning.description import sweep_description, versions
+from sweeper.planning.description import versions
 from sweeper.planning.prepared import Prepared, confirm_seeds, known_cells, proposed_cells
 from sweeper.running.scoring import cell_record
 from sweeper.store.store import Store
@@ -37,9 +37,9 @@ class Event:
     """Something a person or a mirror wants to know while a sweep runs."""
 
     kind: str
-    """"start" (cells to do), "progress", "cells" (finished cells on disk), "round" (strengths proposed)."""
-    cells_done: int
-    cells: int
+    """"start" (cells to do), "progress", "cells" (finished cells on disk), "round" (strengths proposed), "warning"."""
+    cells_done: int = 0
+    cells: int = 0
     new: tuple[Cell, ...] = ()
     training: float = 0.0
     """Cells' worth of training in packs that are not finished yet."""
@@ -47,18 +47,14 @@ class Event:
 
 
 def run_sweep(
-    prepared: Prepared,
-    *,
-    command: Sequence[str] = (),
-    retry_failed: bool = False,
-    tell: Callable[[Event], None] = lambda _: None,
+    prepared: Prepared, *, retry_failed: bool = False, tell: Callable[[Event], None] = lambda _: None
 ) -> None:
-    """Run every cell that is missing: controls and grid, then the rounds of proposals. Results are in the store."""
-    store = prepared.store
-    store.create(sweep_id=prepared.sweep_id, description=sweep_description(prepared, command), screen=prepared.screen)
-    with store.locked():
-        store.sweep_leftovers()
-        _Rounds(prepared, store, retry_failed, tell).run()
+    """Run every cell that is missing: controls and grid, then the rounds of proposals. Results are in the store.
+
+    The store is there, and this process owns it.
+    """
+    prepared.store.sweep_leftovers()
+    _Rounds(prepared, prepared.store, retry_failed, tell).run()
 
 
 NOTHING_TO_EXPLAIN = (State.NO_BASELINE_SIGNAL, State.NO_TECHNICAL_EFFECT)
@@ -256,7 +252,7 @@ class _Rounds:
                 listed = ", ".join(f"λ={weight:g} m={margin:g}" for weight, margin in proposal.strengths)
                 note = f"round {number}: {TITLES[proposal.kind]}: {listed or 'nothing new'}"
                 note += f" ({proposal.why})" if proposal.why else ""
-                self._tell(Event(kind="round", cells_done=0, cells=0, note=note))
+                self._tell(Event(kind="round", note=note))
                 self._execute(cells)
         finally:
             if self._executor is not None:

@@ -7,6 +7,7 @@
     <folder>/cells/<cell id>/     record.json, embeddings.npz (float16, evaluation wells), curve.json, units.parquet
     <folder>/proposals/           round-001.json: what a round added to the grid
     <folder>/checkpoints/         cells in training
+    <folder>/.lease/              which process runs the sweep
     <folder>/results.parquet · units.parquet · decision.json · report.html
 
 A cell is finished when its folder exists: it is written beside and renamed, so no reader ever sees half a cell, and a
@@ -15,7 +16,6 @@ cell written twice keeps its first result.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -31,6 +31,8 @@ from numpy.typing import NDArray
 
 from sweeper.arms.proposal import Proposal
 from sweeper.errors import InputError, StoreMismatchError
+from sweeper.store.lease import FOLDER as LEASES
+from sweeper.store.lease import Lease, owned
 from trainers.screens.table import Screen
 
 RETRIED = frozenset({"failed", "oom"})
@@ -54,8 +56,9 @@ def dump_json(value: Any) -> str:
 
 
 def _is_foreign(path: Path) -> bool:
-    """False for what a start that was killed leaves: the mirror's database, made before the store, and temporaries."""
-    return path.name != "mlartifacts" and not path.name.startswith("mlflow.db") and path.suffix != ".tmp"
+    """False for what a start that was killed leaves: its lease, temporaries, and an MLflow database made first."""
+    own = path.name in (LEASES, "mlartifacts") or path.name.startswith("mlflow.db")
+    return not own and path.suffix != ".tmp"
 
 
 @dataclass(frozen=True)
@@ -108,10 +111,7 @@ class Store:
 
         `description` (configuration, identity, versions) is written anew each time: strengths and seeds may have grown.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{self.folder}: cannot make the output folder: {error.strerror}") from None
+        self.folder.mkdir(parents=True, exist_ok=True)
         # First: whatever a kill leaves behind from here on is this sweep's, and the same command goes on with it.
         write_atomically(self.folder / "sweep.json", dump_json({"sweep_id": sweep_id, **description}))
         screen_folder = self.folder / "screen"
@@ -148,17 +148,16 @@ class Store:
         return Screen(features=features, feature_names=names, wells=pd.read_parquet(folder / "wells.parquet"))
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the sweep for this driver; the system lets go of it when the process ends, however it ends.
-
-        Raises `InputError` when another driver holds it.
-        """
-        with (self.folder / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"{self.folder}: another process runs this sweep; wait for it or stop it") from None
-            yield
+    def owned(self, sweep_id: str) -> Iterator[Lease]:
+        """Make the folder and own it for the length of the block; raises as `check`, and where another process does."""
+        self.check(sweep_id)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot make the output folder: {error.strerror}") from None
+        with owned(self.folder) as lease:
+            self.check(sweep_id)  # another sweep may have begun here meanwhile
+            yield lease
 
     # ---- cells -------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ The comment above a block says which:
 
 from __future__ import annotations
 
+import importlib
 import re
 import runpy
 import shlex
@@ -26,6 +27,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from sweeper import __version__
 from sweeper.cli import VERBS, main, parser
 from sweeper.config.sweep_config import documented_keys
 
@@ -116,6 +118,17 @@ def test_every_command_is_read_by_its_own_parser(block: Block) -> None:
         check(words, block.page)
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_examples_of_every_help_are_read_by_its_own_parser(verb: str) -> None:
+    examples = importlib.import_module(f"sweeper.cli.{verb}").EXAMPLE.replace("\\\n", " ")
+    lines = [re.split(r"\s{3,}(?=[^-])", line.strip())[0] for line in examples.splitlines()]
+    commands = [line for line in lines if re.match(r"([A-Z_]+=\S+ )*sweeper ", line)]
+    assert commands, "a verb without an example"
+    for block in (Block(f"sweeper {verb} --help", "", "sh", line) for line in commands):
+        for words in block.commands():
+            check(words, block.page)
+
+
 def test_nothing_of_ours_is_left_out() -> None:
     for block in of("not run"):
         for words in block.commands() if block.language == "sh" else ():
@@ -199,17 +212,41 @@ def test_the_readme_is_short_and_shows_a_report() -> None:
     assert len(text.splitlines()) <= 120
     assert "make demo" in text
     assert "make test" in text
-    picture = (ROOT / "docs/report.png").read_bytes()
-    assert picture.startswith(b"\x89PNG")
-    assert len(picture) < 300_000
+    for name in ("docs/report.png", "docs/curve.png"):
+        picture = (ROOT / name).read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) < 300_000
 
 
-def test_folders_on_the_map_exist() -> None:
+def test_hooks_before_a_commit_are_the_tools_of_this_environment() -> None:
+    (here,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert here["repo"] == "local"
+    for hook in here["hooks"]:
+        assert hook["language"] == "system"
+        assert shutil.which(Path(hook["entry"].split()[0]).name, path=Path(sys.executable).parent), hook["entry"]
+    subprocess.run([sys.executable, "-m", "pre_commit", "validate-config"], cwd=ROOT, check=True)
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == __version__
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_and_folders_that_are_named_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:sweeper|trainers|dashboards|tests|benchmarks|docs|configs|docker)/[\w./]*)`", text):
+        assert (ROOT / name).exists(), f"{page}: {name}"
+
+
+def test_every_folder_is_on_the_map() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    named = re.findall(r"`((?:sweeper|trainers|dashboards|tests|benchmarks|docs|configs|docker)/[\w./]*)`", text)
-    assert len(named) > 20
-    for name in named:
-        assert (ROOT / name).exists(), name
+    for package in ("sweeper", "trainers", "dashboards"):
+        for folder in (ROOT / package).iterdir():
+            if (folder / "__init__.py").exists():
+                assert f"`{package}/{folder.name}/" in text, f"{folder}: not on the map in CONTRIBUTING.md"
 
 
 GENERATE = runpy.run_path(str(ROOT / "docs/generate.py"))
@@ -236,6 +273,7 @@ def test_no_file_cites_what_is_not_here() -> None:
             assert known or cited in MADE or path.name == "generate.py", f"{path}: {cited}"
 
 
+@pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="mkdocs is not installed (make docs installs it)")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]

@@ -1,52 +1,69 @@
-"""Tables as files hold them, before anything is known of their columns: Parquet, CSV, TSV (.gz) and AnnData."""
+"""Tables as files hold them, before anything is known of their columns: Parquet, CSV, TSV, AnnData, GCT and NumPy."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import warnings
-import zlib
+import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from trainers.errors import InputError
+from trainers.screens.conventions import METADATA_PREFIXES
 from trainers.screens.names import first_few
 
-FORMATS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".h5ad")
-METADATA_PREFIX = "Metadata_"
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-_MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "None"]
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_CSV_ERRORS = (
-    OSError,
-    EOFError,
-    zlib.error,
-    UnicodeDecodeError,
-    csv.Error,
-    pd.errors.ParserError,
-    pd.errors.ParserWarning,
-)
+FORMATS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".h5ad", ".gct", ".gct.gz", ".npz")
+
+Described = Collection[str] | Callable[[Sequence[str]], Collection[str]] | None
+"""The columns that describe a row beside those called `Metadata_*`: names, a function of all names, or None for all."""
 
 
 @dataclass(frozen=True, eq=False)
 class RawTable:
-    """A file's columns, told apart into what describes a row and what was measured; both n rows, RangeIndex."""
+    """A file's columns, told apart into what describes a row and what was measured; both n rows, RangeIndex.
+
+    Attributes:
+        metadata: (n, …) what describes a row.
+        measured: (n, …) everything else.
+        matrix: name of the matrix that `measured` is, where the file declares one ("X"); all of it is meant.
+        notes: what was found on the way.
+        decimal: what stands before a fraction in numbers that are text.
+    """
 
     metadata: pd.DataFrame
     measured: pd.DataFrame
+    matrix: str | None = None
+    notes: tuple[str, ...] = ()
+    decimal: str = "."
 
 
-def read_table(path: Path, described: Collection[str] | None = ()) -> RawTable:
+@dataclass(frozen=True)
+class FileOptions:
+    """What a file does not say of itself.
+
+    Attributes:
+        separator: between the fields of a CSV; None: comma, unless the header has another beyond doubt.
+        decimal: before a fraction in a CSV; None: point, unless the file is written with commas beyond doubt.
+        matrix: of an .h5ad file or .npz: "X", "layers/NAME", "obsm/KEY", an array's name; None: X.
+    """
+
+    separator: str | None = None
+    decimal: str | None = None
+    matrix: str | None = None
+
+
+def read_table(path: Path, described: Described = (), options: FileOptions = FileOptions()) -> RawTable:
     """Read a file by its suffix.
 
-    Metadata are the columns named `Metadata_*` and those in `described` (None: every column); all others count as
-    measured. In an
-    .h5ad file metadata are the columns of obs and measured is X (a sparse X is made dense).
+    Metadata are the columns named `Metadata_*` and those that `described` says; all others count as measured. In an
+    .h5ad file metadata are the columns of obs, in a .gct those of its columns' metadata; measured is the matrix.
 
     Raises:
         InputError: absent, unreadable, of another format, empty, or with a repeated column.
@@ -57,11 +74,15 @@ def read_table(path: Path, described: Collection[str] | None = ()) -> RawTable:
         raise InputError(f"{path}: is a folder, expected one of {', '.join(FORMATS)}")
     name = path.name.lower()
     if name.endswith(".parquet"):
-        table = _split(_read_parquet(path), described)
+        table = split_columns(_read_parquet(path), described)
     elif name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz")):
-        table = _split(_read_csv(path, described), described)
-    elif name.endswith(".h5ad"):
-        table = _read_h5ad(path)
+        from trainers.screens.delimited import read_delimited
+
+        table = read_delimited(path, described, options)
+    elif name.endswith((".h5ad", ".gct", ".gct.gz", ".npz")):
+        from trainers.screens.matrices import read_matrix
+
+        table = read_matrix(path, options.matrix)
     else:
         raise InputError(f"{path}: unknown format, expected one of {', '.join(FORMATS)}")
     if not len(table.metadata):
@@ -69,95 +90,81 @@ def read_table(path: Path, described: Collection[str] | None = ()) -> RawTable:
     return table
 
 
-def _split(frame: pd.DataFrame, described: Collection[str] | None) -> RawTable:
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """What the libraries that read files raise, as one line: they document few of their errors, and raise many."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path}: not a readable {kind} file ({_first_line(error)})") from error
+
+
+def split_columns(frame: pd.DataFrame, described: Described) -> RawTable:
     """Part a frame into metadata and measured columns."""
-    metadata = [name for name in frame.columns if _describes(name, described)]
+    names = describing_columns([str(name) for name in frame.columns], described)
+    metadata = [name for name in frame.columns if name in names]
     return RawTable(frame[metadata], frame.drop(columns=metadata))
 
 
-def _describes(name: str, described: Collection[str] | None) -> bool:
-    """Whether a column describes its row."""
-    return described is None or name.startswith(METADATA_PREFIX) or name in described
+def describing_columns(names: Sequence[str], described: Described) -> frozenset[str]:
+    """The columns that describe their row."""
+    if described is None:
+        return frozenset(names)
+    further = described(names) if callable(described) else described
+    return frozenset(name for name in names if name.startswith(METADATA_PREFIXES) or name in further)
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    """A Parquet file; a named pandas index becomes columns again."""
-    import pyarrow.parquet as pq
-    from pyarrow import ArrowException
-
-    try:
-        with pq.ParquetFile(path) as file:
-            _refuse_repeated(path, file.schema_arrow.names)
-            frame: pd.DataFrame = file.read().to_pandas()
-    except (ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({_first_line(error)})") from error
-    named = [name for name in frame.index.names if name is not None]
-    frame = frame.reset_index(level=named) if named else frame
-    frame.columns = frame.columns.astype(str)
-    return frame.reset_index(drop=True)
-
-
-def _read_csv(path: Path, described: Collection[str] | None) -> pd.DataFrame:
-    """A CSV or TSV file; metadata are read as text, so that "01" stays "01" and a gene named NA is no null."""
-    opened = gzip.open if path.name.lower().endswith(".gz") else open
-    separator = "\t" if ".tsv" in path.name.lower()[-7:] else ","
-    try:
-        with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
-            header = next(csv.reader(file, delimiter=separator), [])
-        if not header:
-            raise InputError(f"{path}: the file is empty")
-        _refuse_repeated(path, header)
-        text = [name for name in header if _describes(name, described)]
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-            return pd.read_csv(
-                path,
-                sep=separator,
-                dtype=dict.fromkeys(text, str),
-                keep_default_na=False,
-                na_values={name: [""] if name in text else _MISSING for name in header},
-                index_col=False,
-                low_memory=False,
-                encoding="utf-8-sig",
-            )
-    except _CSV_ERRORS as error:
-        raise InputError(f"{path}: not a readable CSV file ({_first_line(error)})") from error
-
-
-def _read_h5ad(path: Path) -> RawTable:
-    """An AnnData file: obs describes the rows, X is measured."""
-    import anndata
-
-    with path.open("rb") as file:
-        if file.read(len(_HDF5_SIGNATURE)) != _HDF5_SIGNATURE:
-            raise InputError(f"{path}: not an .h5ad file (no HDF5 signature)")
-    try:
-        with warnings.catch_warnings():
-            # Repeated names are our own error below; obs names are not used.
-            warnings.filterwarnings("ignore", message=r".*names are not unique", category=UserWarning)
-            data = anndata.read_h5ad(path)
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not a readable .h5ad file ({_first_line(error)})") from error
-    if data.X is None:
-        raise InputError(f"{path}: the .h5ad file has no X; features are read from there")
-    names = [str(name) for name in data.var_names]
-    _refuse_repeated(path, names)
-    values = data.X if isinstance(data.X, np.ndarray) else data.X.toarray()
-    obs = data.obs.reset_index(drop=True)
-    obs.columns = obs.columns.astype(str)
-    return RawTable(obs, pd.DataFrame(values, columns=names))
-
-
-def _refuse_repeated(path: Path, names: Collection[str]) -> None:
+def refuse_repeated(path: Path, names: Sequence[str]) -> None:
     """A column name that occurs twice is ambiguous."""
     repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
         raise InputError(f"{path}: repeated columns {first_few(repeated)}; names must be distinct")
 
 
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """A Parquet file; a named pandas index becomes columns again, decimals become floating numbers."""
+    import pyarrow.parquet as pq
+
+    with reading(path, "Parquet"):
+        with pq.ParquetFile(path) as file:
+            refuse_repeated(path, file.schema_arrow.names)
+            frame: pd.DataFrame = _plain_numbers(file.read()).to_pandas()
+        named = [name for name in frame.index.names if name is not None]
+        frame = frame.reset_index(level=named) if named else frame
+        frame.columns = frame.columns.astype(str)
+        return frame.reset_index(drop=True)
+
+
+def _plain_numbers(table: pa.Table) -> pa.Table:
+    """The table with decimal128, decimal256 and half floats as floating numbers, alone or in lists."""
+    import pyarrow as pa
+
+    for place, column in enumerate(table.schema):
+        kind = column.type
+        if pa.types.is_decimal(kind):
+            table = table.set_column(place, column.name, table.column(place).cast(pa.float64()))
+        elif isinstance(kind, pa.BaseExtensionType) and pa.types.is_fixed_size_list(kind.storage_type):
+            storage = pa.chunked_array([chunk.storage for chunk in table.column(place).chunks], kind.storage_type)
+            table = table.set_column(place, column.name, storage)
+    return table
+
+
 def _first_line(error: Exception) -> str:
     """A foreign error's message in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    lines = [re.sub(r"\s+", " ", line).strip() for line in str(error).strip().splitlines()]
+    return (lines or [type(error).__name__])[0][:200]
 
 
-__all__ = ["FORMATS", "METADATA_PREFIX", "RawTable", "read_table"]
+__all__ = [
+    "FORMATS",
+    "Described",
+    "FileOptions",
+    "RawTable",
+    "describing_columns",
+    "read_table",
+    "reading",
+    "refuse_repeated",
+    "split_columns",
+]

@@ -1,4 +1,4 @@
-"""Well names and plate positions: "b1", "B01" and "AA01" name a row and a column, both counted from 1."""
+"""Well names and plate positions: "b1", "B01", "AA01" and "r02c01" name a row and a column, counted from 1."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from string import ascii_uppercase
 
 _WELL = re.compile(r"([A-Za-z]{1,2})0*([1-9][0-9]?)")
+_NUMBERED = re.compile(r"[rR]0*([1-9][0-9]?)[-_]?[cC]0*([1-9][0-9]?)")  # Opera and Operetta
 _LETTERS = re.compile(r"[A-Za-z]{1,2}")
 
 PLATE_LAYOUTS = {96: (8, 12), 384: (16, 24), 1536: (32, 48)}
@@ -36,6 +37,8 @@ def well_name(row: int, column: int) -> str:
 
 def parse_well(name: str) -> tuple[int, int] | None:
     """(row, column), 1-based, of a well name; None for a name of another kind (a slide, a serial number)."""
+    if match := _NUMBERED.fullmatch(name):
+        return int(match[1]), int(match[2])
     match = _WELL.fullmatch(name)
     return (row_number(match[1]), int(match[2])) if match else None
 
@@ -48,7 +51,7 @@ def parse_index(text: str) -> int | None:
         number = float(text)
     except ValueError:
         return None
-    return int(number) if number.is_integer() and number >= 1 else None
+    return int(number) if number.is_integer() and 1 <= number < 2**31 else None
 
 
 __all__ = ["PLATE_LAYOUTS", "parse_index", "parse_well", "row_letters", "row_number", "well_name"]

@@ -12,10 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from trainers.base import FloatArray, IntArray
 from trainers.errors import InputError
+from trainers.screens.controls import CONTROL_TYPES
 from trainers.screens.names import first_few
 from trainers.screens.positions import parse_well, well_name
+from trainers.screens.text import as_text
 
-CONTROL_TYPES = ("treatment", "negative", "positive")
 REQUIRED = ("batch", "plate", "well", "perturbation", "control_type")
 NUMBERED = ("row", "column", "site")
 DESCRIBED = ("target", "cell_type")
@@ -159,19 +160,6 @@ def make_wells(wells: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([frame, pd.DataFrame(further, index=frame.index)], axis=1)
 
 
-def as_text(column: pd.Series) -> pd.Series[str]:
-    """A column as nullable string with a fresh index: blanks stripped, empty → null, whole numbers without ".0"."""
-    plain = column.reset_index(drop=True)
-    if isinstance(plain.dtype, pd.CategoricalDtype) and pd.api.types.is_numeric_dtype(plain.cat.categories.dtype):
-        plain = plain.astype("Int64" if pd.api.types.is_integer_dtype(plain.cat.categories.dtype) else "float64")
-    if pd.api.types.is_float_dtype(plain.dtype):
-        values = plain.dropna().to_numpy(dtype=np.float64)
-        if (np.isfinite(values) & (values == np.round(values))).all():  # integers with nulls arrive as float
-            plain = plain.astype("Int64")
-    text = plain.astype("string").str.strip()
-    return text.mask(text == "", pd.NA)
-
-
 def codes(values: pd.Series) -> IntArray:
     """(n,) integer codes 0..k-1 of a column, in sorted order of its values."""
     return np.asarray(pd.Categorical(values, categories=sorted(values.unique())).codes, dtype=np.int64)
@@ -240,9 +228,7 @@ def _update(digest: hashlib._Hash, *parts: str) -> None:
 
 __all__ = [
     "CANONICAL",
-    "CONTROL_TYPES",
     "Screen",
-    "as_text",
     "check_wells",
     "codes",
     "make_screen",

@@ -34,6 +34,20 @@ def decide_table(
 ) -> Decision:
     """Judge a sweep made elsewhere, from its tidy table alone: one row a metric of a run.
 
+    >>> curve = {0: (0.2, 0.8), 1: (0.4, 0.8), 3: (0.6, 0.8), 10: (0.7, 0.79)}
+    >>> curve |= {30: (0.8, 0.6), 100: (0.8, 0.3), 300: (0.8, 0.2)}
+    >>> table = pd.DataFrame(
+    ...     [
+    ...         (weight, 0.0, seed, metric, role, value + 0.01 * (seed - 1))
+    ...         for weight, values in curve.items()
+    ...         for seed in range(3)
+    ...         for metric, role, value in zip(("probe", "matches"), ("technical", "biological"), values)
+    ...     ],
+    ...     columns=["adversarial_weight", "margin", "seed", "metric", "role", "value"],
+    ... )
+    >>> sweeper.decide_table(table, delta=0.1).rule.state.value
+    'BRACKET_ONLY'
+
     Args:
         table: any row order. Needed columns: `adversarial_weight` (λ ≥ 0, λ = 0 among them), `margin`, `seed` (whole
             numbers), `metric`, `role` ("technical" or "biological") and `value` (higher is better; empty: not

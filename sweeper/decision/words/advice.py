@@ -128,6 +128,7 @@ def _apart(frontier: Frontier) -> str:
 def choice_text(choice: Choice) -> str:
     """Why the margin is the chosen one; "" where only one was swept."""
     margin, metric = choice.margin or 0.0, choice.metric.replace("_", " ")
+    own = next((item for item in choice.compared if item.margin == choice.margin), None)
     match choice.by:
         case "only":
             return ""
@@ -135,8 +136,14 @@ def choice_text(choice: Choice) -> str:
             why = "the strength advised among the safe ranges of all margins is one of its"
         case "rule":
             why = "its rule is the strongest"
+        case "accuracy" if own is not None and own.p_holm is not None:
+            why = (
+                f"{metric} at its effective strength is {own.difference or 0.0:+.2g} against margin "
+                f"{choice.compared[0].margin:.3g} (paired over {counted(own.seeds, 'seed')}, Holm p = "
+                f"{own.p_holm:.2g})"
+            )
         case "accuracy":
-            why = f"{metric} at its effective strength is the best"
+            why = f"{metric} at the effective strength is shown to be lower at the others"
         case "biology":
             why = "biology at its effective strength is highest"
         case "state":

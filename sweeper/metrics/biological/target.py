@@ -1,4 +1,8 @@
-"""Targets: do perturbations that share a target, or mechanism of action, look alike?"""
+"""Targets: do perturbations that share a target, or mechanism of action, look alike?
+
+A perturbation may have several ("A|B"): it shares one with every perturbation that has one of them, and counts towards
+each of them where a metric is a mean over targets.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweeper.metrics.biological.retrieval import average
+from sweeper.metrics.biological.target_sets import TargetSets, target_sets
 from sweeper.metrics.evaluation import BoolArray, Evaluation, Float64Array, Measurement, Metric, Unit, unit_rows
 from sweeper.metrics.ranking import Nearest, mean_by_group, nearest_shares, rank
 from sweeper.metrics.resampling import weighted_mean
@@ -22,14 +26,14 @@ class _Consensus:
 
     Attributes:
         unit: (p, e) median of each one's unit rows, scaled to length 1.
-        target: (p,) code of its target.
+        target: the sets of targets of the p.
         scored: (p,) whether its phenotype is judged.
         names: the p perturbations, sorted.
         wells: (p,) number of rows behind each.
     """
 
     unit: Float64Array
-    target: IntArray
+    target: TargetSets
     scored: BoolArray
     names: tuple[str, ...]
     wells: IntArray
@@ -39,8 +43,9 @@ def target_consistency(evaluation: Evaluation) -> Measurement:
     """Phenotypic consistency: normalised mAP of perturbations that share a target, among all with one; 1 is best.
 
     A perturbation is its consensus, the median of its unit rows. Queries are the scored perturbations; candidates are
-    all non-negative test perturbations with a target. Value is the mean over targets. Consensus averages batches out,
-    so a batch effect in a balanced design does not show here, and there is no value by batch.
+    all non-negative test perturbations with a target. Value is the mean over targets of the mean over perturbations.
+    Consensus averages batches out, so a batch effect in a balanced design does not show here, and there is no value by
+    batch.
     """
     found = evaluation.once(_consensus)
     if found is None:
@@ -48,8 +53,8 @@ def target_consistency(evaluation: Evaluation) -> Measurement:
     target = found.target
 
     def select(some: IntArray) -> tuple[BoolArray, BoolArray]:
-        same = target[some, None] == target
-        return same & (some[:, None] != np.arange(len(target))), ~same
+        same = target.shared[target.code[some, None], target.code]
+        return same & (some[:, None] != np.arange(len(target.code))), ~same
 
     ranking = rank(found.unit, np.flatnonzero(found.scored), select, evaluation.arrays)
     if not len(ranking.queries):
@@ -62,8 +67,12 @@ def target_consistency(evaluation: Evaluation) -> Measurement:
     )
     perturbations = np.unique(evaluation.test_wells["perturbation"].to_numpy(dtype=str))
     code = np.searchsorted(perturbations, np.array(found.names)[ranking.queries])
-    weighted = weighted_mean(ranking.normalised, code, len(perturbations), target[ranking.queries])
-    return average(ranking, target, units=tuple(units), weighted=weighted)
+    place, group = target.by_target(ranking.queries)
+    weighted = weighted_mean(ranking.normalised[place], code[place], len(perturbations), group)
+    value, raw, chance = (
+        mean_by_group(column[place], group) for column in (ranking.normalised, ranking.precision, ranking.expected)
+    )
+    return Measurement(value, raw=raw, chance=chance, reason=target.note, units=tuple(units), weighted=weighted)
 
 
 def target_recall(evaluation: Evaluation) -> Measurement:
@@ -77,9 +86,9 @@ def target_recall(evaluation: Evaluation) -> Measurement:
     found = evaluation.once(_consensus)
     if found is None:
         return Measurement(None, reason=_NO_TARGETS)
-    unit, target = found.unit[found.scored], found.target[found.scored]
-    first, second = np.triu_indices(len(target), k=1)
-    known = target[first] == target[second]
+    unit, target = found.unit[found.scored], found.target.of(found.scored)
+    first, second = np.triu_indices(len(unit), k=1)
+    known = target.shared[target.code[first], target.code[second]]
     if not known.any() or known.all():
         return Measurement(None, reason="no two scored perturbations share a target, or there is one target only")
     cosine = (unit @ unit.T)[first, second]
@@ -88,7 +97,7 @@ def target_recall(evaluation: Evaluation) -> Measurement:
     raw, chance = float(extreme[known].mean()), float(extreme.mean())
     if chance == 1.0:
         return Measurement(None, reason="every pair of perturbations is equally similar")
-    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance)
+    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance, reason=target.note)
 
 
 def nsc_accuracy(evaluation: Evaluation) -> Measurement:
@@ -127,29 +136,32 @@ def nsc_gap(evaluation: Evaluation) -> Measurement:
 def _matching(evaluation: Evaluation, *, across_batches: bool) -> Measurement:
     if not (evaluation.scored & _known(evaluation)).any():
         return Measurement(None, reason=_NO_TARGETS)
-    target, matches = evaluation.once(_matches)
+    eligible, target, matches = evaluation.once(_matches)
     found = matches[across_batches]
-    groups = target[found.queries]
+    at, groups = target.by_target(np.searchsorted(eligible, found.queries))
     if len(np.unique(groups)) < 2:
         place = " in another batch" if across_batches else ""
         return Measurement(None, reason=f"fewer than 2 targets have wells of a second perturbation{place}")
-    raw, chance = mean_by_group(found.share, groups), mean_by_group(found.chance, groups)
-    axes = evaluation.options.units
-    units = query_units(evaluation.test_wells, found.queries, found.share, chance=chance, groups=groups, axes=axes)
-    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance, units=units)
+    raw, chance = mean_by_group(found.share[at], groups), mean_by_group(found.chance[at], groups)
+    axes, sets = evaluation.options.units, target.code[np.searchsorted(eligible, found.queries)]
+    units = query_units(evaluation.test_wells, found.queries, found.share, chance=chance, groups=sets, axes=axes)
+    return Measurement((raw - chance) / (1.0 - chance), raw=raw, chance=chance, reason=target.note, units=units)
 
 
-def _matches(evaluation: Evaluation) -> tuple[IntArray, list[Nearest]]:
-    """(n,) target of the judged wells, else -1; their nearest of another perturbation, and of another batch too."""
+def _matches(evaluation: Evaluation) -> tuple[IntArray, TargetSets, list[Nearest]]:
+    """The judged wells, their targets, and their nearest of another perturbation, and of another batch too."""
     eligible = evaluation.scored & _known(evaluation)
     perturbation, batch = evaluation.code("perturbation"), evaluation.code("batch")
-    target = np.full(len(eligible), -1, dtype=np.int64)
-    names = evaluation.test_wells["target"].to_numpy()[eligible].astype(str)
-    target[eligible] = np.unique(names, return_inverse=True)[1]
+    queries = np.flatnonzero(eligible)
+    target = target_sets(evaluation.test_wells["target"].to_numpy()[eligible].astype(str))
+    shared = np.zeros((len(target.members), len(eligible)), dtype=bool)
+    shared[:, eligible] = target.shared[:, target.code]
+    code = np.zeros(len(eligible), dtype=np.int64)
+    code[eligible] = target.code
 
     def select(rows: IntArray) -> tuple[BoolArray, BoolArray]:
         candidate = (perturbation[rows, None] != perturbation) & eligible
-        same = target[rows, None] == target
+        same = shared[code[rows]]
         return candidate & same, candidate & ~same
 
     def select_across(rows: IntArray) -> tuple[BoolArray, BoolArray]:
@@ -157,8 +169,7 @@ def _matches(evaluation: Evaluation) -> tuple[IntArray, list[Nearest]]:
         positive, negative = select(rows)
         return positive & other, negative & other
 
-    queries = np.flatnonzero(eligible)
-    return target, nearest_shares(evaluation.unit, queries, [select, select_across], evaluation.arrays)
+    return queries, target, nearest_shares(evaluation.unit, queries, [select, select_across], evaluation.arrays)
 
 
 _NO_TARGETS = "no targets among the test rows"
@@ -179,7 +190,7 @@ def _consensus(evaluation: Evaluation) -> _Consensus | None:
     names, first, code = np.unique(
         wells.loc[known, "perturbation"].to_numpy(dtype=str), return_index=True, return_inverse=True
     )
-    target = np.unique(wells.loc[known, "target"].to_numpy(dtype=str)[first], return_inverse=True)[1].astype(np.int64)
+    target = target_sets(wells.loc[known, "target"].to_numpy(dtype=str)[first])
     rows = evaluation.unit[known]
     consensus = np.stack([np.median(rows[code == number], axis=0) for number in range(len(first))])
     return _Consensus(

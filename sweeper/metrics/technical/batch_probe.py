@@ -5,26 +5,14 @@ The adversary met in training proves nothing by standing at chance; a classifier
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from sweeper.metrics.arrays import Arrays
-from sweeper.metrics.classifier import balanced_accuracy, fit
-from sweeper.metrics.evaluation import BoolArray, Evaluation, Measurement, Metric
-from sweeper.metrics.neighbours import nearest
-from sweeper.metrics.resampling import rescaled, weighted_mean
+from sweeper.metrics.classifier import balanced_accuracy
+from sweeper.metrics.evaluation import BoolArray, Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.resampling import Weighted, rescaled, weighted_mean
 from sweeper.metrics.technical.design import Factor, unidentifiable
+from sweeper.metrics.technical.readers import READERS, Task, held_out, reading, shared_task, task
 from trainers.base import IntArray
-
-Predict = Callable[[NDArray[Any], IntArray, NDArray[Any]], IntArray]
-"""Training rows, their labels and further rows to the labels of the latter."""
-
-_ATTEMPTS = 8
-_VOTERS = 15
 
 
 def batch_probe_linear(evaluation: Evaluation) -> Measurement:
@@ -38,7 +26,7 @@ def batch_probe_linear(evaluation: Evaluation) -> Measurement:
     Not identifiable: one batch; every perturbation (controls included) in one batch only; a batch that no split of
     the groups keeps in training.
     """
-    return _probe_all(evaluation, _linear)
+    return _probe_all(evaluation, "linear")
 
 
 def batch_probe_knn(evaluation: Evaluation) -> Measurement:
@@ -48,17 +36,17 @@ def batch_probe_knn(evaluation: Evaluation) -> Measurement:
     its batch), so that chance is 1/B in unbalanced designs too. In many dimensions the neighbours of every well are
     those of the tightest batch: for batches that differ in spread see `batch_probe_spread`.
     """
-    return _probe_all(evaluation, partial(_by_neighbours, arrays=evaluation.arrays))
+    return _probe_all(evaluation, "neighbours")
 
 
 def plate_probe_linear(evaluation: Evaluation) -> Measurement:
     """As `batch_probe_linear`, of plates, holding out whole perturbations always; chance is 1 / plates."""
-    return _probe_all(evaluation, _linear, "plate")
+    return _probe_all(evaluation, "linear", "plate")
 
 
 def plate_probe_knn(evaluation: Evaluation) -> Measurement:
     """As `plate_probe_linear`, read by the 15 nearest training wells; see `batch_probe_knn`."""
-    return _probe_all(evaluation, partial(_by_neighbours, arrays=evaluation.arrays), "plate")
+    return _probe_all(evaluation, "neighbours", "plate")
 
 
 def batch_probe_spread(evaluation: Evaluation) -> Measurement:
@@ -66,7 +54,7 @@ def batch_probe_spread(evaluation: Evaluation) -> Measurement:
 
     Batches centred to one mean that still differ in spread are at chance for a linear probe and not for this one.
     """
-    return _probe_all(evaluation, _by_spread)
+    return _probe_all(evaluation, "spread")
 
 
 def batch_probe_controls(evaluation: Evaluation) -> Measurement:
@@ -79,46 +67,52 @@ def batch_probe_controls(evaluation: Evaluation) -> Measurement:
     """
     if len(np.unique(evaluation.code("batch")[evaluation.negative])) < 2:
         return Measurement(None, reason="not identifiable: fewer than 2 batches have negative controls")
-    return _probe(evaluation, evaluation.negative, "plate", _linear)
+    given = task(evaluation, "batch", "plate", evaluation.negative)
+    if given is None:
+        return Measurement(None, reason=untrainable("batch", "plate"))
+    return _measured(evaluation, given, READERS["linear"](evaluation, given))
 
 
-def _probe_all(evaluation: Evaluation, predict: Predict, factor: Factor = "batch") -> Measurement:
+def _probe_all(evaluation: Evaluation, reader: str, factor: Factor = "batch") -> Measurement:
     if (reason := unidentifiable(evaluation, factor)) is not None:
         return Measurement(None, reason=reason)
-    unit = evaluation.options.probe_groups if factor == "batch" else "perturbation"
-    return _probe(evaluation, np.ones(len(evaluation.test), dtype=bool), unit, predict, factor)
+    given = evaluation.once(shared_task(factor))
+    if given is None:
+        return Measurement(None, reason=untrainable(factor, held_out(evaluation, factor)))
+    return _measured(evaluation, given, evaluation.once(reading(reader, factor)))
 
 
-def _probe(
-    evaluation: Evaluation, rows: BoolArray, unit: str, predict: Predict, factor: Factor = "batch"
-) -> Measurement:
-    """Probe the factor on some of the test rows, holding out whole units (a column of the table of wells)."""
-    batch, groups = (np.unique(evaluation.code(column)[rows], return_inverse=True)[1] for column in (factor, unit))
-    folds = _folds(batch, groups, evaluation)
-    if folds is None:
-        return Measurement(
-            None, reason=f"not identifiable: holding out a {unit} leaves a {factor} without training wells"
-        )
-    embeddings = evaluation.test[rows]
-    predicted = np.empty_like(batch)
-    for fold in np.unique(folds):
-        out = folds == fold
-        predicted[out] = predict(embeddings[~out], batch[~out], embeddings[out])
-    raw, chance = balanced_accuracy(batch, predicted), 1.0 / (int(batch.max()) + 1)
-    right = predicted == batch
-    below = below_chance(batch, right, groups)
-    accuracy = weighted_mean(right.astype(np.float64), evaluation.code("plate")[rows], evaluation.count("plate"), batch)
+def untrainable(factor: Factor, unit: str) -> str:
+    """Why no probe can be fitted."""
+    return f"not identifiable: holding out a {unit} leaves a {factor} without training wells"
+
+
+def _measured(evaluation: Evaluation, given: Task, predicted: IntArray) -> Measurement:
+    raw, chance = balanced_accuracy(given.labels, predicted), 1.0 / (int(given.labels.max()) + 1)
+    right = predicted == given.labels
+    below = below_chance(given.labels, right, given.groups)
     return Measurement(
-        1.0 - float(np.clip((raw - chance) / (1.0 - chance), 0.0, 1.0)),
-        weighted=rescaled(accuracy, lambda found: 1.0 - np.clip((found - chance) / (1.0 - chance), 0.0, 1.0)),
+        float(left_unread(np.array(raw), chance)),
+        weighted=rescaled(accuracy_by_plate(evaluation, given, right), lambda found: left_unread(found, chance)),
         raw=raw,
         chance=chance,
-        reason=_BELOW.format(raw=raw, chance=chance) if below else None,
+        reason=BELOW.format(raw=raw, chance=chance) if below else None,
         flag="below_chance" if below else None,
     )
 
 
-_BELOW = (
+def left_unread(accuracy: Float64Array, chance: float) -> Float64Array:
+    """1 - chance-corrected balanced accuracy; below chance counts as chance."""
+    return np.asarray(1.0 - np.clip((accuracy - chance) / (1.0 - chance), 0.0, 1.0))
+
+
+def accuracy_by_plate(evaluation: Evaluation, given: Task, right: BoolArray) -> Weighted:
+    """The balanced accuracy when plates are weighted."""
+    plates = evaluation.code("plate")[given.rows]
+    return weighted_mean(right.astype(np.float64), plates, evaluation.count("plate"), given.labels)
+
+
+BELOW = (
     "balanced accuracy {raw:.3f} is below chance {chance:.3f}: a symptom of a correction fitted on the scored wells, or"
     " of perturbations swapped between batches; counted as chance"
 )
@@ -145,49 +139,10 @@ def below_chance(batch: IntArray, right: BoolArray, groups: IntArray) -> bool:
     return bool(share.sum() < 0 and share.sum() <= student.ppf(_SIGNIFICANCE, len(share) - 1) * spread)
 
 
-def _linear(rows: NDArray[Any], labels: IntArray, further: NDArray[Any]) -> IntArray:
-    return fit(rows, labels).predict(further)
-
-
-def _by_spread(rows: NDArray[Any], labels: IntArray, further: NDArray[Any]) -> IntArray:
-    mean = rows.mean(axis=0, dtype=np.float64)
-    both = (np.hstack([some - mean, np.abs(some - mean)]) for some in (rows, further))
-    return _linear(next(both), labels, next(both))
-
-
-def _by_neighbours(rows: NDArray[Any], labels: IntArray, further: NDArray[Any], *, arrays: Arrays) -> IntArray:
-    std = rows.std(axis=0, dtype=np.float64)
-    std[std == 0] = 1.0
-    voters, _ = nearest(further / std, rows / std, min(_VOTERS, len(rows)), arrays)
-    count = np.bincount(labels)
-    votes = (labels[voters][:, :, None] == np.arange(len(count))).sum(axis=1) / np.maximum(count, 1)
-    winner: IntArray = votes.argmax(axis=1)
-    return winner
-
-
-def _folds(batch: IntArray, groups: IntArray, evaluation: Evaluation) -> IntArray | None:
-    """(n,) fold of each row: whole groups, batches balanced, each batch in every training set; else None."""
-    count = min(evaluation.options.probe_folds, int(groups.max()) + 1, int(np.bincount(batch).min()))
-    if count < 2:
-        return None
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    for attempt in range(_ATTEMPTS):
-        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=(evaluation.seed + attempt) % 2**32)
-        folds = np.empty_like(batch)
-        for number, (_, out) in enumerate(splitter.split(batch, batch, groups)):
-            folds[out] = number
-        table = np.zeros((batch.max() + 1, count), dtype=np.int64)
-        np.add.at(table, (batch, folds), 1)
-        if (table.sum(axis=1) > table.max(axis=1)).all():
-            return folds
-    return None
-
-
 LINEAR = Metric(
     name="batch_probe_linear",
     role="technical",
-    standing="primary",
+    standing="secondary",
     title="Batch probe (linear)",
     direction="1: a fresh linear classifier reads the batch no better than chance; 0: it reads every batch",
     function=batch_probe_linear,

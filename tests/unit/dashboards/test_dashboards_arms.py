@@ -95,7 +95,7 @@ def test_a_decision_judges_the_sweeps_own_numbers(
 ):
     alone, together = tables
     judged, expected = (
-        [(curve["levels"], curve["runs"]) for curve in decide(table, fresh=FRESH)["views"][VIEW]["margins"]]
+        [(curve.levels, curve.runs) for curve in decide(table, fresh=FRESH).views[VIEW].margins]
         for table in (together, alone)
     )
     assert judged == expected

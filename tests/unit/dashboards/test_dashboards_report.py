@@ -182,6 +182,14 @@ def test_hostile_names_stay_text(decide: Any, tmp_path: Path):
         "warnings": [EVIL],
         "versions": {EVIL: EVIL},
         "screen": {EVIL: EVIL},
+        "account": {
+            "source": EVIL,
+            "features": 1,
+            "families": {EVIL: 1},
+            "left_out": {EVIL: [EVIL]},
+            "columns": {EVIL: EVIL},
+            "notes": [EVIL],
+        },
         "metrics": {EVIL: {"title": EVIL, "direction": EVIL}},
     }
     document = Document(written(table, decision, provenance, tmp_path / "report.html"))
@@ -190,7 +198,7 @@ def test_hostile_names_stay_text(decide: Any, tmp_path: Path):
     running = [content for attrs, content in document.scripts if attrs.get("type") != "application/json"]
     assert len(running) == 2
     assert "49" not in document.text[: document.text.index("Trade-off curves")].split()
-    assert document.text.count(EVIL) >= 8
+    assert document.text.count(EVIL) >= 15
     for spec in document.charts.values():
         words = json.dumps([spec["layout"].get("annotations"), [trace.get("name") for trace in spec["data"]]])
         assert "<script" not in words  # Plotly reads tags in labels: they reach it escaped

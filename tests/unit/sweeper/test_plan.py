@@ -1,6 +1,14 @@
 from sweeper.config.sweep_config import SweepConfig, build_config
 from sweeper.metrics.registry import REGISTRY
-from sweeper.planning.cells import PackPlan, control_cells, make_cells, make_packs, panel_names, sweep_identity
+from sweeper.planning.cells import (
+    PackPlan,
+    control_cells,
+    make_cells,
+    make_packs,
+    panel_names,
+    sweep_identity,
+    with_stored_panel,
+)
 
 
 def config(**changes: object) -> SweepConfig:
@@ -72,3 +80,13 @@ def test_a_sweep_measures_its_default_panel_or_what_it_names() -> None:
     assert "activity_map" in default
     assert "ilisi" not in default
     assert panel_names(config(metrics=["ilisi", "activity_map"])) == ("activity_map", "ilisi")
+
+
+def test_a_sweep_goes_on_with_the_panel_it_was_begun_with() -> None:
+    """What is measured by default may have changed since; the sweep, its id and its cells stay what they are."""
+    older = tuple(name for name in panel_names(config()) if name != "batch_reader")
+    assert panel_names(with_stored_panel(config(), older)) == older
+    assert sweep_identity(with_stored_panel(config(), older), "sha256:1")["metrics"] == list(older)
+    assert with_stored_panel(config(), panel_names(config())) == config()
+    named = config(metrics=["activity_map", "batch_probe_linear"])
+    assert with_stored_panel(named, older) == named

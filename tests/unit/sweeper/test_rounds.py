@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from sweeper.arms.proposal import Proposal
-from sweeper.cli.rounds import kept_rounds, upcoming_rounds
 from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import tabulate_and_decide
+from sweeper.library.rounds import kept_rounds, upcoming_rounds
 from sweeper.metrics.units import COLUMNS
 from sweeper.planning.cells import Cell
 from sweeper.planning.description import sweep_description

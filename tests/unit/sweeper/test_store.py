@@ -117,17 +117,19 @@ def test_proposals_come_back_as_they_were(tmp_path: Path) -> None:
         store.proposals()
 
 
-def test_one_driver_at_a_time(tmp_path: Path) -> None:
-    store = make(tmp_path)
-    with store.locked(), pytest.raises(InputError, match="another process runs this sweep"), store.locked():
+def test_a_folder_taken_by_another_sweep_meanwhile_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s")
+    with store.owned("abc"):
         pass
-    with store.locked():
+    make(tmp_path / "s", "xyz")
+    with pytest.raises(StoreMismatchError, match="holds another sweep"), store.owned("abc"):
         pass
 
 
 def test_a_start_that_was_killed_is_gone_on_with(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("")
     (tmp_path / "mlartifacts").mkdir()
+    (tmp_path / ".lease").mkdir()
     store = make(tmp_path)  # killed while the mirror was opened: the folder is still this sweep's to take
     shutil.rmtree(tmp_path / "screen")  # killed before the screen was written
     store.check("abc")

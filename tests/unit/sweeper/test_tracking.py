@@ -21,7 +21,7 @@ from sweeper.mirror.tracking import (
     _is_settled,
     _masked,
     _name,
-    _preflight,
+    check_tracking,
     resolve_uri,
 )
 from trainers.errors import InputError
@@ -101,7 +101,7 @@ def test_a_server_that_is_not_there_is_reported_within_seconds() -> None:
         port = server.getsockname()[1]
     begun = time.monotonic()
     with pytest.raises(InputError, match=rf"^cannot open MLflow at http://me:\*\*\*@127.0.0.1:{port}: .*refused"):
-        _preflight(f"http://me:secret@127.0.0.1:{port}")
+        check_tracking(f"http://me:secret@127.0.0.1:{port}", FOLDER)
     assert time.monotonic() - begun < 6
 
 
@@ -109,7 +109,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
     path = tmp_path / "notes.txt"
     path.write_text("not a database")
     with pytest.raises(InputError, match="not a SQLite database"):
-        _preflight(f"sqlite:///{path}")
+        check_tracking(f"sqlite:///{path}", FOLDER)
     assert path.read_text() == "not a database"
 
 

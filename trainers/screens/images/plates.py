@@ -14,13 +14,16 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from trainers.errors import InputError
+from trainers.errors import InputError, raise_problems
+from trainers.screens.conventions import find_columns
 from trainers.screens.files import read_table
 from trainers.screens.images.image_files import Conversion
 from trainers.screens.images.listing import Listing
 from trainers.screens.names import nearest
-from trainers.screens.readers import check_columns, choose_columns, describe_wells, refuse_duplicates
-from trainers.screens.table import as_text, make_wells
+from trainers.screens.screen_spec import check_columns
+from trainers.screens.table import make_wells
+from trainers.screens.text import as_text
+from trainers.screens.well_columns import describe_wells, refuse_duplicates
 
 RXRX1_CHANNELS = ("nuclei", "ER", "actin", "nucleoli", "mitochondria", "golgi")
 RXRX1_COLUMNS = {
@@ -96,7 +99,9 @@ def list_plates(spec: PlateFolder) -> Listing:
         raise InputError(f"{spec.path}: no such folder of images")
     path = spec.path / spec.metadata
     table = read_table(path, described=None).metadata
-    chosen = choose_columns(path, table, spec.columns)
+    found = find_columns(table, spec.columns, {})
+    raise_problems(path, found.problems)
+    chosen = found.chosen
     if spec.unlabelled == "drop":
         table = table[as_text(table[chosen["perturbation"]]).notna().to_numpy()].reset_index(drop=True)
     wells = make_wells(describe_wells(path, table, spec.columns, spec.negative_controls))

@@ -16,8 +16,8 @@ from trainers.errors import InputError
 from trainers.screens.files import read_table
 from trainers.screens.images.listing import Listing
 from trainers.screens.images.plates import RXRX1_CHANNELS
-from trainers.screens.readers import describe_wells
 from trainers.screens.table import make_wells
+from trainers.screens.well_columns import describe_wells
 
 if TYPE_CHECKING:
     from wilds.datasets.rxrx1_dataset import RxRx1Dataset

@@ -46,8 +46,8 @@ def test_printed_and_written(table: pd.DataFrame, path: Path, capsys: pytest.Cap
     assert "training rows" in by_name["perturbation_accuracy"]["reason"]
     shown = capsys.readouterr().out
     lines = {line.split()[0]: line.split() for line in shown.splitlines() if line}
-    probe = by_name["batch_probe_linear"]
-    assert lines["batch_probe_linear"][1:4] == ["technical", "primary", f"{probe['value']:.3f}"]
+    probe = by_name["batch_reader"]
+    assert lines["batch_reader"][1:4] == ["technical", "primary", f"{probe['value']:.3f}"]
     assert lines["label_ami"][6] == f"{by_name['label_ami']['raw']:.3f}"
     assert lines["perturbation_accuracy"][3:8] == ["–"] * 5
     total = written["composites"]

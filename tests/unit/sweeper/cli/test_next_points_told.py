@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.cli.rounds import proposed_next
 from sweeper.decision import DecisionSettings, decide_sweep
+from sweeper.library.rounds import proposed_next
 from sweeper.planning.cells import control_cells, make_cells
 from sweeper.running.scoring import cell_record
 from sweeper.store.store import Store, dump_json

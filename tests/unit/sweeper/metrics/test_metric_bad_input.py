@@ -18,7 +18,7 @@ from trainers.errors import InputError
 
 READS_NO_LABEL = {"plate_variance", "row_column_ridge", "tasw_row", "tasw_column"}
 READS_NO_BATCH = READS_NO_LABEL | {"graph_connectivity", "graph_connectivity_directed"}
-BY_PLATE = {"plate_mixing_bras", "plate_cilisi", "plate_probe_linear", "plate_probe_knn"}
+BY_PLATE = {"plate_mixing_bras", "plate_cilisi", "plate_reader", "plate_probe_linear", "plate_probe_knn"}
 TECHNICAL = [name for name, metric in REGISTRY.items() if metric.role == "technical"]
 NEED_CONTROLS = ("activity_map", "within_batch_activity", "batch_probe_controls", "kbet_controls")
 

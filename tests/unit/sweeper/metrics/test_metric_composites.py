@@ -45,7 +45,7 @@ def test_means_over_parts_then_factors():
             batch_variance=0.5,
             plate_variance=0.8,
             plate_cilisi=0.2,
-            plate_probe_knn=0.1,
+            plate_reader=0.1,
             row_column_ridge=1.0,
         )
     )
@@ -56,11 +56,13 @@ def test_means_over_parts_then_factors():
     assert found.absent == {}
 
 
-def test_the_worst_probe_counts():
-    found = composites(all_rows(batch_probe_linear=0.9, batch_probe_knn=0.2))
-    assert found.parts["batch: probe"] == pytest.approx(0.2)
-    one = [line for line in all_rows(batch_probe_linear=0.9) if line["metric"] != "batch_probe_knn"]
-    assert composites(one).parts["batch: probe"] == pytest.approx(0.9)
+def test_the_strongest_reader_counts_and_the_worse_probe_where_there_is_none():
+    probes = [row("batch_probe_linear", 0.9), row("batch_probe_knn", 0.2)]
+    assert composites([*all_rows(batch_reader=0.7), *probes]).parts["batch: probe"] == pytest.approx(0.7)
+    older = [line for line in all_rows() if line["metric"] != "batch_reader"]
+    assert composites([*older, *probes]).parts["batch: probe"] == pytest.approx(0.2)
+    assert composites([*older, probes[0]]).parts["batch: probe"] == pytest.approx(0.9)
+    assert "batch: probe" in composites(older).absent
 
 
 def test_parts_are_clipped_to_their_anchors():

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from scipy import sparse
 
 from trainers.errors import InputError
-from trainers.screens.readers import ScreenSpec, read_screen, screen_frame
+from trainers.screens.readers import read_screen, screen_frame
+from trainers.screens.screen_spec import ScreenSpec
 from trainers.screens.table import Screen, screen_warnings
 
 
@@ -33,7 +34,7 @@ def write(frame: pd.DataFrame, path: Path) -> Path:
 
 
 def read(path: Path, **spec: object) -> Screen:
-    return read_screen(ScreenSpec.model_validate({"path": path.name, **spec}), path.parent)
+    return read_screen(ScreenSpec.model_validate({"path": path.name, **spec}), path.parent).screen
 
 
 @pytest.mark.parametrize("name", ["s.parquet", "s.csv", "s.csv.gz", "s.h5ad"])
@@ -97,8 +98,14 @@ def test_text_and_truth_values_are_no_features(profiles: pd.DataFrame, tmp_path:
         assert read(write(frame, tmp_path / name)).feature_names == ("AreaShape", "Texture", "Count")
 
 
-def test_a_constant_feature_is_kept(profiles: pd.DataFrame, tmp_path: Path) -> None:
-    assert read(write(profiles.assign(Flat=1), tmp_path / "s.csv")).features[:, 3].tolist() == [1.0] * 36
+def test_a_constant_feature_is_left_out_and_named_where_others_are_not(profiles: pd.DataFrame, tmp_path: Path) -> None:
+    path = write(profiles.assign(Flat=1.5), tmp_path / "s.csv")
+    found = read_screen(ScreenSpec(path=path), Path())
+    assert "Flat" not in found.screen.feature_names
+    assert found.account.left_out == {"constant": ("Flat",)}
+    assert read(path, features=["Flat", "Texture"]).features[:, 0].tolist() == [1.5] * 36
+    flat = profiles.assign(AreaShape=1.5, Texture=2.5, Count=0.5)  # a collapsed embedding: the gate says so
+    assert read(write(flat, tmp_path / "flat.csv")).features.shape == (36, 3)
 
 
 def test_nearest_named_control_types(profiles: pd.DataFrame, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from scipy.linalg import subspace_angles
 
 from trainers.errors import InputError
-from trainers.screens.readers import ScreenSpec, read_screen
+from trainers.screens.readers import read_screen
+from trainers.screens.screen_spec import ScreenSpec
 from trainers.screens.simulated_screen import Simulation, SimulationSpec, simulate, write_simulation
 from trainers.screens.table import screen_warnings
 
@@ -226,7 +227,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     simulation = small(positive_controls=1)
     path = write_simulation(simulation, tmp_path / "new")
     assert sorted(item.name for item in path.parent.iterdir()) == ["screen.parquet", "truth.json", "truth.npz"]
-    screen = read_screen(ScreenSpec(path=path), Path())
+    screen = read_screen(ScreenSpec(path=path), Path()).screen
     assert screen.fingerprint == simulation.screen.fingerprint
     stored = json.loads((path.parent / "truth.json").read_text(encoding="utf-8"))
     assert stored["fingerprint"] == screen.fingerprint

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from trainers.errors import InputError
 from trainers.screens.normalise import Normalisation, normalise
-from trainers.screens.readers import ScreenSpec, read_screen
+from trainers.screens.readers import read_screen
+from trainers.screens.screen_spec import ScreenSpec
 from trainers.screens.splits import Split, ViewSpec, fold_count, make_split
 
 Wells = Callable[..., pd.DataFrame]
@@ -277,7 +278,7 @@ def test_leaving_out_each_real_batch_gives_the_published_accuracy(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    screen = read_screen(ScreenSpec(path=jump), Path())
+    screen = read_screen(ScreenSpec(path=jump), Path()).screen
     features = normalise(screen.features, screen.wells, mode)
     labels = screen.wells["perturbation"].to_numpy()
     spec = ViewSpec(view="held_out_batches", folds=9)
@@ -292,7 +293,7 @@ def test_leaving_out_each_real_batch_gives_the_published_accuracy(
 
 
 def test_real_plates_and_positions_can_be_held_out(jump: Path) -> None:
-    wells = read_screen(ScreenSpec(path=jump), Path()).wells
+    wells = read_screen(ScreenSpec(path=jump), Path()).screen.wells
     plates = make_split(wells, ViewSpec(view="held_out_plates", validation_fraction=0.2), fold=0, seed=0)
     check(plates, wells)
     assert wells.iloc[plates.test].groupby("batch")["plate"].nunique().min() >= 1

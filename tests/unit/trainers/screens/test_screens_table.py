@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from trainers.errors import InputError
-from trainers.screens.table import CANONICAL, Screen, as_text, make_screen, screen_warnings
+from trainers.screens.table import CANONICAL, Screen, make_screen, screen_warnings
+from trainers.screens.text import as_text
 
 
 def small(**changes: object) -> Screen:
