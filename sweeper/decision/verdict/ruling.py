@@ -116,7 +116,8 @@ def _sham_drawdown(curve: JudgedCurve) -> float | None:
 
 
 def _firmness(curve: JudgedCurve, graded: str | None) -> Firmness:
-    """recommend: a located or excluded point, at least moderate certainty, an advice at every δ; suggest: an advice.
+    """recommend: a located or excluded point, at least moderate certainty, the same kind of advice (to correct or not
+    to) at every δ; suggest: an advice.
 
     Without a sham arm the certainty is low at best, so this form only suggests; and so it does where the arm does not
     tell whether the gain is one of correction.
@@ -125,7 +126,10 @@ def _firmness(curve: JudgedCurve, graded: str | None) -> Firmness:
         return "none"
     firm = curve.state in (State.IDENTIFIED, State.NOT_REACHED) and graded in ("high", "moderate")
     known = curve.remarks is None or Remark.GAIN_NOT_ATTRIBUTED not in curve.remarks.codes
-    everywhere = all(entry.recommended is not None for entry in curve.sensitivity)
+    corrects = curve.recommended > 0
+    everywhere = all(
+        entry.recommended is not None and (entry.recommended > 0) == corrects for entry in curve.sensitivity
+    )
     return "recommend" if firm and known and everywhere else "suggest"
 
 
