@@ -16,12 +16,14 @@ from typing import Any
 
 import pandas as pd
 
+from sweeper.arms.arm import Arm
 from sweeper.config.sweep_config import SweepConfig, load_config
 from sweeper.planning.cells import Cell, cell_split, make_cells
 from sweeper.planning.description import versions
+from sweeper.planning.inputs import trainer_features
 from sweeper.planning.prepared import load_screen
 from sweeper.running.scoring import score
-from sweeper.running.worker import trainer_features, training_cell
+from sweeper.running.worker import training_cell
 from trainers.abra.profile_pack import AbraPack
 from trainers.screens.table import codes
 
@@ -30,7 +32,7 @@ SCREENS = {"jump": ROOT / "configs/jump_source3.yaml", "demo": ROOT / "sweeper/d
 VIEW, MARGIN, SEEDS = "held_out_plates", 0.0, (0, 1, 2)
 STRENGTHS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 PENALTIES, ITEMS = (1.0, 10.0, 100.0), (8, 32)
-ARMS = {"true": "abra", "permuted": "sham:abra"}
+ARMS = {"true": Arm.SWEEP, "permuted": Arm.SHAM}
 DECIDING = ("batch_probe_linear", "cilisi", "retrieval_map", "activity_map", "perturbation_accuracy")
 
 
@@ -39,18 +41,19 @@ def main() -> None:
     rows = []
     for screen, penalty, items in product(SCREENS, PENALTIES, ITEMS):
         config = load_config(SCREENS[screen], [f"abra.ridge_penalty={penalty}", f"abra.items={items}"])
-        for labels, trainer in ARMS.items():
+        for labels, arm in ARMS.items():
             setting = {"screen": screen, "penalty": penalty, "items": items, "labels": labels}
-            rows += [setting | row for row in level_means(config, trainer)]
+            rows += [setting | row for row in level_means(config, arm)]
         print(f"{screen}, penalty {penalty:g}, {items} items", flush=True)
     result = {"command": "python benchmarks/critic.py", "seeds": len(SEEDS), "versions": versions(), "rows": rows}
     Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
 
 
-def level_means(config: SweepConfig, trainer: str) -> list[dict[str, Any]]:
+def level_means(config: SweepConfig, arm: Arm) -> list[dict[str, Any]]:
     """Each strength's mean over seeds of the metrics that decide, higher is better, and of biology (their mean)."""
     screen = load_screen(config)
-    cells = make_cells("critic", trainer, [(weight, MARGIN) for weight in STRENGTHS], SEEDS, {VIEW: 1})
+    strengths = [(weight, MARGIN) for weight in STRENGTHS]
+    cells = make_cells("critic", "abra", strengths, SEEDS, {VIEW: 1}, arm=arm)
     splits = [cell_split(config, screen.wells, cell) for cell in cells]
     pack = AbraPack(
         trainer_features(config, screen),

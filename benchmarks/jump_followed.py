@@ -18,8 +18,9 @@ from typing import Any
 
 import sweeper
 from sweeper import SweepConfig, load_config
+from sweeper.arms.arm import Arm, in_arms
+from sweeper.arms.arm_rounds import TITLES
 from sweeper.decision import Decision, decide_sweep
-from sweeper.decision.input.results_table import SHAM_PREFIX
 from sweeper.decision.verdict.json_codec import plain
 from sweeper.decision.verdict.next_points import NextPoints
 from sweeper.decision.words.advice import confirmation_text, mechanism_text, next_text
@@ -32,7 +33,6 @@ from sweeper.findings.stored import (
 )
 from sweeper.planning.estimate import finished_seconds
 from sweeper.planning.prepared import grid_cells, prepare
-from sweeper.running.sweep import TITLES
 from sweeper.store.store import Store
 
 CONFIG = Path(__file__).parent.parent / "configs/jump_source3.yaml"
@@ -138,7 +138,7 @@ def _next_points(store: Store, config: SweepConfig) -> NextPoints:
     """What is proposed before the sham arm is looked at, as the sweep's own rounds are."""
     results = results_table(store)
     return decide_sweep(
-        results[~results["trainer"].str.startswith(SHAM_PREFIX)],
+        results[~in_arms(results["trainer"], Arm.SHAM)],
         settings=config.decision,
         provenance=decision_provenance(store.description(), store.proposals()),
         next_options=config.locate.next_options,

@@ -27,7 +27,7 @@ from locator.shapes import SEED_SD, stated, truth
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from sweeper.arms.optuna_rounds import propose
+from sweeper.arms.optuna_rounds import propose_strengths
 from sweeper.config.sections import OptunaSearch, round_strength
 from sweeper.decision import DecisionSettings, JudgedCurve
 from sweeper.decision.verdict.judge import judge_curve
@@ -112,7 +112,7 @@ def tpes(make: Callable[[], Experiment]) -> Iterator[tuple[int, JudgedCurve]]:
     while count < max(TPE):
         number += 1
         wide = world.table().pivot_table(index=["adversarial_weight", "margin"], columns="role", values="value")
-        made = propose(
+        made = propose_strengths(
             wide.reset_index(), options=options, margins=(MARGIN,), round_number=number, study_name=str(world.number)
         )
         world.train(tuple(weight for weight, _ in made), range(SEEDS))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from sweeper.arms.arm import Arm, in_arms
 from sweeper.arms.observed import strength_composites
 from sweeper.decision import Decision
 
@@ -42,7 +43,7 @@ def summarise(results: pd.DataFrame, decision: Decision) -> list[dict[str, Any]]
     own = results[results["trainer"] == trainer]
     for view, told in decision.views.items():
         composites = strength_composites(results, view=view, trainer=trainer)
-        controls = results[(results["view"] == view) & results["trainer"].str.startswith("control:")]
+        controls = results[(results["view"] == view) & in_arms(results["trainer"], Arm.CONTROL)]
         for curve in told.margins:
             margin = curve.margin or 0.0
             biology = composites[composites["margin"] == margin].set_index("adversarial_weight")["biological"]

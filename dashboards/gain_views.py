@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from dashboards.dial import letter
 from dashboards.formatting import number
 from dashboards.records import level_means, missing_reason, trained
 from dashboards.unit_values import UnitTable, unit_tables
@@ -18,7 +19,6 @@ from sweeper.findings.unit_gains import BASELINES, RAW_FEATURES, UNCORRECTED, Ga
 DRAWN = ("batch", "perturbation")
 """The axes that the figure draws; others have few units and stand in the tables alone."""
 _NAMED = 3
-_BASELINE_NAMES = {UNCORRECTED: "λ\u00a0=\u00a00", RAW_FEATURES: "raw features"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class GainCurve:
     @property
     def against(self) -> str:
         """The baseline in words."""
-        return _BASELINE_NAMES[self.baseline]
+        return {UNCORRECTED: f"{letter()}\u00a0=\u00a00", RAW_FEATURES: "raw features"}[self.baseline]
 
     def at(self, strength: float) -> Spread | None:
         """The spread at a trained strength."""
@@ -229,9 +229,9 @@ def _drops(rows: pd.DataFrame, margin: float, label: str, strength: float) -> tu
     found = []
     for words, part in (
         ("raw features", means[means["trainer"] == "control:raw"]),
-        ("no correction, λ\u00a0=\u00a00", own[(own["margin"] == margin) & (own["adversarial_weight"] == 0)]),
+        (f"no correction, {letter()}\u00a0=\u00a00", own[(own["margin"] == margin) & (own["adversarial_weight"] == 0)]),
         (
-            f"{label}, λ\u00a0=\u00a0{number(strength)}",
+            f"{label}, {letter()}\u00a0=\u00a0{number(strength)}",
             own[(own["margin"] == margin) & (own["adversarial_weight"] == strength)],
         ),
     ):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from dashboards.records import PSEUDO
+from sweeper.arms.arm import Arm
 
 _CONFIDENCE = 0.975
 
@@ -37,7 +37,7 @@ class PseudoRow:
 
 def pseudo_rows(frame: pd.DataFrame, *, view: str) -> tuple[PseudoRow, ...]:
     """Every strength of the arm in a view, ascending; from the checked table."""
-    rows = frame[(frame["view"] == view) & frame["trainer"].str.startswith(PSEUDO)]
+    rows = frame[(frame["view"] == view) & (frame["arm"] == Arm.PSEUDO)]
     if rows.empty:
         return ()
     usable = rows[(rows["status"] == "ok") & rows["primary"] & rows["value"].notna()]

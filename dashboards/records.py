@@ -6,14 +6,10 @@ from collections.abc import Collection, Iterable
 
 import pandas as pd
 
+from sweeper.arms.arm import Arm, arm_column
 from sweeper.store.results import COLUMNS
 from trainers.errors import InputError
 
-SWEEP, CONFIRM = "sweep", "confirm"  # the swept trainer; the same on fresh seeds, which decide nothing
-CONTROL = "control:"
-SHAM = "sham:"  # trained with batch labels permuted: its own arm, part of no curve
-LADDER = "ladder:"  # a rung, trained with other settings: its own table, part of no curve
-PSEUDO = "pseudo:"  # trained on one batch split into two at random: likewise
 _NUMBERS = ("adversarial_weight", "margin", "value", "floor", "ceiling", "raw", "chance")
 _ORDER = ["view", "trainer", "margin", "adversarial_weight", "seed", "split", "role", "metric", "cell_id"]
 _SEED_KEYS = ["view", "arm", "trainer", "margin", "adversarial_weight", "metric", "role", "primary", "seed"]
@@ -28,7 +24,7 @@ def checked(results: pd.DataFrame, *, fresh_seeds: Collection[int] = ()) -> pd.D
         fresh_seeds: seeds of the confirmation. Their runs are the arm "confirm": no number of the sweep averages them.
 
     Returns:
-        The table with the further column `arm`: "sweep", "confirm", "control", "sham", "pseudo" or "ladder".
+        The table with the further column `arm`, of values of `Arm`.
 
     Raises:
         InputError: a column is missing.
@@ -41,33 +37,24 @@ def checked(results: pd.DataFrame, *, fresh_seeds: Collection[int] = ()) -> pd.D
         frame[column] = pd.to_numeric(frame[column]).astype("float64")
     for column in ("adversarial_weight", "margin"):
         frame[column] = frame[column].map(_as_in_decision, na_action="ignore")
-    frame["arm"] = _arms(frame, fresh_seeds)
+    frame["arm"] = arm_column(frame["trainer"], frame["seed"], fresh_seeds)
     frame["primary"] = frame["primary"].astype("boolean").fillna(value=False).astype(bool)
     return frame.sort_values(_ORDER, kind="stable", na_position="first", ignore_index=True)
 
 
-def _arms(frame: pd.DataFrame, fresh_seeds: Collection[int]) -> pd.Series[str]:
-    """The arm of every row."""
-    arms = pd.Series(SWEEP, index=frame.index, dtype="object")
-    for prefix in (CONTROL, SHAM, PSEUDO, LADDER):
-        arms[frame["trainer"].str.startswith(prefix)] = prefix.removesuffix(":")
-    arms[(arms == SWEEP) & frame["seed"].isin(list(fresh_seeds))] = CONFIRM
-    return arms
-
-
 def trained(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the sweep itself: no control, no run of the sham, pseudo-batch or confirming arm, no rung."""
-    return frame[frame["arm"] == SWEEP]
+    """Rows of the sweep itself: no control, no run of an arm beside it, no rung."""
+    return frame[frame["arm"] == Arm.SWEEP]
 
 
 def without_ladder(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of everything but the ladder, whose rungs measure more than the sweep's panel."""
-    return frame[~frame["trainer"].str.startswith(LADDER)]
+    return frame[frame["arm"] != Arm.LADDER]
 
 
 def controls(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of the non-trained reference embeddings."""
-    return frame[frame["trainer"].str.startswith(CONTROL)]
+    return frame[frame["arm"] == Arm.CONTROL]
 
 
 def seed_means(frame: pd.DataFrame) -> pd.DataFrame:

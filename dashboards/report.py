@@ -20,6 +20,7 @@ from plotly.offline import get_plotlyjs
 from dashboards import formatting
 from dashboards.boundary_words import boundary, optimism
 from dashboards.composite_curves import CompositeView, composite_view
+from dashboards.dial import dial, letter, speaking_of
 from dashboards.figures.axis import strength_axis
 from dashboards.figures.frontier import describe_frontier, draw_frontier, frontier_numbers
 from dashboards.figures.gain import describe_gains, draw_gains
@@ -45,6 +46,7 @@ from sweeper.decision import Curve, Decision, ViewDecision
 from sweeper.decision.words.advice import choice_text, frontier_text
 from sweeper.findings.ladder_table import LadderTable
 from sweeper.findings.unit_gains import Gains
+from sweeper.spoken import spoken, spoken_values
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _KEYWORDS = re.compile(r"\b(No rule|Not identified|If|if|then|Unless|Certainty|Caution)\b")
@@ -155,7 +157,8 @@ def write_report(
     Raises:
         InputError: a column is missing.
     """
-    content = render_report(build_page(results, decision, provenance, gains=gains, ladder=ladder)).encode()
+    with speaking_of(decision.provenance.get("trainer")):
+        content = render_report(build_page(results, decision, provenance, gains=gains, ladder=ladder)).encode()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
@@ -173,6 +176,17 @@ def build_page(
     ladder: LadderTable | None = None,
 ) -> Page:
     """Numbers, figures and tables of the report; raises as `write_report`."""
+    with speaking_of(decision.provenance.get("trainer")):
+        return _page(results, spoken_values(decision, dial()), provenance, gains, ladder)
+
+
+def _page(
+    results: pd.DataFrame,
+    decision: Decision,
+    provenance: Mapping[str, Any],
+    gains: Gains | None,
+    ladder: LadderTable | None,
+) -> Page:
     whole = checked(results, fresh_seeds=decision.fresh_seeds)
     frame = without_ladder(whole)
     views = ordered_views(decision)
@@ -180,7 +194,7 @@ def build_page(
     held_out = provenance.get("held_out", {})
     return Page(
         decision=decision,
-        first=first_screen(decision),
+        first=spoken_values(first_screen(decision), dial()),
         sections=tuple(
             _section(frame, _Judged.of_view(decision, view), gains, held_out.get(view), prefix=f"view{place}")
             for place, view in enumerate([*views, *unread])
@@ -247,8 +261,8 @@ def _section(
         curve=of.curve,
         tone=tone(of.curve.state, of.curve.recommended) if of.curve else "warn",
         chosen_margin=of.of.chosen_margin if of.of else None,
-        choice=choice_text(of.of.choice) if of.of else "",
-        shift=frontier_text(of.of.frontier, of.confidence) if of.of else "",
+        choice=spoken(choice_text(of.of.choice), dial()) if of.of else "",
+        shift=spoken(frontier_text(of.of.frontier, of.confidence), dial()) if of.of else "",
         frontier=_frontier_chart(of, prefix),
         stages=compared,
         main=charts[0] if charts else None,
@@ -405,6 +419,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["letter"] = letter
     environment.filters.update(
         number=formatting.number,
         fixed=formatting.fixed,

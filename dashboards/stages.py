@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dashboards.dial import letter
 from dashboards.figures.tradeoff import TradeOff
 from dashboards.formatting import number
 from sweeper.decision import JudgedCurve
@@ -42,7 +43,7 @@ def stages(curve: JudgedCurve, numbers: TradeOff) -> tuple[Stage, ...]:
         *found,
         *(
             Stage(
-                f"{label}, λ\u00a0=\u00a0{number(strength)}",
+                f"{label}, {letter()}\u00a0=\u00a0{number(strength)}",
                 strength,
                 means["biological"].get(strength),
                 means["technical"].get(strength),

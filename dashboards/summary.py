@@ -6,6 +6,7 @@ import textwrap
 
 import pandas as pd
 
+from dashboards.dial import dial, letter, speaking_of
 from dashboards.figures.probe import probe_comparison
 from dashboards.figures.tradeoff import trade_off
 from dashboards.first_screen import ordered_curves, ordered_views
@@ -16,6 +17,7 @@ from dashboards.stages import stages
 from sweeper.decision import STATES, Decision, JudgedCurve
 from sweeper.findings.ladder_table import GAP, INSIDE, TEST, VALIDATION, LadderTable, Score
 from sweeper.findings.unit_gains import Gains
+from sweeper.spoken import spoken_values
 
 WIDTH = 100
 
@@ -31,6 +33,11 @@ def text_summary(decision: Decision, results: pd.DataFrame | None = None, gains:
     Raises:
         InputError: the table lacks a column.
     """
+    with speaking_of(decision.provenance.get("trainer")):
+        return _summary(spoken_values(decision, dial()), results, gains)
+
+
+def _summary(decision: Decision, results: pd.DataFrame | None, gains: Gains | None) -> str:
     frame = checked(results, fresh_seeds=decision.fresh_seeds) if results is not None else None
     blocks = [f"{decision.rule.state.replace('_', ' ')}: {STATES[decision.rule.state]}"]
     blocks += [textwrap.fill(words, WIDTH) for words in (decision.sentence, *decision.notes)]
@@ -46,7 +53,10 @@ def ladder_summary(ladder: LadderTable) -> str:
     """The ladder as aligned lines: plain accuracy where rungs are selected, on the test and in distribution."""
     columns = (("validation", VALIDATION), ("test", TEST), ("in distr.", INSIDE), ("gap", GAP))
     lines = [f"ladder, plain accuracy per {ladder.unit} (mean ± s.d. over seeds), {name(ladder.view)}:"]
-    labels = [f"{rung.rung}, λ = {number(rung.adversarial_weight)}, m = {number(rung.margin)}" for rung in ladder.rungs]
+    labels = [
+        f"{rung.rung}, {letter()} = {number(rung.adversarial_weight)}, m = {number(rung.margin)}"
+        for rung in ladder.rungs
+    ]
     width = max(len(label) for label in labels)
     lines.append(f"  {'':<{width}}" + "".join(f"{head:>16}" for head, _ in columns))
     for rung, label in zip(ladder.rungs, labels, strict=True):
@@ -71,7 +81,7 @@ def _gains(curve: JudgedCurve, frame: pd.DataFrame, gains: Gains | None) -> list
     found = gain_view(gains, rows, view=curve.view, margin=curve.margin, curve=curve, primary=primary)
     if found is None:
         return []
-    lines = [f"  Gain over λ = 0 at λ = {number(found.strength)} ({found.label}), by unit:"]
+    lines = [f"  Gain over {letter()} = 0 at {letter()} = {number(found.strength)} ({found.label}), by unit:"]
     for metric, curves in found.drawn():
         for one in curves:
             spread = one.at(found.strength)

@@ -16,12 +16,14 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.tier_c.screens import METRICS, SHAM_PLACES, STRENGTHS, VIEW, Study
-from sweeper.decision.input.results_table import CONTROL_PREFIX, LABEL_SHUFFLED, SHAM_PREFIX
+from sweeper.arms.arm import Arm, read_name
+from sweeper.decision.input.results_table import LABEL_SHUFFLED
 from sweeper.metrics.controls import control_embedding
 from sweeper.metrics.registry import REGISTRY
 from sweeper.planning.cells import Cell, cell_split, control_cells, make_cells
+from sweeper.planning.inputs import trainer_inputs
 from sweeper.running.scoring import Scored, cell_record, score
-from sweeper.running.worker import build_pack, training_cell
+from sweeper.running.worker import training_cell
 from sweeper.store.results import tidy
 
 Records = list[dict[str, Any]]
@@ -33,7 +35,7 @@ def cells(study: Study, seed: int) -> tuple[Cell, ...]:
     sham = [(STRENGTHS[0], margin), *((STRENGTHS[place + 1], margin) for place in SHAM_PLACES)]
     return (
         *make_cells(study.sweep_id, trainer, [(strength, margin) for strength in STRENGTHS], (seed,), one),
-        *make_cells(study.sweep_id, f"{SHAM_PREFIX}{trainer}", sham, (seed,), one),
+        *make_cells(study.sweep_id, trainer, sham, (seed,), one, arm=Arm.SHAM),
     )
 
 
@@ -43,9 +45,8 @@ def train_seed(study: Study, seed: int) -> Records:
     planned = cells(study, seed)
     split = cell_split(config, screen.wells, planned[0])
     began = time.perf_counter()
-    pack = build_pack(
-        config, screen, [training_cell(cell, split, screen.wells) for cell in planned], device="cpu", threads=1
-    )
+    own = [training_cell(cell, split, screen.wells) for cell in planned]
+    pack = config.how.pack(trainer_inputs(config, screen), own, config.trainer_settings)
     pack.advance(pack.total_steps)
     training = (time.perf_counter() - began) / len(planned)
     records = []
@@ -68,7 +69,7 @@ def train_seed(study: Study, seed: int) -> Records:
         records.append(_record(cell, scored, seconds, len(planned)))
     control = next(cell for cell in control_cells(study.sweep_id, (seed,), {VIEW: 1}) if cell.trainer == LABEL_SHUFFLED)
     shuffled = control_embedding(
-        control.trainer.removeprefix(CONTROL_PREFIX),
+        read_name(control.trainer).trainer,
         np.asarray(screen.features),
         screen.wells,
         train_rows=split.train,

@@ -20,8 +20,9 @@ import pandas as pd
 from benchmarks.locator.methods import METHODS
 from benchmarks.locator.shapes import Sweep
 from benchmarks.tier_c.screens import LEVELS, STRENGTHS, STRIDE, VIEW, Study
+from sweeper.arms.arm import Arm, in_arms
 from sweeper.decision import DecisionSettings, JudgedCurve, judge_curve
-from sweeper.decision.input.results_table import CONTROL_PREFIX, SHAM_PREFIX, prepare
+from sweeper.decision.input.results_table import prepare
 from sweeper.decision.verdict.mechanism import CLAIMING, explained
 from sweeper.decision.verdict.states import State
 
@@ -43,7 +44,7 @@ def drawn(study: Study, repetition: int, seeds: int) -> tuple[tuple[float, ...],
 def part_of(table: pd.DataFrame, strengths: Sequence[float], seeds: Sequence[int]) -> pd.DataFrame:
     """The rows of a sub-sweep: its runs, and the controls and the sham arm of its seeds."""
     own = table["adversarial_weight"].isin(list(strengths))
-    beside = table["trainer"].str.startswith((CONTROL_PREFIX, SHAM_PREFIX))
+    beside = in_arms(table["trainer"], Arm.CONTROL, Arm.SHAM)
     return table[table["seed"].isin(list(seeds)) & (own | beside)]
 
 

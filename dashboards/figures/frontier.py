@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from dashboards.dial import dial, letter
 from dashboards.figures.axis import draw_axis, strength_axis
 from dashboards.figures.style import INK, MUTED, SAFE, UNSAFE, finish, tint
 from dashboards.formatting import drawn, number
@@ -63,7 +64,7 @@ def draw_frontier(numbers: FrontierNumbers) -> go.Figure:
                 mode="markers",
                 marker={"symbol": "diamond", "size": 11, "color": UNSAFE, "line": {"color": "white", "width": 1}},
                 hoverinfo="text",
-                hovertext=f"λ<sub>OC</sub> = {number(point.lambda_oc)} at margin {number(point.margin)}",
+                hovertext=f"{letter()}<sub>OC</sub> = {number(point.lambda_oc)} at margin {number(point.margin)}",
             )
         if point.method is None:
             figure.add_annotation(
@@ -83,10 +84,10 @@ def draw_frontier(numbers: FrontierNumbers) -> go.Figure:
             mode="markers",
             marker={"symbol": "line-ns", "size": 22, "line": {"color": INK, "width": 2.5}},
             hoverinfo="text",
-            hovertext=f"recommended λ = {number(strength)}",
+            hovertext=f"recommended {letter()} = {number(strength)}",
         )
     figure.update_layout(barmode="overlay")
-    draw_axis(figure, axis, row=1, col=1, labels=True, title="adversarial weight λ (log scale)")
+    draw_axis(figure, axis, row=1, col=1, labels=True, title=f"{dial().title} (log scale)")
     figure.update_yaxes(
         tickvals=list(range(len(numbers.points))),
         ticktext=[number(point.margin) for point in numbers.points],
@@ -121,7 +122,7 @@ def _described(point: FrontierPoint) -> str:
     start = f"Margin {number(point.margin)}:"
     if point.method is None:
         return f"{start} {_UNBOUNDED.format(point.state.replace('_', ' ').lower())}."
-    safe = "safe nowhere" if point.safe_bound is None else f"safe up to λ = {number(point.safe_bound)}"
-    upper = "unsafe nowhere" if point.upper is None else f"unsafe from λ = {number(point.upper)}"
-    middle = "" if point.lambda_oc is None else f", over-correction at about λ = {number(point.lambda_oc)}"
+    safe = "safe nowhere" if point.safe_bound is None else f"safe up to {letter()} = {number(point.safe_bound)}"
+    upper = "unsafe nowhere" if point.upper is None else f"unsafe from {letter()} = {number(point.upper)}"
+    middle = "" if point.lambda_oc is None else f", over-correction at about {letter()} = {number(point.lambda_oc)}"
     return f"{start} {safe}{middle}, {upper}."

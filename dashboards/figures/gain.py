@@ -5,6 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from dashboards.dial import dial, letter
 from dashboards.figures.axis import StrengthAxis, draw_axis, strength_axis
 from dashboards.figures.style import BIOLOGICAL, EFFECTIVE, INK, MUTED, UNSAFE, finish, tint
 from dashboards.formatting import drawn, fixed, name, number, percent, signed
@@ -38,7 +39,7 @@ def draw_gains(view: GainView) -> go.Figure:
             _failures(figure, curve, axis, row)
         for col in (1, 2, 3):
             labels = row == len(metrics)
-            draw_axis(figure, axis, row=row, col=col, labels=labels, title="adversarial weight λ" if labels else None)
+            draw_axis(figure, axis, row=row, col=col, labels=labels, title=dial().title if labels else None)
             figure.add_vline(
                 x=axis.place(view.strength),
                 line={"color": EFFECTIVE, "width": 1.5, "dash": "dot"},
@@ -85,7 +86,10 @@ def _batches(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, strength: 
         },
         hoverinfo="text",
         hovertext=[
-            drawn(f"{item.unit}, λ = {number(item.strength)}: {signed(item.gain)} ± {fixed(item.error, 3)} (s.e.)")
+            drawn(
+                f"{item.unit}, {letter()} = {number(item.strength)}: "
+                f"{signed(item.gain)} ± {fixed(item.error, 3)} (s.e.)"
+            )
             for item in curve.units
         ],
         row=row,
@@ -152,7 +156,7 @@ def _failures(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, row: int)
 def _hover(spread: Spread) -> str:
     share, lower, upper = spread.failure
     return drawn(
-        f"λ = {number(spread.strength)}: median {signed(spread.quantiles[2])}, 90 % of units from "
+        f"{letter()} = {number(spread.strength)}: median {signed(spread.quantiles[2])}, 90 % of units from "
         f"{signed(spread.quantiles[0])} to {signed(spread.quantiles[4])}; {spread.losses} of {spread.units} lose "
         f"({percent(share)}, 95 % interval {percent(lower)} to {percent(upper)})"
     )
@@ -169,4 +173,4 @@ def describe_gains(view: GainView) -> str:
                     f"{name(metric)}, {name(curve.axis)}: median {signed(spread.quantiles[2])}, "
                     f"{spread.losses} of {spread.units} lose"
                 )
-    return f"Gain over λ = 0 at λ = {number(view.strength)} ({view.label}). " + "; ".join(parts) + "."
+    return f"Gain over {letter()} = 0 at {letter()} = {number(view.strength)} ({view.label}). " + "; ".join(parts) + "."

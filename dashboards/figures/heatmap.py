@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from dashboards.dial import dial, letter
 from dashboards.figures.style import INK, MUTED, finish
 from dashboards.figures.tradeoff import TradeOff
 from dashboards.formatting import drawn, fixed, number
@@ -75,7 +76,7 @@ def draw_grid(grid: Grid) -> go.Figure:
             hoverinfo="text",
             hovertext=[
                 [
-                    drawn(f"λ = {number(weight)}, margin {number(margin)}: {fixed(value, 3)}")
+                    drawn(f"{letter()} = {number(weight)}, margin {number(margin)}: {fixed(value, 3)}")
                     for weight, value in zip(grid.strengths, row, strict=True)
                 ]
                 for margin, row in zip(grid.margins, grid.means, strict=True)
@@ -101,7 +102,7 @@ def draw_grid(grid: Grid) -> go.Figure:
         ticktext=[number(weight) for weight in grid.strengths],
         showgrid=False,
         ticks="",
-        title_text="adversarial weight λ",
+        title_text=dial().title,
         title_font_size=12,
         range=[-0.5, columns - 0.5],
         tickfont={"size": 11},
@@ -131,5 +132,5 @@ def describe_grid(grid: Grid) -> str:
     value, weight, margin = max(known, key=lambda item: item[0])
     lost = sum(map(sum, grid.trained)) - len(known)
     tail = f" {lost} trained strengths have no value." if lost else ""
-    where = f"λ = {number(weight)}, margin {number(margin)}"
-    return f"{_TITLES[grid.role]} over λ and margin: highest, {fixed(value)}, at {where}.{tail}"
+    where = f"{letter()} = {number(weight)}, margin {number(margin)}"
+    return f"{_TITLES[grid.role]} over {letter()} and margin: highest, {fixed(value)}, at {where}.{tail}"

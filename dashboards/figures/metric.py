@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from dashboards.dial import dial, letter
 from dashboards.figures.axis import StrengthAxis, draw_axis
 from dashboards.figures.style import COLOURS, GRID, INK, MUTED, SYMBOLS, finish, tint
 from dashboards.formatting import drawn, fixed, name, number
@@ -120,14 +121,14 @@ def draw_metric(curve: MetricCurve, axis: StrengthAxis) -> go.Figure:
         if value is not None:
             figure.add_hline(y=value, line={"color": shade, "width": 1.5, "dash": dash}, layer="below")
     finish(figure, height=230, margin=(48, 12, 8, 44))
-    draw_axis(figure, axis, row=1, col=1, labels=True, title="adversarial weight λ")
+    draw_axis(figure, axis, row=1, col=1, labels=True, title=dial().title)
     figure.update_layout(font={"size": 11, "color": INK})
     return figure
 
 
 def _hover(level: Level, margin: float) -> str:
     return drawn(
-        f"λ = {number(level.adversarial_weight)}, margin {number(margin)}: {fixed(level.mean, 3)}"
+        f"{letter()} = {number(level.adversarial_weight)}, margin {number(margin)}: {fixed(level.mean, 3)}"
         f" ± {fixed(level.sd, 3)} (s.d.), {len(level.seeds)} seeds"
     )
 
@@ -139,6 +140,7 @@ def describe_metric(curve: MetricCurve) -> str:
     margin, levels = next((margin, levels) for margin, levels in curve.lines if levels)
     best = max(levels, key=lambda level: level.mean)
     first, top, last = (
-        f"{fixed(level.mean, 3)} at λ = {number(level.adversarial_weight)}" for level in (levels[0], best, levels[-1])
+        f"{fixed(level.mean, 3)} at {letter()} = {number(level.adversarial_weight)}"
+        for level in (levels[0], best, levels[-1])
     )
-    return f"{name(curve.metric)} against λ at margin {number(margin)}: {first}, best {top}, {last}."
+    return f"{name(curve.metric)} against {letter()} at margin {number(margin)}: {first}, best {top}, {last}."

@@ -9,6 +9,7 @@ from itertools import pairwise
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from dashboards.dial import dial, letter
 from dashboards.figures.axis import StrengthAxis, draw_axis, strength_axis
 from dashboards.figures.style import (
     COLOURS,
@@ -144,7 +145,7 @@ def draw_trade_off(numbers: TradeOff, *, pixels: int = 560) -> go.Figure:
     _draw_lost(figure, numbers, axis)
     for row in (1, 2, 3):
         _draw_regions(figure, numbers, axis, row)
-        title = "adversarial weight λ (log scale)" if row == 3 else None
+        title = f"{dial().title} (log scale)" if row == 3 else None
         draw_axis(figure, axis, row=row, col=1, labels=row == 3, title=title)
     _draw_marks(figure, numbers, axis)
     _draw_point(figure, numbers, axis)
@@ -183,7 +184,8 @@ def _draw_panel(figure: go.Figure, panel: Panel, axis: StrengthAxis, row: int) -
             },
             hoverinfo="text",
             hovertext=[
-                f"seed {dot.seed}, λ = {number(dot.strength)}: {fixed(dot.value, 3)}{'' if used else ' (not used)'}"
+                f"seed {dot.seed}, {letter()} = {number(dot.strength)}: {fixed(dot.value, 3)}"
+                + ("" if used else " (not used)")
                 for dot in dots
             ],
             row=row,
@@ -260,7 +262,8 @@ def _draw_lost(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> None
         marker={"color": INK},
         hoverinfo="text",
         hovertext=[
-            f"λ = {number(strength)}: {lost} of {recorded} runs lost" for strength, lost, recorded in numbers.lost
+            f"{letter()} = {number(strength)}: {lost} of {recorded} runs lost"
+            for strength, lost, recorded in numbers.lost
         ],
         row=3,
         col=1,
@@ -294,8 +297,8 @@ def _draw_marks(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> Non
     marks = [
         (numbers.safe_up_to, "safe up to {}", SAFE, "right", above, "solid"),
         (numbers.unsafe_from, "unsafe from {}", UNSAFE, "left", above, "solid"),
-        (numbers.recommended, "recommended λ = {}", INK, "center", between, "dot"),
-        (numbers.effective, "effective from λ<sub>E</sub> = {}", EFFECTIVE, "center", below, "dash"),
+        (numbers.recommended, f"recommended {letter()} = {{}}", INK, "center", between, "dot"),
+        (numbers.effective, f"effective from {letter()}<sub>E</sub> = {{}}", EFFECTIVE, "center", below, "dash"),
     ]
     for strength, text, colour, anchor, (yref, y), dash in marks:
         if strength is None:
@@ -353,7 +356,7 @@ def _draw_point(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> Non
         line={"color": UNSAFE, "width": 4},
         marker={"symbol": ["line-ns-open", "diamond", "line-ns-open"], "size": [12, 11, 12], "color": UNSAFE},
         hoverinfo="text",
-        hovertext=f"λ<sub>OC</sub> = {number(middle)} [{number(low)}, {number(high)}]",
+        hovertext=f"{letter()}<sub>OC</sub> = {number(middle)} [{number(low)}, {number(high)}]",
         row=1,
         col=1,
     )
@@ -361,7 +364,7 @@ def _draw_point(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> Non
 
 def _hover(role: str, mean: Mean) -> str:
     interval = "" if mean.lower is None else f" [{fixed(mean.lower, 3)}, {fixed(mean.upper, 3)}]"
-    return f"λ = {number(mean.strength)}: {_LETTERS[role]} = {fixed(mean.mean, 3)}{interval}"
+    return f"{letter()} = {number(mean.strength)}: {_LETTERS[role]} = {fixed(mean.mean, 3)}{interval}"
 
 
 def describe_trade_off(numbers: TradeOff) -> str:
@@ -370,19 +373,19 @@ def describe_trade_off(numbers: TradeOff) -> str:
     for panel in numbers.panels:
         if panel.means:
             ends = (panel.means[0], max(panel.means, key=lambda mean: mean.mean), panel.means[-1])
-            words = [f"{fixed(mean.mean)} at λ = {number(mean.strength)}" for mean in ends]
+            words = [f"{fixed(mean.mean)} at {letter()} = {number(mean.strength)}" for mean in ends]
             parts.append(f"{name(panel.role)} composite: {words[0]}, best {words[1]}, {words[2]}.")
         else:
             parts.append(f"{name(panel.role)} composite: nothing measured.")
     for strength, text in (
-        (numbers.safe_up_to, "Safe up to λ = {}."),
-        (numbers.unsafe_from, "Unsafe from λ = {}."),
-        (numbers.effective, "Effective from λ = {}."),
-        (numbers.recommended, "Recommended λ = {}."),
+        (numbers.safe_up_to, f"Safe up to {letter()} = {{}}."),
+        (numbers.unsafe_from, f"Unsafe from {letter()} = {{}}."),
+        (numbers.effective, f"Effective from {letter()} = {{}}."),
+        (numbers.recommended, f"Recommended {letter()} = {{}}."),
     ):
         if strength is not None:
             parts.append(text.format(number(strength)))
     if numbers.point is not None:
         low, middle, high = map(number, numbers.point)
-        parts.append(f"Over-correction at about λ = {middle} ({low} to {high}).")
+        parts.append(f"Over-correction at about {letter()} = {middle} ({low} to {high}).")
     return " ".join(parts)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from sweeper.arms.arm import Arm
 from sweeper.arms.rungs import ResolvedRung, resolve
 from sweeper.config.sweep_config import SweepConfig
 from sweeper.errors import InputError
@@ -20,7 +21,7 @@ from trainers.screens.splits import fold_count, make_split
 
 def resolved_rungs(config: SweepConfig) -> tuple[ResolvedRung, ...]:
     """The rungs from the bottom; () without a ladder."""
-    return () if config.ladder is None else resolve(config.ladder, config.trainer_settings)
+    return () if config.ladder is None else resolve(config.ladder, config.how, config.trainer_settings)
 
 
 def ladder_view(config: SweepConfig) -> str:
@@ -38,13 +39,13 @@ def ladder_cells(config: SweepConfig, *, sweep_id: str, folds: Mapping[str, int]
     return tuple(
         cell
         for rung in rungs
-        for cell in make_cells(sweep_id, rung.trainer, rung.strengths, config.seeds, {view: folds[view]})
+        for cell in make_cells(sweep_id, rung.code, rung.strengths, config.seeds, {view: folds[view]}, arm=Arm.LADDER)
     )
 
 
 def cell_config(config: SweepConfig, cell: Cell) -> SweepConfig:
     """The configuration that a cell is trained with: a rung's settings in the place of the trainer's."""
-    if not cell.is_rung:
+    if cell.arm is not Arm.LADDER:
         return config
     rung = next((rung for rung in resolved_rungs(config) if rung.trainer == cell.trainer), None)
     if rung is None:

@@ -8,34 +8,36 @@ from sweeper.arms.proposal import Block, Proposal
 from sweeper.config.sections import LocateSearch
 from sweeper.decision import JudgedCurve
 from sweeper.decision.verdict.next_points import REASONS, NextPoints
+from trainers.trainer import Trainer
 
 
 def propose(
-    points: NextPoints, curve: JudgedCurve, *, options: LocateSearch, trainer: str, view: str, spent: int
+    points: NextPoints, curve: JudgedCurve, *, options: LocateSearch, trainer: Trainer, view: str, spent: int
 ) -> Proposal | None:
     """The round that follows the deciding curve's next points; None when it is settled or the budget is spent.
 
     Args:
-        points: of the deciding curve.
+        points: of the deciding curve; strengths beyond the trainer's dial are left out.
         curve: that curve.
         spent: cells of earlier rounds of this kind.
     """
-    if not points.weights and not points.seeds:
+    weights = [weight for weight in points.weights if trainer.dials[0].allows(weight)]
+    if not weights and not points.seeds:
         return None
     if options.max_cells is not None and spent + points.cells > options.max_cells:
         return None
     margin, seeds = float(curve.margin or 0.0), curve.seeds
     kept = [level.weight for level in curve.levels if level.kept]
     blocks = []
-    if points.weights:
-        blocks.append(Block(strengths=_at(points.weights, margin), seeds=seeds))
+    if weights:
+        blocks.append(Block(strengths=_at(weights, margin), seeds=seeds))
     if points.seeds:
         first = max(seeds) + 1
         where = kept if points.seeds_at is None else points.seeds_at
         blocks.append(Block(strengths=_at(where, margin), seeds=tuple(range(first, first + points.seeds))))
     return Proposal(
         kind="locate",
-        trainer=trainer,
+        trainer=trainer.name,
         blocks=tuple(blocks),
         views=(view,),
         why=REASONS[points.why],

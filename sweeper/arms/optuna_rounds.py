@@ -13,8 +13,14 @@ Strength = tuple[float, float]
 SAMPLER = "optuna.samplers.TPESampler"
 
 
-def propose(
-    composites: pd.DataFrame, *, options: OptunaSearch, margins: Sequence[float], round_number: int, study_name: str
+def propose_strengths(
+    composites: pd.DataFrame,
+    *,
+    options: OptunaSearch,
+    margins: Sequence[float],
+    round_number: int,
+    study_name: str,
+    log: bool = True,
 ) -> list[Strength]:
     """Propose strengths that are not in `composites` yet.
 
@@ -25,6 +31,7 @@ def propose(
         composites: as `strength_composites` returns them.
         options: bounds, count and seed.
         margins: margins that may be proposed.
+        log: whether the strength is drawn evenly in decades, else evenly.
         round_number: from 1; with the seed it seeds the sampler.
         study_name: the sweep's id: Optuna's default name would merge separate sweeps.
 
@@ -37,7 +44,7 @@ def propose(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space: dict[str, optuna.distributions.BaseDistribution] = {
-        "adversarial_weight": FloatDistribution(options.low, options.high, log=True),
+        "adversarial_weight": FloatDistribution(options.low, options.high, log=log),
         "margin": CategoricalDistribution(tuple(margins)),
     }
     # Every argument is pinned but those Optuna 5 deprecates (their defaults are fixed by the locked version).

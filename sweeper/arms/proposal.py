@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
+
+from sweeper.arms.arm import Arm, read_name
 
 Strength = tuple[float, float]
 """(adversarial_weight, margin)."""
-Kind = Literal["optuna", "locate", "sham", "pseudo", "confirm"]
+SEARCHES = ("optuna", "locate")
+"""Kinds of rounds that add to the curve; every other kind is the name of the arm beside it."""
+
+
+@dataclass(frozen=True)
+class Upcoming:
+    """What may still follow: a line for people, and its cells at most."""
+
+    line: str
+    cells: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,20 +43,30 @@ class Proposal:
     """One round.
 
     Attributes:
-        kind: what proposed it.
-        trainer: whose cells.
+        kind: what proposed it: one of `SEARCHES`, or the arm.
+        trainer: whose cells, as they are stored.
         blocks: what is trained; may be empty (nothing new to propose).
         views: None: every view of the sweep.
         why: one clause for people.
         how: what it was made from: options, versions.
     """
 
-    kind: Kind
+    kind: str
     trainer: str
     blocks: tuple[Block, ...]
     views: tuple[str, ...] | None = None
     why: str = ""
     how: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def arm(self) -> Arm:
+        """What its cells are trained for."""
+        return Arm.SWEEP if self.kind in SEARCHES else Arm(self.kind)
+
+    @property
+    def own_trainer(self) -> str:
+        """The trainer's own name, without the arm."""
+        return read_name(self.trainer).trainer
 
     @property
     def strengths(self) -> tuple[Strength, ...]:
@@ -59,7 +80,7 @@ class Proposal:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Proposal:
         """Inverse of `to_json`."""
-        return cls(
+        made = cls(
             kind=data["kind"],
             trainer=data["trainer"],
             blocks=tuple(_block(block) for block in data["blocks"]),
@@ -67,6 +88,8 @@ class Proposal:
             why=data["why"],
             how=data["how"],
         )
+        _ = made.arm  # a kind that is no search and no arm is refused here
+        return made
 
 
 def _block(data: Mapping[str, Any]) -> Block:

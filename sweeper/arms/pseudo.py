@@ -3,25 +3,89 @@
 One real batch is split at random, evenly inside every plate, into two pseudo-batches. Cells of the arm are trained on
 its training rows with these as batch labels, and scored on its test rows as any cell is, the pseudo-batches in place of
 the batch. There is nothing between them to remove: biology that is lost against the arm's own λ = 0 is over-correction,
-or damage by the adversary, and by nothing else. Unlike the sham arm it has no batch effect left in its data, and no
+or damage by the adversary, and by nothing else. Unlike permuted labels it has no batch effect left in its data, and no
 perturbation that could be confounded with it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field
 
+from sweeper.arms.arm import Arm
+from sweeper.arms.beside import BesideOptions, propose_beside
+from sweeper.arms.cell_rows import CellRows
+from sweeper.arms.proposal import Proposal, Upcoming
+from sweeper.errors import InputError
 from sweeper.metrics.probes.pseudo_batch import halves
 from trainers.base import IntArray
 from trainers.screens.splits import Split
 
+if TYPE_CHECKING:
+    from sweeper.arms.standing import Standing
+    from sweeper.planning.cells import Cell
+    from sweeper.planning.prepared import Prepared
+
+TITLE = "pseudo-batch arm"
 FEWEST_WELLS = 8
 FEWEST_PERTURBATIONS = 2
 NONE = "no batch has training and test wells of 2 perturbations"
+
+
+class PseudoOptions(BesideOptions):
+    """Trainings that are to correct one batch, split into two at random, for the split: any loss is over-correction."""
+
+    enabled: bool = Field(
+        default=False,
+        description="After the grid and the search, train the deciding curve's key strengths on one real batch whose "
+        "wells are dealt at random to two pseudo-batches.",
+    )
+    strengths: int = Field(
+        default=3,
+        ge=1,
+        description="Strengths λ > 0: nearest the safe bound, nearest the loss, the largest, then in between; λ = 0 is "
+        "added.",
+    )
+
+
+def propose(standing: Standing) -> Proposal | None:
+    """The arm's round; None where it is off, has been made, has nothing to explain, or no batch can be split."""
+    prepared = standing.prepared
+    if (
+        not prepared.config.pseudo.enabled
+        or not prepared.config.reads_batches
+        or (batch := prepared.pseudo_batch) is None
+    ):
+        return None
+    why = f"batch {batch} split into two at random"
+    return propose_beside(standing, Arm.PSEUDO, prepared.config.pseudo, why=why, how={"batch": batch})
+
+
+def rows(cell: Cell, split: Split, wells: pd.DataFrame) -> CellRows:
+    """The rows of one batch, with its halves for batches; raises InputError where no batch can be split."""
+    found = pseudo_batches(wells, split, seed=cell.seed)
+    if found is None:
+        raise InputError(f"{cell.label}: {NONE}")
+    return CellRows(found.split, found.wells, found.codes)
+
+
+def upcoming(prepared: Prepared, made: int) -> Upcoming | None:
+    """What the arm may add to the sweep."""
+    options = prepared.config.pseudo
+    if not options.enabled:
+        return None
+    if not prepared.config.reads_batches:
+        return Upcoming(f"pseudo:    none: {prepared.config.trainer} reads no batch labels", 0)
+    if prepared.pseudo_batch is None:
+        return Upcoming(f"pseudo:    none: {NONE}", 0)
+    cells = options.most_cells(prepared)
+    line = f"pseudo:    {cells} cells on batch {prepared.pseudo_batch}, split into two at random"
+    return Upcoming(line, 0 if made else cells)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,4 +151,4 @@ def _enough(rows: IntArray, perturbation: NDArray[np.str_]) -> bool:
     return len(rows) >= FEWEST_WELLS and len(np.unique(perturbation[rows])) >= FEWEST_PERTURBATIONS
 
 
-__all__ = ["NONE", "PseudoBatches", "pseudo_batches"]
+__all__ = ["NONE", "TITLE", "PseudoBatches", "PseudoOptions", "propose", "pseudo_batches", "rows", "upcoming"]

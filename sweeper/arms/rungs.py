@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from sweeper.arms.arm import Arm, stored_name
 from sweeper.config.sections import Section
 from sweeper.content import content_hash
-from sweeper.decision.input.results_table import LADDER_PREFIX
-from trainers.abra.abra_settings import AbraSettings
-from trainers.images.image_settings import ImageAbraSettings
-
-Settings = AbraSettings | ImageAbraSettings
+from trainers.trainer import Trainer
 
 
 class Rung(Section):
@@ -33,22 +29,14 @@ class Rung(Section):
         min_length=1,
         description="λ, or several, of which the best on the selecting batches counts; none: as below (0 at first).",
     )
-    margin: Annotated[float, Field(ge=0, lt=math.pi / 2)] | None = Field(
-        default=None, description="Angular margin in radians; none: as below (0 at first)."
+    margin: float | None = Field(
+        default=None, description="Setting of the second dial (ABRA's margin in radians); none: as below (0 at first)."
     )
 
     @field_validator("adversarial_weight", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-    @field_validator("settings")
-    @classmethod
-    def _same_network(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for key in ("backbone", "weights"):
-            if key in value:
-                raise ValueError(f"{key} is the whole sweep's; set it under the trainer's name")
-        return value
 
 
 class Ladder(Section):
@@ -77,18 +65,23 @@ class ResolvedRung:
 
     Attributes:
         name: as configured.
-        trainer: of its cells, "ladder:<name>@<hash of its settings>": a changed rung is another cell.
+        code: "<name>@<hash of its settings>": a changed rung is another cell.
         settings: the trainer's whole settings.
         strengths: (adversarial weight, margin), ascending.
     """
 
     name: str
-    trainer: str
-    settings: Settings
+    code: str
+    settings: BaseModel
     strengths: tuple[tuple[float, float], ...]
 
+    @property
+    def trainer(self) -> str:
+        """What its cells are stored under."""
+        return stored_name(Arm.LADDER, self.code)
 
-def resolve(ladder: Ladder, base: Settings) -> tuple[ResolvedRung, ...]:
+
+def resolve(ladder: Ladder, how: Trainer, base: BaseModel) -> tuple[ResolvedRung, ...]:
     """The rungs from the bottom, on the trainer's settings.
 
     Raises:
@@ -99,19 +92,23 @@ def resolve(ladder: Ladder, base: Settings) -> tuple[ResolvedRung, ...]:
     margin = 0.0
     found: list[ResolvedRung] = []
     for rung in ladder.rungs:
+        if fixed := next((key for key in how.sweep_wide if key in rung.settings), None):
+            raise ValueError(
+                f"rung {rung.name}: settings.{fixed} is the whole sweep's; set it under the trainer's name"
+            )
         settings = _merged(settings, rung.settings)
         weights = weights if rung.adversarial_weight is None else rung.adversarial_weight
         margin = margin if rung.margin is None else rung.margin
         whole = _validated(type(base), settings, rung.name)
-        # The weights' file is the sweep's, and in its identity by content.
-        code = content_hash(whole.model_dump(mode="json", exclude={"weights"}))[:8]
+        # Files are the sweep's, and in its identity by content.
+        code = content_hash(whole.model_dump(mode="json", exclude=set(how.files)))[:8]
         made = ResolvedRung(
             name=rung.name,
-            trainer=f"{LADDER_PREFIX}{rung.name}@{code}",
+            code=f"{rung.name}@{code}",
             settings=whole,
             strengths=tuple((weight, margin) for weight in sorted(set(weights))),
         )
-        _check(made, rung, found)
+        _check(made, rung, found, how)
         found.append(made)
     return tuple(found)
 
@@ -125,7 +122,7 @@ def _merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
     return merged
 
 
-def _validated(model: type[Settings], settings: Mapping[str, Any], name: str) -> Settings:
+def _validated(model: type[BaseModel], settings: Mapping[str, Any], name: str) -> BaseModel:
     try:
         return model.model_validate(settings)
     except ValidationError as error:
@@ -134,15 +131,17 @@ def _validated(model: type[Settings], settings: Mapping[str, Any], name: str) ->
         raise ValueError(f"rung {name}: settings.{key}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _check(made: ResolvedRung, given: Rung, below: list[ResolvedRung]) -> None:
+def _check(made: ResolvedRung, given: Rung, below: list[ResolvedRung], how: Trainer) -> None:
     """Refuse what would be trained without doing what its name says."""
-    margin = made.strengths[0][1]
-    if getattr(made.settings, "head", "") == "linear" and margin:
-        raise ValueError(f"rung {made.name}: a linear head has no margin, got {margin:g}")
-    changed = {key: given.settings[key] for key in ("statistics", "critic") if key in given.settings}
-    idle = [f"{key} = {value}" for key, value in changed.items() if value != "none"]
-    if idle and all(weight == 0 for weight, _ in made.strengths):
-        raise ValueError(f"rung {made.name}: {idle[0]} does nothing at adversarial_weight 0; give the rung a λ")
+    try:
+        how.check(made.settings, made.strengths)
+        how.check_rung(given.settings, made.strengths)
+    except ValueError as error:
+        raise ValueError(f"rung {made.name}: {error}") from None
+    for strength in made.strengths:
+        for setting, dial in zip(strength, how.dials, strict=False):
+            if not dial.allows(setting):
+                raise ValueError(f"rung {made.name}: {setting:g} is no {dial.title}; it must be {dial.range_text}")
     for other in below:
         if (other.settings, other.strengths) == (made.settings, made.strengths):
             raise ValueError(f"rung {made.name}: is rung {other.name} under another name; change something")

@@ -1,26 +1,91 @@
-"""The sham arm: which strengths are trained again with batch labels permuted within perturbation.
+"""The sham arm: the deciding curve's key strengths again, with batch labels permuted within perturbation.
 
 Training with a batch label that means nothing shows what the adversary costs by itself: optimiser damage. What the real
-arm loses and the sham arm keeps is over-correction (docs/explanation/mechanism.md). The arm has its own λ = 0, trained
-like the others: a mini-batch is made of bio-batches, so permuted ones draw other mini-batches.
+arm loses and the sham arm keeps is over-correction, and what it gains beyond the sham arm is correction
+(docs/explanation/mechanism.md). So the arm is trained whenever strength moves anything, whatever T does. It has its own
+λ = 0, trained like the others: a mini-batch is made of bio-batches, so permuted ones draw other mini-batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import log10
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
-from sweeper.decision import JudgedCurve
+from sweeper.arms.arm import Arm
+from sweeper.arms.beside import BesideOptions, propose_beside
+from sweeper.arms.cell_rows import CellRows
+from sweeper.arms.proposal import Proposal, Upcoming
 from sweeper.metrics.technical.design import permuted_within
 from trainers.base import IntArray
+from trainers.screens.splits import Split
+from trainers.screens.table import codes
 
+if TYPE_CHECKING:
+    from sweeper.arms.standing import Standing
+    from sweeper.planning.cells import Cell
+    from sweeper.planning.prepared import Prepared
+
+TITLE = "sham arm"
 _STREAM = 8_2026  # keeps these draws apart from every other use of a cell's seed
 
 
-def sham_batches(batches: IntArray, perturbations: pd.Series, train: IntArray, *, seed: int) -> IntArray:
+class ShamOptions(BesideOptions):
+    """Trainings with batch labels permuted within perturbation: what the adversary costs by itself."""
+
+    enabled: bool = Field(
+        default=True, description="After the grid and the search, train the sham arm at the deciding curve's margin."
+    )
+    strengths: int = Field(
+        default=4,
+        ge=1,
+        description="Strengths λ > 0: the advised, nearest the safe bound, nearest the loss, the largest, then in "
+        "between; λ = 0 is added.",
+    )
+    key: ClassVar[int] = 4
+
+
+def propose(standing: Standing) -> Proposal | None:
+    """The arm's round; None where it is off, has been made, has nothing to explain, or no label can move."""
+    prepared = standing.prepared
+    movable = prepared.designs[prepared.config.decision.deciding_view].movable
+    if not prepared.config.sham.enabled or not prepared.config.reads_batches or movable == 0:
+        return None
+    return propose_beside(
+        standing,
+        Arm.SHAM,
+        prepared.config.sham,
+        why="batch labels permuted within perturbation",
+        how={"movable": round(movable, 4)},
+    )
+
+
+def rows(cell: Cell, split: Split, wells: pd.DataFrame) -> CellRows:
+    """The screen's rows and batches to be scored by; permuted batches to train with."""
+    return CellRows(
+        split, wells, permuted_batches(codes(wells["batch"]), wells["perturbation"], split.train, seed=cell.seed)
+    )
+
+
+def upcoming(prepared: Prepared, made: int) -> Upcoming | None:
+    """What the arm may add to the sweep."""
+    config = prepared.config
+    if not config.sham.enabled or not config.corrects:
+        return None
+    if not config.reads_batches:
+        return Upcoming(f"sham arm:  none: {config.trainer} reads no batch labels", 0)
+    movable = prepared.designs[config.decision.deciding_view].movable
+    if movable == 0:
+        return Upcoming("sham arm:  none: every perturbation is in one training batch, so labels cannot be permuted", 0)
+    cells = config.sham.most_cells(prepared)
+    share = "" if movable == 1 else f"; {movable:.0%} of the training wells can take another label"
+    line = f"sham arm:  {cells} cells with batch labels permuted within perturbation{share}"
+    return Upcoming(line, 0 if made else cells)
+
+
+def permuted_batches(batches: IntArray, perturbations: pd.Series, train: IntArray, *, seed: int) -> IntArray:
     """(n,) batch codes, permuted among the training rows of each perturbation; other rows keep theirs.
 
     Every perturbation × batch count stays as it is. A perturbation with all its training rows in one batch cannot move.
@@ -32,42 +97,6 @@ def sham_batches(batches: IntArray, perturbations: pd.Series, train: IntArray, *
         seed: of the cell.
     """
     groups = pd.factorize(perturbations.iloc[train], sort=True)[0].astype(np.int64)
-    sham = np.array(batches)
-    sham[train] = next(permuted_within(batches[train], groups, count=1, seed=(seed, _STREAM)))
-    return sham
-
-
-def sham_strengths(curve: JudgedCurve, count: int) -> tuple[float, ...]:
-    """λ > 0 of the sham arm: those trained ones nearest the safe bound, nearest the loss, the largest and the advised.
-
-    The arm explains gains as it explains losses, so the strength whose gain is to be advised is among them; where none
-    above 0 is, that of the best biology.
-
-    Args:
-        curve: the deciding curve.
-        count: strengths wanted; what these leave open is filled where the gap, in decades, is largest.
-
-    Returns:
-        Ascending, at least one for a curve with an estimate; none without.
-    """
-    levels = curve.kept_weights
-    if curve.estimate is None or not levels:
-        return ()
-    interval = curve.estimate.interval
-    safe, loss = interval.lower, interval.median or interval.upper
-    advised = curve.estimate.advised
-    gains = advised.weight if advised is not None and advised.weight > 0 else curve.best_weight
-    chosen = {levels[-1], *([gains] if gains else [])}
-    if loss is not None:
-        chosen.add(_nearest(levels, loss))
-        chosen.add(_nearest(levels, safe) if safe is not None else levels[0])
-    elif safe is not None:
-        chosen.add(_nearest(levels, safe))
-    while len(chosen) < min(count, len(levels)):
-        left = [level for level in levels if level not in chosen]
-        chosen.add(max(left, key=lambda level: (min(abs(log10(level / other)) for other in chosen), -level)))
-    return tuple(sorted(chosen))
-
-
-def _nearest(levels: Sequence[float], strength: float) -> float:
-    return min(levels, key=lambda level: (abs(log10(level / strength)), level))
+    permuted = np.array(batches)
+    permuted[train] = next(permuted_within(batches[train], groups, count=1, seed=(seed, _STREAM)))
+    return permuted

@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
 
 def print_plan(plan: Plan, *, timed: bool = True) -> None:
     """What is done of a sweep, what is missing and, with `timed`, about how long it will take."""
+    from sweeper.arms.arm import Arm
     from sweeper.library.rounds import proposed_next
 
     prepared, cells, missing = plan.prepared, plan.known, plan.missing
@@ -41,9 +42,11 @@ def print_plan(plan: Plan, *, timed: bool = True) -> None:
     print("\n".join(account_lines(prepared.account)))
     grid = config.strengths.grid()
     weights = sorted({weight for weight, _ in grid})
-    shape = f"{len(weights)} adversarial weights × {len(grid) // len(weights)} margins × {len(config.seeds)} seeds"
+    dials, margins = config.how.dials, len(grid) // len(weights)
+    beside = f" × {margins} of the {dials[1].name}" if len(dials) > 1 else ""
+    shape = f"{len(weights)} of the {dials[0].name}{beside} × {len(config.seeds)} seeds"
     print(f"strengths: {shape}")
-    print(f"           λ = {', '.join(f'{weight:g}' for weight in weights)}")
+    print(f"           {dials[0].symbol} = {', '.join(f'{weight:g}' for weight in weights)}")
     for view, folds in prepared.folds.items():
         print(f"view:      {view}, {folds} split{'s' if folds > 1 else ''} a seed")
         print(f"design:    {prepared.designs[view].line}")
@@ -51,7 +54,7 @@ def print_plan(plan: Plan, *, timed: bool = True) -> None:
         f"cells:     {len(cells)}: {len(cells) - len(missing)} done, {len(missing)} missing ({len(trained)} to train)"
     )
     if config.ladder is not None:
-        rungs = sum(cell.is_rung for cell in cells)
+        rungs = sum(cell.arm is Arm.LADDER for cell in cells)
         names = ", ".join(rung.name for rung in config.ladder.rungs)
         print(f"ladder:    {rungs} of them: {names}; selected on {', '.join(config.ladder.select_on)}")
     for item in plan.upcoming:

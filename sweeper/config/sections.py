@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from sweeper.decision.verdict.next_points import NextOptions
-from trainers.images.image_settings import ImageAbraSettings
 
 SIGNIFICANT_DIGITS = 4
 """Strengths are rounded to this many significant digits, so that a strength has one spelling and one content hash."""
+
+AS_THE_DIAL: dict[str, JsonValue] = {"default": "as the trainer's dial"}
+"""Marks a key that is filled by the trainer's dial where it is not given."""
 
 
 def round_strength(value: float) -> float:
@@ -30,12 +32,15 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class LogRange(Section):
-    """A log-spaced range of adversarial weights."""
+class SpacedRange(Section):
+    """A range of settings of a dial."""
 
-    low: float = Field(gt=0, description="Smallest adversarial weight above 0.")
-    high: float = Field(gt=0, description="Largest adversarial weight.")
-    count: int = Field(ge=1, description="How many weights, ends included, log-spaced. 0 is added to them.")
+    low: float = Field(gt=0, description="Smallest setting above 0.")
+    high: float = Field(gt=0, description="Largest setting.")
+    count: int = Field(ge=1, description="How many settings, ends included. 0 is added to them.")
+    spacing: Literal["log", "linear"] = Field(
+        default="log", description="Even in decades, or even; unless given, as the trainer's dial is."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -44,28 +49,35 @@ class LogRange(Section):
         return self
 
     def values(self) -> tuple[float, ...]:
-        """The weights, rounded, ascending."""
+        """The settings, rounded, ascending."""
         if self.count == 1:
             return (round_strength(self.low),)
+        if self.spacing == "linear":
+            step = (self.high - self.low) / (self.count - 1)
+            return tuple(round_strength(self.low + step * i) for i in range(self.count))
         ratio = math.log(self.high / self.low) / (self.count - 1)
         return tuple(round_strength(self.low * math.exp(ratio * i)) for i in range(self.count))
 
 
 class Strengths(Section):
-    """The grid of correction strengths: every adversarial weight with every margin."""
+    """The grid of correction strengths: every setting of the trainer's first dial with every one of its second."""
 
-    adversarial_weight: LogRange | tuple[Annotated[float, Field(ge=0)], ...] = Field(
-        default=LogRange(low=0.1, high=1000.0, count=13),
-        description="Adversarial weights λ: a list, or {low, high, count} log-spaced. λ = 0 is always added.",
+    adversarial_weight: SpacedRange | tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        json_schema_extra=AS_THE_DIAL,
+        description="Settings of the trainer's first dial, which is its strength (λ of ABRA): a list, or {low, high, "
+        "count}, spaced as the dial is; none: those that the trainer proposes. 0, no correction, is always added.",
     )
-    margin: tuple[Annotated[float, Field(ge=0, lt=math.pi / 2)], ...] = Field(
-        default=(0.0, 0.3), min_length=1, description="Angular margins m in radians, 0 ≤ m < π/2."
+    margin: tuple[float, ...] = Field(
+        min_length=1,
+        json_schema_extra=AS_THE_DIAL,
+        description="Settings of the trainer's second dial (ABRA's angular margin m in radians); none: those that the "
+        "trainer proposes; [0] where it has one dial alone.",
     )
 
     def grid(self) -> tuple[tuple[float, float], ...]:
-        """All (adversarial_weight, margin), sorted, without repeats, λ = 0 included."""
+        """All (adversarial_weight, margin), sorted, without repeats, no correction included."""
         weights = self.adversarial_weight
-        listed = weights.values() if isinstance(weights, LogRange) else tuple(round_strength(w) for w in weights)
+        listed = weights.values() if isinstance(weights, SpacedRange) else tuple(round_strength(w) for w in weights)
         return tuple((w, m) for w in sorted({0.0, *listed}) for m in sorted({round_strength(m) for m in self.margin}))
 
 
@@ -74,10 +86,18 @@ class OptunaSearch(Section):
 
     rounds: int = Field(default=0, ge=0, description="Rounds of proposals after the grid; 0 switches Optuna off.")
     strengths_per_round: int = Field(default=4, ge=1, description="Strengths proposed in a round.")
-    low: float = Field(default=0.1, gt=0, description="Smallest adversarial weight that may be proposed.")
-    high: float = Field(default=1000.0, gt=0, description="Largest adversarial weight that may be proposed.")
-    margin: tuple[Annotated[float, Field(ge=0, lt=math.pi / 2)], ...] | None = Field(
-        default=None, description="Margins that may be proposed; none: those of the grid."
+    low: float = Field(
+        gt=0,
+        json_schema_extra=AS_THE_DIAL,
+        description="Smallest strength above 0 that may be proposed; none: the smallest of the trainer's own.",
+    )
+    high: float = Field(
+        gt=0,
+        json_schema_extra=AS_THE_DIAL,
+        description="Largest strength that may be proposed; none: the largest of the trainer's own.",
+    )
+    margin: tuple[float, ...] | None = Field(
+        default=None, description="Settings of the second dial that may be proposed; none: those of the grid."
     )
     seed: int = Field(default=0, ge=0, le=4000, description="Seed of the sampler.")
     startup_trials: int = Field(default=10, ge=0, description="Trials before TPE replaces random draws.")
@@ -108,94 +128,14 @@ class LocateSearch(Section):
         return NextOptions(strengths=self.strengths_per_round, seeds=self.extra_seeds, width=self.width)
 
 
-class ShamArm(Section):
-    """Trainings with batch labels permuted within perturbation: what the adversary costs by itself."""
-
-    enabled: bool = Field(
-        default=True, description="After the grid and the search, train the sham arm at the deciding curve's margin."
-    )
-    strengths: int = Field(
-        default=3,
-        ge=1,
-        description="Strengths λ > 0: nearest the safe bound, nearest the loss, the largest, then in between; λ = 0 is "
-        "added.",
-    )
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        default=None, min_length=1, description="Seeds of the arm; none: those of the sweep. A number n: 0..n-1."
-    )
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _count_of_seeds(cls, value: Any) -> Any:
-        return counted_seeds(value)
-
-
-class PseudoArm(Section):
-    """Trainings that are to correct one batch, split into two at random, for the split: any loss is over-correction."""
-
-    enabled: bool = Field(
-        default=False,
-        description="After the sham arm, train the deciding curve's key strengths on one real batch whose wells are "
-        "dealt at random to two pseudo-batches.",
-    )
-    strengths: int = Field(default=3, ge=1, description="Strengths λ > 0, chosen as the sham arm's; λ = 0 is added.")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        default=None, min_length=1, description="Seeds of the arm; none: those of the sweep. A number n: 0..n-1."
-    )
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _count_of_seeds(cls, value: Any) -> Any:
-        return counted_seeds(value)
-
-
-class ConfirmArm(Section):
-    """The bounds again, at fixed strengths and with seeds that had no part in finding them."""
-
-    seeds: int = Field(
-        default=0,
-        ge=0,
-        description="Fresh seeds at λ = 0, the recommended strength, the safe bound, the loss and the largest λ of the "
-        "deciding curve, after everything else; 0: none. Without them adaptively chosen strengths cost certainty.",
-    )
-
-    @field_validator("seeds")
-    @classmethod
-    def _enough(cls, value: int) -> int:
-        if value == 1:
-            raise ValueError("one fresh seed confirms nothing; give 2 or more, or 0")
-        return value
-
-
-class FrozenBackbone(Section):
-    """Every image is embedded once by a backbone as it is; the encoder that is swept reads those features."""
-
-    backbone: str = Field(default="resnet50", description="Any timm model name, with or without a tag.")
-    weights: str | None = Field(
-        default="pretrained",
-        description="'pretrained' = timm's weights where they are on disk; the path of a weight file; null = random by "
-        "`seed`: a control, not a model.",
-    )
-    seed: int = Field(default=0, ge=0, description="Seed of a random backbone; of no meaning with weights.")
-    precision: Literal["bf16", "fp32"] = Field(default="fp32", description="Autocast of the backbone.")
-    device: str = Field(default="cpu", description="Where images are embedded, e.g. cuda.")
-
-    @property
-    def image_settings(self) -> ImageAbraSettings:
-        """The same for `trainers.images`."""
-        return ImageAbraSettings(
-            backbone=self.backbone, weights=self.weights, precision=self.precision, statistics="none"
-        )
-
-
 class ExecutorOptions(Section):
     """How packs of cells are run by Ray Tune."""
 
     pack_size: int | None = Field(
         default=None,
         ge=1,
-        description="Cells trained together in one process; none: spread over the workers, at most 96; 4 where "
-        "images are trained on.",
+        description="Cells trained together in one process; none: as the trainer says (4 where images are trained "
+        "on), else spread over the workers, at most 96.",
     )
     cpus_per_pack: float = Field(default=1.0, gt=0, description="CPUs (and torch threads) a pack is granted.")
     gpus_per_pack: float = Field(default=0.0, ge=0, description="GPU share a pack is granted, e.g. 0.25.")

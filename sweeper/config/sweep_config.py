@@ -5,21 +5,29 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from sweeper.arms.confirm import ConfirmOptions
+from sweeper.arms.pseudo import PseudoOptions
 from sweeper.arms.rungs import Ladder, resolve
+from sweeper.arms.sham import ShamOptions
 from sweeper.config.sections import (
-    ConfirmArm,
     ExecutorOptions,
-    FrozenBackbone,
     LocateSearch,
     OptunaSearch,
-    PseudoArm,
     Section,
-    ShamArm,
     Strengths,
     TrackingOptions,
     counted_seeds,
@@ -27,22 +35,24 @@ from sweeper.config.sections import (
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.errors import ConfigError
 from sweeper.metrics.evaluation import PanelOptions
-from trainers.abra.abra_settings import AbraSettings
-from trainers.images.image_settings import PRETRAINED, ImageAbraSettings
+from trainers.errors import InputError
+from trainers.image_features import FrozenBackbone
+from trainers.registry import DEFAULT, trainer, trainer_names, usable_trainers
 from trainers.screens.images.image_simulation import ImageSimulationSpec
 from trainers.screens.images.source import SOURCES, ImageInput, ImageSource, relative_to
 from trainers.screens.screen_spec import ScreenSpec
 from trainers.screens.simulated_screen import SimulationSpec
 from trainers.screens.splits import ViewSpec
+from trainers.trainer import Dial, Spaced, Trainer
 
 Model = TypeVar("Model", bound=BaseModel)
 
-IMAGE_CELLS_A_PACK = 4
-"""A pack of image cells saves their start-up alone, and a lost worker loses what its cell had trained."""
+VIEWS_WITHIN_BATCHES = ("held_out_plates",)
+"""Views whose test rows are of batches that training sees: all that a transductive trainer can serve."""
 
 
-class SweepConfig(Section):
-    """Everything a sweep is made of."""
+class SweepKeys(Section):
+    """Everything a sweep is made of, but the trainers' own sections."""
 
     name: str = Field(
         min_length=1, max_length=200, description="Name of the sweep: title of the report, MLflow run name."
@@ -58,7 +68,7 @@ class SweepConfig(Section):
         "(`sweeper pack --keys`). They must be packed.",
     )
     frozen: FrozenBackbone | None = Field(
-        default=None, description="With images and trainer abra: the backbone that embeds them once."
+        default=None, description="With images and a trainer of profiles: the backbone that embeds them once."
     )
     normalise: Literal["none", "batch", "plate", "plate_controls"] = Field(
         default="none",
@@ -68,16 +78,13 @@ class SweepConfig(Section):
     held_out_perturbations: float = Field(
         default=0.0, ge=0, lt=1, description="Share of perturbations no encoder sees; profiling and retrieval use them."
     )
-    trainer: Literal["abra", "abra_images"] = Field(
-        default="abra",
-        description="What is trained: abra, an encoder of profiles; abra_images, a timm backbone. Its settings stand "
-        "under its name.",
+    trainer: str = Field(
+        default=DEFAULT,
+        description="What is trained, by its name; its settings stand under that name. There are: "
+        + "; ".join(f"{each.name}, {each.summary}" for each in usable_trainers())
+        + ".",
     )
-    abra: AbraSettings = Field(default_factory=AbraSettings, description="Settings of the ABRA reconstruction.")
-    abra_images: ImageAbraSettings = Field(
-        default_factory=ImageAbraSettings, description="Settings of the ABRA reconstruction on images."
-    )
-    strengths: Strengths = Field(default_factory=Strengths, description="The grid of correction strengths.")
+    strengths: Strengths = Field(description="The grid of correction strengths.")
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(0, 1, 2, 3, 4),
         min_length=1,
@@ -86,15 +93,17 @@ class SweepConfig(Section):
     search: Literal["optuna", "locate"] = Field(
         default="optuna", description="What proposes strengths after the grid: optuna, or locate (see there)."
     )
-    optuna: OptunaSearch = Field(default_factory=OptunaSearch, description="Strengths proposed by Optuna, in rounds.")
+    optuna: OptunaSearch = Field(description="Strengths proposed by Optuna, in rounds.")
     locate: LocateSearch = Field(
         default_factory=LocateSearch, description="Strengths and seeds placed where the point is believed to lie."
     )
-    sham: ShamArm = Field(default_factory=ShamArm, description="The sham arm: over-correction or training damage?")
-    pseudo: PseudoArm = Field(
-        default_factory=PseudoArm, description="The pseudo-batch arm: what a correction for nothing costs."
+    sham: ShamOptions = Field(
+        default_factory=ShamOptions, description="The sham arm: over-correction or training damage?"
     )
-    confirm: ConfirmArm = Field(default_factory=ConfirmArm, description="The bounds again on fresh seeds.")
+    pseudo: PseudoOptions = Field(
+        default_factory=PseudoOptions, description="The pseudo-batch arm: what a correction for nothing costs."
+    )
+    confirm: ConfirmOptions = Field(default_factory=ConfirmOptions, description="The bounds again on fresh seeds.")
     ladder: Ladder | None = Field(
         default=None, description="The trainer built up rung by rung on the same splits and seeds, beside the sweep."
     )
@@ -122,11 +131,52 @@ class SweepConfig(Section):
                 return {**data, "decision": {**decision, "deciding_view": first}}
         return data
 
+    @field_validator("trainer")
+    @classmethod
+    def _known_trainer(cls, value: str) -> str:
+        try:
+            found = trainer(value).name
+        except InputError as error:
+            raise ValueError(str(error).removeprefix("trainer: ")) from None
+        if hasattr(SweepKeys, found) or found in SweepKeys.model_fields:
+            raise ValueError(f"{found} is a word of the configuration itself; its package must give it another name")
+        return found
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_its_dials(cls, data: Any) -> Any:
+        """What is swept and searched, where it is not given: as the trainer's dials propose."""
+        if not isinstance(data, Mapping):
+            return data
+        name = data.get("trainer", DEFAULT)
+        first, *further = trainer(name if name in trainer_names() else DEFAULT).dials
+        low, high = first.span
+        second = _listed(further[0]) if further else [0.0]
+        filled = {
+            "strengths": {"adversarial_weight": _listed(first), "margin": second},
+            "optuna": {"low": low, "high": high},
+        }
+        for key, section in filled.items():
+            given = data.get(key, {})
+            if isinstance(given, Mapping):
+                data = {**data, key: {**section, **given}}
+        strengths = data["strengths"]
+        if isinstance(strengths, Mapping) and isinstance(spaced := strengths["adversarial_weight"], Mapping):
+            data = {**data, "strengths": {**strengths, "adversarial_weight": {"spacing": first.scale, **spaced}}}
+        return data
+
+    @model_serializer(mode="wrap")
+    def _own_section_alone(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the sections of other trainers: a stored sweep is read where those are not installed."""
+        others = set(trainer_names()) - {self.trainer}
+        return {key: value for key, value in handler(self).items() if key not in others}
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if sum(given is not None for given in (self.screen, self.simulate, self.images)) != 1:
             raise ValueError("give one of `screen` (a file), `simulate` and `images` (packed), and only one")
         self._check_images()
+        self._check_dials()
         names = [view.view for view in self.views]
         if len(set(names)) != len(names):
             raise ValueError(f"views: each view once, got {', '.join(names)}")
@@ -143,25 +193,50 @@ class SweepConfig(Section):
         return self
 
     def _check_images(self) -> None:
-        """Refuse a trainer, a backbone or dials that do not fit what is read."""
-        trains = self.trainer == "abra_images"
-        if trains and self.images is None:
-            raise ValueError("trainer: abra_images trains on images; give `images`, or trainer: abra for profiles")
-        if trains and self.frozen is not None:
-            raise ValueError("frozen: embeds the images for trainer abra; abra_images trains its backbone, take one")
+        """Refuse a trainer or a backbone that does not fit what is read."""
+        name, reads = self.trainer, self.how.reads
+        others = [each.name for each in usable_trainers() if each.reads != reads]
         if self.frozen is not None and self.images is None:
             raise ValueError("frozen: embeds images; give `images`")
-        if self.images is not None and not trains and self.frozen is None:
+        if reads == "images":
+            if self.images is None:
+                raise ValueError(f"trainer: {name} trains on images; give `images`, or one of {', '.join(others)}")
+            if self.frozen is not None:
+                raise ValueError(f"frozen: embeds the images as profiles; {name} trains its backbone, take one")
+            if self.normalise != "none":
+                raise ValueError(f"normalise: {self.normalise} is for profiles; {name} reads the images themselves")
+        elif self.images is not None and self.frozen is None:
             raise ValueError(
-                "trainer: abra reads profiles; with `images` give `frozen: {backbone: …}` (embedded once), or "
-                "trainer: abra_images"
+                f"trainer: {name} reads profiles; with `images` give `frozen: {{backbone: …}}` (embedded once), or "
+                f"trainer: {' or '.join(others)}"
             )
-        if not trains:
-            return
-        if self.normalise != "none":
-            raise ValueError(f"normalise: {self.normalise} is for profiles; abra_images standardises each image")
-        if self.abra_images.head == "linear" and set(self.strengths.margin) != {0.0}:
-            raise ValueError("strengths.margin: abra_images.head = linear has no margin; give margin: [0]")
+
+    def _check_dials(self) -> None:
+        """Refuse settings that a dial does not have, that do not go with the trainer's, and views it cannot serve."""
+        first, *further = self.how.dials
+        grid = self.strengths.grid()
+        for weight, _ in grid:
+            if not first.allows(weight):
+                raise ValueError(_out_of("strengths.adversarial_weight", weight, first))
+        searched = (self.optuna.margin or ()) if self.optuna.rounds else ()
+        for key, margins in (("strengths.margin", self.strengths.margin), ("optuna.margin", searched)):
+            for margin in margins:
+                if further and not further[0].allows(margin):
+                    raise ValueError(_out_of(key, margin, further[0]))
+                if not further and margin:
+                    raise ValueError(f"{key}: {self.trainer} has one dial, {first.title}; give margin: [0]")
+        if self.search == "optuna" and self.optuna.rounds and not first.allows(self.optuna.high):
+            raise ValueError(_out_of("optuna.high", self.optuna.high, first))
+        try:
+            self.how.check(self.trainer_settings, grid)
+        except ValueError as error:
+            raise ValueError(f"{self.trainer}.{error}") from None
+        beyond = [view.view for view in self.views if view.view not in VIEWS_WITHIN_BATCHES]
+        if beyond and not self.how.inductive(self.trainer_settings):
+            raise ValueError(
+                f"views: {self.trainer} corrects the screen that it is fitted on, and {beyond[0]} asks for what it "
+                f"never saw; take {' or '.join(VIEWS_WITHIN_BATCHES)}"
+            )
 
     def _check_ladder(self, ladder: Ladder, views: Sequence[str]) -> None:
         """Refuse a view that is not there, and rungs that do not fit."""
@@ -169,26 +244,73 @@ class SweepConfig(Section):
             raise ValueError(f"ladder.view: '{ladder.view}' is not among the views ({', '.join(views)})")
         if "batch" not in self.panel.units:
             raise ValueError("panel.units: the ladder is read by batch; name batch among them")
+        if not self.how.classifies:
+            raise ValueError(f"ladder: is read from plain accuracies, and {self.trainer} names no perturbation")
         try:
-            resolve(ladder, self.trainer_settings)
+            resolve(ladder, self.how, self.trainer_settings)
         except ValueError as error:
             raise ValueError(f"ladder.rungs: {error}") from None
 
     @property
-    def trainer_settings(self) -> AbraSettings | ImageAbraSettings:
-        """The settings of the trainer that is swept."""
-        return self.abra_images if self.trainer == "abra_images" else self.abra
+    def how(self) -> Trainer:
+        """The trainer that is swept."""
+        return trainer(self.trainer)
+
+    @property
+    def trainer_settings(self) -> BaseModel:
+        """Its settings, an instance of its `settings`."""
+        found: BaseModel = getattr(self, self.trainer)
+        return found
+
+    @property
+    def reads_batches(self) -> bool:
+        """Whether batch labels matter to the trainer."""
+        return self.how.reads_batches(self.trainer_settings)
 
     @property
     def pack_size(self) -> int | None:
-        """Cells of a pack; None: as many as keep the workers busy. Images train one cell after another: few."""
-        images = IMAGE_CELLS_A_PACK if self.trainer == "abra_images" else None
-        return self.executor.pack_size or images
+        """Cells of a pack; None: as many as keep the workers busy."""
+        return self.executor.pack_size or self.how.pack_size
+
+    @property
+    def corrects(self) -> bool:
+        """Whether any strength of the grid corrects at all."""
+        return any(weight > 0.0 for weight, _ in self.strengths.grid())
 
     @property
     def output(self) -> Path:
         """Absolute output folder."""
         return (self.folder if self.folder is not None else Path("runs") / self.name).absolute()
+
+
+def _listed(dial: Dial) -> Any:
+    """What a dial proposes, as a configuration gives it."""
+    if isinstance(dial.grid, Spaced):
+        return {"low": dial.grid.low, "high": dial.grid.high, "count": dial.grid.count}
+    return list(dial.grid)
+
+
+def _out_of(key: str, setting: float, dial: Dial) -> str:
+    return f"{key}: {setting:g} is no {dial.title}; it must be {dial.range_text}"
+
+
+if TYPE_CHECKING:
+    SweepConfig = SweepKeys
+else:
+    SweepConfig = create_model(
+        "SweepConfig",
+        __base__=SweepKeys,
+        __doc__="Everything a sweep is made of.",
+        __module__=__name__,
+        **{
+            each.name: (
+                each.settings,
+                Field(default_factory=each.settings, description=f"Settings of trainer {each.name}: {each.summary}."),
+            )
+            for each in usable_trainers()
+            if not hasattr(SweepKeys, each.name) and each.name not in SweepKeys.model_fields
+        },
+    )
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -248,7 +370,7 @@ def _first_line(error: ValidationError, source: str, root: type[BaseModel] = Swe
     location = tuple(
         part
         for number, part in enumerate(first["loc"])
-        if not (isinstance(part, str) and ("[" in part or part == "LogRange"))
+        if not (isinstance(part, str) and ("[" in part or part == "SpacedRange"))
         and not (number == 1 and first["loc"][0] == "images")  # the layout, as pydantic names the branch of the union
     )
     key = ".".join(str(part) for part in location) or "top level"
@@ -342,15 +464,12 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> SweepConfig:
     if config.screen is not None:
         absolute = (path.parent / config.screen.path).resolve()
         config = config.model_copy(update={"screen": config.screen.model_copy(update={"path": absolute})})
-    if config.images is None:
-        return config
     base = path.absolute().parent
-    changed: dict[str, Any] = {"images": relative_to(config.images, base)}
-    for name in ("frozen", "abra_images"):
-        section = getattr(config, name)
-        if section is not None and section.weights not in (None, PRETRAINED):
-            weights = str((base / Path(section.weights).expanduser()).absolute())
-            changed[name] = section.model_copy(update={"weights": weights})
+    changed: dict[str, Any] = {config.trainer: config.how.located(config.trainer_settings, base)}
+    if config.images is not None:
+        changed["images"] = relative_to(config.images, base)
+    if config.frozen is not None:
+        changed["frozen"] = config.frozen.located(base)
     return config.model_copy(update=changed)
 
 
@@ -371,9 +490,13 @@ def _document(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, s
     for name, field in model.model_fields.items():
         candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
         nested = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        default = (
-            "required" if field.is_required() else "" if nested else repr(field.get_default(call_default_factory=True))
-        )
+        marked = field.json_schema_extra
+        if nested is not None:
+            default = ""
+        elif field.is_required():
+            default = str(marked["default"]) if isinstance(marked, dict) else "required"
+        else:
+            default = repr(field.get_default(call_default_factory=True))
         yield f"{prefix}{name}", default, field.description or ""
         if nested is not None:
             yield from _document(nested, f"{prefix}{name}.")

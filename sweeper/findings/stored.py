@@ -9,12 +9,13 @@ from typing import Any, TypedDict
 
 import pandas as pd
 
+from sweeper.arms.arm import Arm, arm_of
+from sweeper.arms.confirm import confirm_seeds
 from sweeper.arms.ladder import ladder_parts, ladder_view, resolved_rungs
 from sweeper.arms.proposal import Proposal
 from sweeper.config.sweep_config import SweepConfig, build_config
 from sweeper.content import content_hash
 from sweeper.decision import Decision, DecisionSettings, decide_sweep
-from sweeper.decision.input.results_table import CONTROL_PREFIX, LADDER_PREFIX
 from sweeper.errors import ConfigError, InputError, SweepFailedError
 from sweeper.findings.crossed_boundary import crossed_boundary
 from sweeper.findings.ladder_table import LadderTable, ladder_table
@@ -25,13 +26,11 @@ from sweeper.planning.cells import (
     panel_names,
     with_stored_panel,
 )
-from sweeper.planning.prepared import confirm_seeds, known_cells, proposed_cells
+from sweeper.planning.prepared import known_cells, proposed_cells
+from sweeper.spoken import spoken_values
 from sweeper.store.results import read_units, tidy, to_parquet_bytes, units, write_units
 from sweeper.store.store import Store, dump_json, write_atomically
 from trainers.screens.splits import fold_count, make_split
-
-ADAPTIVE = ("optuna", "locate")
-"""Rounds whose strengths or seeds were chosen by looking at results."""
 
 
 def stored_config(store: Store) -> SweepConfig:
@@ -70,7 +69,7 @@ def all_records(store: Store) -> list[dict[str, Any]]:
 
 def raise_if_nothing_trained(store: Store) -> None:
     """Raise `SweepFailedError` when not one trained cell is ok."""
-    statuses = [record["status"] for record in all_records(store) if not record["trainer"].startswith(CONTROL_PREFIX)]
+    statuses = [record["status"] for record in all_records(store) if arm_of(record["trainer"]) is not Arm.CONTROL]
     if "ok" not in statuses:
         raise SweepFailedError(f"{store.folder}: none of the {len(statuses)} trained cells is ok; the report says why")
 
@@ -97,6 +96,7 @@ def tabulate_and_decide(store: Store) -> tuple[pd.DataFrame, Decision]:
         next_options=config.locate.next_options,
         units=deciding_units(store, config.decision),
     )
+    decision = spoken_values(decision, config.how.dials[0])
     write_atomically(store.results_path, to_parquet_bytes(results))
     _write_units(store)
     write_atomically(store.decision_path, dump_json(decision.to_json()))
@@ -163,7 +163,7 @@ def stored_ladder(store: Store, results: pd.DataFrame) -> LadderTable | None:
     kinds = wells.groupby("batch")["cell_type"].agg(["nunique", "first"])
     return ladder_table(
         resolved_rungs(config),
-        units((record for record in all_records(store) if record["trainer"].startswith(LADDER_PREFIX)), store.units),
+        units((record for record in all_records(store) if arm_of(record["trainer"]) is Arm.LADDER), store.units),
         results,
         view=ladder_view(config),
         parts=ladder_parts(config, wells),
@@ -186,7 +186,7 @@ def decision_provenance(description: Mapping[str, Any], proposals: Sequence[Prop
         "held_out_perturbations": identity["held_out_perturbations"],
         "design_djs": description.get("design", {}).get(deciding, {}).get("d_js"),
         "confirm_seeds": list(confirm_seeds(proposals)),
-        "adaptive": any(proposal.kind in ADAPTIVE and proposal.strengths for proposal in proposals),
+        "adaptive": any(proposal.arm is Arm.SWEEP and proposal.strengths for proposal in proposals),
         "versions": description["versions"],
     }
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from sweeper.arms.arm_rounds import upcoming_rounds
+from sweeper.arms.proposal import Upcoming
 from sweeper.config.sweep_config import SweepConfig
-from sweeper.library.rounds import Upcoming, upcoming_rounds
 from sweeper.library.stored_sweep import OF_CELL
 from sweeper.planning.cells import Cell
 from sweeper.planning.estimate import Estimate, estimate, local_workers

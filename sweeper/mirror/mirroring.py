@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import takewhile
 
+from sweeper.arms.arm import read_name
 from sweeper.decision import Decision
 from sweeper.metrics.composites import composites
 from sweeper.mirror.tracking import Mirror, MirroredCell, MirrorError, ParentStatus
 from sweeper.planning.cells import Cell
 from sweeper.planning.prepared import Prepared
+from sweeper.spoken import strength_text
 from sweeper.store.store import Store
 
 STOP_SECONDS = 3.0
@@ -37,9 +39,10 @@ def mirrored_cell(store: Store, cell_id: str, shared_tags: Mapping[str, str]) ->
     for name, value in (("T", total.technical), ("B", total.biological), ("geometric", total.geometric)):
         if value is not None:
             metrics[f"composite/{name}"] = value
-    strength = (
-        "" if record["adversarial_weight"] is None else f" λ={record['adversarial_weight']:g} m={record['margin']:g}"
-    )
+    strength = ""
+    if record["adversarial_weight"] is not None:
+        own = read_name(record["trainer"]).trainer
+        strength = f" {strength_text(own, record['adversarial_weight'], record['margin'])}"
     return MirroredCell(
         cell_id=cell_id,
         name=f"{record['trainer']}{strength} seed {record['seed']} {record['split']}",

@@ -8,12 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from sweeper.arms.arm import Arm, read_name, stored_name
 from sweeper.config.sweep_config import SweepConfig
 from sweeper.content import content_hash
-from sweeper.decision.input.results_table import CONTROL_PREFIX, LADDER_PREFIX, PSEUDO_PREFIX, SHAM_PREFIX
 from sweeper.metrics.biological.plain_accuracy import PLAIN_ACCURACIES
 from sweeper.metrics.controls import CONTROLS
 from sweeper.metrics.registry import REGISTRY
+from sweeper.spoken import strength_text
 from trainers.screens.splits import Split, make_split
 
 MAX_PACK = 96
@@ -26,10 +27,14 @@ SplitKey = tuple[str, int, int]
 class Cell:
     """trainer × strength × seed × split; `cell_id` is its content hash within the sweep.
 
-    Controls ("control:raw", …) have no strength: adversarial_weight and margin are None.
+    Attributes:
+        arm: what it is trained for.
+        trainer: name as stored, with the arm (`sweeper.arms.arm`): "abra", "control:raw".
+        adversarial_weight, margin: settings of the trainer's first and second dial; None for controls.
     """
 
     cell_id: str
+    arm: Arm
     trainer: str
     adversarial_weight: float | None
     margin: float | None
@@ -50,28 +55,16 @@ class Cell:
     @property
     def is_control(self) -> bool:
         """True for embeddings that are not trained."""
-        return self.trainer.startswith(CONTROL_PREFIX)
-
-    @property
-    def is_sham(self) -> bool:
-        """True for a training with batch labels permuted within perturbation."""
-        return self.trainer.startswith(SHAM_PREFIX)
-
-    @property
-    def is_rung(self) -> bool:
-        """True for a training of the ladder: the trainer with other settings."""
-        return self.trainer.startswith(LADDER_PREFIX)
-
-    @property
-    def is_pseudo(self) -> bool:
-        """True for a training on one batch that was split into two at random."""
-        return self.trainer.startswith(PSEUDO_PREFIX)
+        return self.arm is Arm.CONTROL
 
     @property
     def label(self) -> str:
         """For people: "abra λ=3 m=0.3 seed 1 held_out_plates/0"."""
-        strength = "" if self.is_control else f" λ={self.adversarial_weight:g} m={self.margin:g}"
-        return f"{self.trainer}{strength} seed {self.seed} {self.split}"
+        where = f"seed {self.seed} {self.split}"
+        if self.adversarial_weight is None or self.margin is None:
+            return f"{self.trainer} {where}"
+        own = read_name(self.trainer).trainer
+        return f"{self.trainer} {strength_text(own, self.adversarial_weight, self.margin)} {where}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -92,7 +85,9 @@ class PackPlan:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> PackPlan:
         """Inverse of `to_json`."""
-        return cls(pack_id=data["pack_id"], cells=tuple(Cell(**cell) for cell in data["cells"]))
+        return cls(
+            pack_id=data["pack_id"], cells=tuple(Cell(**{**cell, "arm": Arm(cell["arm"])}) for cell in data["cells"])
+        )
 
 
 def panel_names(config: SweepConfig) -> tuple[str, ...]:
@@ -120,14 +115,24 @@ def with_stored_panel(config: SweepConfig, stored: Sequence[str]) -> SweepConfig
 def cell_metrics(config: SweepConfig, cell: Cell) -> tuple[str, ...]:
     """The panel of a cell: the sweep's, for a rung with the plain accuracies that the ladder is read from."""
     names = panel_names(config)
-    return (*names, *(name for name in PLAIN_ACCURACIES if name not in names)) if cell.is_rung else names
+    return (*names, *(name for name in PLAIN_ACCURACIES if name not in names)) if cell.arm is Arm.LADDER else names
+
+
+def settings_identity(config: SweepConfig) -> dict[str, Any]:
+    """The trainer's settings as the sweep's identity holds them, with the frozen backbone that feeds it.
+
+    Raises:
+        InputError: a backbone that does not exist, or a file that is not there.
+    """
+    settings = config.how.identity(config.trainer_settings)
+    return settings if config.frozen is None else {**settings, "frozen": config.frozen.identity()}
 
 
 def sweep_identity(config: SweepConfig, fingerprint: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What makes two sweeps the same sweep: data, preparation, splits, trainer settings and panel.
 
-    Strengths and seeds are left out, so that a finished sweep can be extended with more of them. `settings` stand in
-    for the trainer's where those name files (`sweeper.planning.images.image_identity`).
+    Strengths and seeds are left out, so that a finished sweep can be extended with more of them. `settings`:
+    `settings_identity`, where it is known already.
     """
     return {
         "schema": "sweep/1",
@@ -136,7 +141,7 @@ def sweep_identity(config: SweepConfig, fingerprint: str, settings: Mapping[str,
         "views": [view.model_dump(mode="json") for view in config.views],
         "held_out_perturbations": config.held_out_perturbations,
         "trainer": config.trainer,
-        "settings": config.trainer_settings.model_dump(mode="json") if settings is None else dict(settings),
+        "settings": settings_identity(config) if settings is None else dict(settings),
         "metrics": list(panel_names(config)),
         # What else is kept, and where it is computed, changes no number.
         "panel": config.panel.model_dump(mode="json", exclude={"units", "device"}),
@@ -155,10 +160,12 @@ def make_cells(
     strengths: Iterable[tuple[float, float]],
     seeds: Sequence[int],
     folds: Mapping[str, int],
+    *,
+    arm: Arm = Arm.SWEEP,
 ) -> tuple[Cell, ...]:
-    """Every strength × seed × split of the trainer; `folds` maps a view to its number of folds."""
+    """Every strength × seed × split of the trainer in an arm; `folds` maps a view to its number of folds."""
     return tuple(
-        _cell(sweep_id, trainer, weight, margin, seed, view, fold)
+        _cell(sweep_id, arm, trainer, weight, margin, seed, view, fold)
         for view, count in folds.items()
         for weight, margin in strengths
         for seed in seeds
@@ -169,7 +176,7 @@ def make_cells(
 def control_cells(sweep_id: str, seeds: Sequence[int], folds: Mapping[str, int]) -> tuple[Cell, ...]:
     """Every control × seed × split."""
     return tuple(
-        _cell(sweep_id, f"{CONTROL_PREFIX}{name}", None, None, seed, view, fold)
+        _cell(sweep_id, Arm.CONTROL, name, None, None, seed, view, fold)
         for view, count in folds.items()
         for name in CONTROLS
         for seed in seeds
@@ -178,12 +185,13 @@ def control_cells(sweep_id: str, seeds: Sequence[int], folds: Mapping[str, int])
 
 
 def _cell(
-    sweep_id: str, trainer: str, weight: float | None, margin: float | None, seed: int, view: str, fold: int
+    sweep_id: str, arm: Arm, trainer: str, weight: float | None, margin: float | None, seed: int, view: str, fold: int
 ) -> Cell:
-    content = [sweep_id, trainer, weight, margin, seed, view, fold]
+    stored = stored_name(arm, trainer)
     return Cell(
-        cell_id=content_hash(content),
-        trainer=trainer,
+        cell_id=content_hash([sweep_id, stored, weight, margin, seed, view, fold]),
+        arm=arm,
+        trainer=stored,
         adversarial_weight=weight,
         margin=margin,
         seed=seed,
@@ -201,8 +209,8 @@ def make_packs(
 ) -> tuple[PackPlan, ...]:
     """Group cells that can train together into packs, balanced over `workers`.
 
-    Cells of a family share kind (trained, on pseudo-batches, control, or which rung of the ladder), view, fold and,
-    since it sets the shape of a mini-batch, the number of training batches (`training_batches`, by `Cell.split_key`;
+    Cells of a family share kind (trained, control, or an arm that packs apart and its trainer), view, fold and, since
+    it sets the shape of a mini-batch, the number of training batches (`training_batches`, by `Cell.split_key`;
     the same for all without it). Without `pack_size` a family is cut into as few packs as keep every worker busy and
     none above `MAX_PACK` cells. Which pack a cell is in does not change its result, so the cut is free. Trained packs
     come first: they take longest.
@@ -210,7 +218,7 @@ def make_packs(
     families: dict[tuple[bool, str, str, int, int], list[Cell]] = {}
     for cell in cells:
         batches = 0 if training_batches is None else training_batches[cell.split_key]
-        kind = cell.trainer if cell.is_rung or cell.is_pseudo else ""
+        kind = cell.trainer if cell.arm.packs_apart else ""
         families.setdefault((cell.is_control, kind, cell.view, cell.fold, batches), []).append(cell)
     trained = sum(1 for is_control, *_ in families if not is_control)
     packs = []

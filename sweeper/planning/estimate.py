@@ -13,8 +13,9 @@ from sweeper.arms.ladder import cell_config
 from sweeper.config.sections import ExecutorOptions
 from sweeper.planning.cells import Cell, cell_split, make_packs
 from sweeper.planning.images import open_images
+from sweeper.planning.inputs import trainer_inputs
 from sweeper.planning.prepared import Prepared
-from sweeper.running.worker import build_pack, training_cell
+from sweeper.running.worker import training_cell
 from sweeper.store.store import Store
 from trainers.screens.table import Screen
 
@@ -24,7 +25,6 @@ OUTPUT_SECONDS = 5.0
 """Decisions and the report."""
 MIRROR_START_SECONDS, MIRROR_SECONDS = 10.0, 0.06
 """MLflow's imports and database, once, and a cell's run with 24 metrics, a curve and a file: CPU seconds on SQLite."""
-TRIAL_STEPS = 6
 STAND_IN_WIDTH = 512
 """Dimension of an embedding that has none of its own, for timing its scores."""
 
@@ -50,13 +50,13 @@ def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> tuple[float, f
     if known is not None:
         return known
     wells = prepared.screen.wells
-    images = prepared.images
-    if images is not None:  # one after another: a single cell tells, and one with the adversary is the slow kind
+    how = prepared.config.how
+    if how.one_at_a_time:  # a single cell tells, and one that corrects is the slow kind
         cells = [max(cells, key=lambda cell: cell.adversarial_weight or 0.0)]
     sample = [training_cell(cell, cell_split(prepared.config, wells, cell), wells) for cell in cells]
-    config = cell_config(prepared.config, cells[0])
-    pack = build_pack(config, prepared.screen, sample, images=images, device="cpu", threads=1)
-    warm, steps = (2, TRIAL_STEPS) if images is None else (1, 2)
+    settings = cell_config(prepared.config, cells[0]).trainer_settings
+    pack = how.pack(trainer_inputs(prepared.config, prepared.screen, prepared.images), sample, settings)
+    warm, steps = how.trial_steps
     pack.advance(warm)  # the first steps pay for warming up
     began = time.perf_counter()
     pack.advance(steps)
@@ -70,7 +70,7 @@ def _seconds_a_score(prepared: Prepared, cell: Cell) -> float:
     from sweeper.running.scoring import score
 
     split = cell_split(prepared.config, prepared.screen.wells, cell)
-    features = prepared.screen.features[:, : prepared.config.trainer_settings.embedding_dim]
+    features = prepared.screen.features[:, : prepared.config.how.width(prepared.config.trainer_settings)]
     seconds = 0.0
     for _ in range(2):  # the first call pays for imports
         began = time.perf_counter()
@@ -91,20 +91,18 @@ def _embedding_seconds(prepared: Prepared) -> float:
     frozen = prepared.config.frozen
     if frozen is None or prepared.store.folder.joinpath("screen").exists():
         return 0.0
-    from trainers.images.frozen import embedding_seconds
-
-    return embedding_seconds(open_images(prepared.config).images, frozen.image_settings, device=frozen.device)
+    return frozen.seconds(open_images(prepared.config).images)
 
 
 def _with_features(prepared: Prepared) -> Prepared:
     """With random numbers in the place of features that a dry run does not make: they take as long."""
     if prepared.screen.features.shape[1]:
         return prepared
-    width = prepared.config.trainer_settings.embedding_dim or STAND_IN_WIDTH
-    if prepared.config.frozen is not None:
-        from trainers.images.frozen import feature_width
-
-        width = feature_width(open_images(prepared.config).images, prepared.config.frozen.image_settings)
+    frozen, config = prepared.config.frozen, prepared.config
+    if frozen is not None:
+        width = frozen.width(open_images(config).images)
+    else:
+        width = config.how.width(config.trainer_settings) or STAND_IN_WIDTH
     wells = prepared.screen.wells
     features = np.random.default_rng(0).standard_normal((len(wells), width), dtype=np.float32)
     return replace(prepared, screen=Screen(features, tuple(f"f{number}" for number in range(width)), wells))

@@ -10,21 +10,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sweeper.config.sweep_config import SweepConfig
 from sweeper.errors import InputError, StoreMismatchError
-from trainers.base import FloatArray, Pack, TrainingCell
+from trainers.base import FloatArray
+from trainers.image_features import pixel_statistic_names, pixel_statistics
 from trainers.screens.images.image_screen import ImageScreen
 from trainers.screens.images.manifest import open_packed, read_manifest
 from trainers.screens.images.source import PackedImages, packed_folder
-from trainers.screens.table import Screen, codes
-
-if TYPE_CHECKING:
-    from trainers.images.image_settings import ImageAbraSettings
-    from trainers.images.inputs import RowReader
+from trainers.screens.table import Screen
 
 FEATURES = "features"
 
@@ -62,9 +58,7 @@ def bare_screen(config: SweepConfig, images: ImageScreen) -> Screen:
         InputError: an unknown backbone, weights that are absent, or images that they do not fit.
     """
     if config.frozen is not None:
-        from trainers.images.frozen import feature_width
-
-        feature_width(images.images, config.frozen.image_settings)
+        config.frozen.width(images.images)
     return Screen(np.empty((len(images), 0), np.float32), (), images.wells)
 
 
@@ -80,89 +74,24 @@ def feature_screen(config: SweepConfig, images: ImageScreen) -> Screen:
         if config.frozen is None:
             names, features = _channel_statistics(images, folder)
         else:
-            features = _frozen_features(config, images, folder)
+            features = config.frozen.features(images.images, fingerprint=images.fingerprint, folder=folder)
             names = tuple(f"f{number:04d}" for number in range(features.shape[1]))
     except OSError as error:
         raise InputError(f"{folder}: cannot keep the images' features there ({error.strerror})") from None
     return Screen(features, names, images.wells)
 
 
-def _frozen_features(config: SweepConfig, images: ImageScreen, folder: Path) -> FloatArray:
-    from trainers.images.frozen import frozen_features
-
-    frozen = config.frozen
-    assert frozen is not None  # noqa: S101
-    return frozen_features(
-        images.images,
-        frozen.image_settings,
-        fingerprint=images.fingerprint,
-        folder=folder,
-        seed=frozen.seed,
-        device=frozen.device,
-    )
-
-
 def _channel_statistics(images: ImageScreen, folder: Path) -> tuple[tuple[str, ...], FloatArray]:
-    from trainers.images.simple import channel_statistics, statistic_names
-
     path = folder / f"channel-statistics-{images.fingerprint.removeprefix('sha256:')[:24]}.npy"
     if not path.exists():
         folder.mkdir(exist_ok=True)
         unfinished = path.with_name(f".{path.stem}.{os.getpid()}.npy")
         try:
-            np.save(unfinished, channel_statistics(images.images), allow_pickle=False)
+            np.save(unfinished, pixel_statistics(images.images), allow_pickle=False)
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
-    return statistic_names(images.channels), np.load(path, mmap_mode="r", allow_pickle=False)
+    return pixel_statistic_names(images.channels), np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def image_identity(config: SweepConfig) -> dict[str, Any]:
-    """The trainer's settings as the sweep's identity holds them: weight files by their content, not by their path.
-
-    Raises:
-        InputError: an unknown backbone (the nearest names are offered), or weights that are not on disk.
-    """
-    settings: dict[str, Any] = config.trainer_settings.model_dump(mode="json")
-    if config.frozen is None:
-        return {**settings, "weights": _weights_hash(config.abra_images)}
-    frozen = config.frozen.model_dump(mode="json", exclude={"device", "seed"})
-    weights = _weights_hash(config.frozen.image_settings)
-    return {**settings, "frozen": {**frozen, "weights": weights or f"random, seed {config.frozen.seed}"}}
-
-
-def _weights_hash(settings: ImageAbraSettings) -> str | None:
-    from trainers.images.backbones import check_backbone
-    from trainers.images.weights import file_hash, weights_file
-
-    check_backbone(settings.backbone)
-    if settings.weights is None:
-        return None
-    return f"sha256:{file_hash(weights_file(settings.backbone, settings.weights))}"
-
-
-def image_pack(
-    config: SweepConfig,
-    images: ImageScreen,
-    cells: list[TrainingCell],
-    *,
-    reader: RowReader | None = None,
-    device: str,
-    threads: int,
-) -> Pack:
-    """The image trainer on a packed screen; raises InputError where settings, backbone and images do not fit."""
-    from trainers.images.image_pack import ImagePack
-
-    return ImagePack(
-        images.images,
-        codes(images.wells["perturbation"]),
-        codes(images.wells["batch"]),
-        cells,
-        config.abra_images,
-        reader=reader,
-        device=device,
-        threads=threads,
-    )
-
-
-__all__ = ["bare_screen", "feature_screen", "image_identity", "image_pack", "open_images"]
+__all__ = ["bare_screen", "feature_screen", "open_images"]

@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sweeper.arms.ladder import ladder_cells, ladder_parts, resolved_rungs
 from sweeper.arms.proposal import Proposal
 from sweeper.arms.pseudo import pseudo_batches
@@ -25,15 +23,15 @@ from sweeper.planning.cells import (
     control_cells,
     make_cells,
     panel_names,
+    settings_identity,
     sweep_identity,
     with_stored_panel,
 )
 from sweeper.planning.design_index import DesignIndex, confounding_warning, design_index
-from sweeper.planning.images import bare_screen, feature_screen, image_identity, image_pack, open_images
+from sweeper.planning.images import bare_screen, feature_screen, open_images
+from sweeper.planning.inputs import trainer_inputs
 from sweeper.store.store import Store
-from trainers.base import TrainingCell
 from trainers.screens.images.image_screen import ImageScreen
-from trainers.screens.normalise import normalise
 from trainers.screens.readers import read_screen, simulated_account
 from trainers.screens.screen_account import Account
 from trainers.screens.splits import Split, fold_count, make_split
@@ -81,6 +79,10 @@ class Prepared:
         found = pseudo_batches(wells, split, seed=seed)
         return None if found is None else found.batch
 
+    def cells_of(self, proposal: Proposal) -> tuple[Cell, ...]:
+        """The cells of a round."""
+        return proposed_cells(proposal, self.config, sweep_id=self.sweep_id, folds=self.folds)
+
     def known_cells(self) -> tuple[Cell, ...]:
         """Grid, controls and every round proposed so far."""
         return known_cells(self.config, self.store.proposals(), sweep_id=self.sweep_id, folds=self.folds)
@@ -104,18 +106,13 @@ def proposed_cells(
         for block in proposal.blocks
         for cell in make_cells(
             sweep_id,
-            proposal.trainer,
+            proposal.own_trainer,
             block.strengths,
             config.seeds if block.seeds is None else block.seeds,
             views,
+            arm=proposal.arm,
         )
     )
-
-
-def confirm_seeds(proposals: Iterable[Proposal]) -> tuple[int, ...]:
-    """Fresh seeds of the confirmations, ascending: they take part in nothing that they confirm."""
-    confirming = (proposal for proposal in proposals if proposal.kind == "confirm")
-    return tuple(sorted({seed for made in confirming for block in made.blocks for seed in block.seeds or ()}))
 
 
 def known_cells(
@@ -126,7 +123,7 @@ def known_cells(
     for proposal in proposals:
         cells.extend(proposed_cells(proposal, config, sweep_id=sweep_id, folds=folds))
     cells.extend(ladder_cells(config, sweep_id=sweep_id, folds=folds))
-    return tuple(dict.fromkeys(cells))
+    return tuple({cell.cell_id: cell for cell in reversed(cells)}.values())[::-1]
 
 
 def load_screen(config: SweepConfig) -> Screen:
@@ -157,7 +154,7 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
     resolve(config.metrics if config.metrics is not None else tuple(REGISTRY))
     config = _as_begun(config)
     images = None if config.images is None else open_images(config)
-    settings = None if images is None else image_identity(config)
+    settings = settings_identity(config)
     if images is None:
         screen, account = load_table(config)
     else:
@@ -177,13 +174,12 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
                 if seed == config.seeds[0]:
                     found.append(design_index(screen.wells.iloc[split.train]))
         designs[spec.view] = max(found, key=lambda index: index.d_js)
-    normalise(screen.features, screen.wells, config.normalise)
-    trained_on = images if config.trainer == "abra_images" else None
+    trained_on = images if config.how.reads == "images" else None
     if config.ladder is not None:
         ladder_parts(config, screen.wells)
-    if trained_on is not None:
-        for network in (config.trainer_settings, *(rung.settings for rung in resolved_rungs(config))):
-            _try_backbone(config.model_copy(update={"abra_images": network}), trained_on)
+    inputs = trainer_inputs(config, screen, trained_on)
+    for each in (config.trainer_settings, *(rung.settings for rung in resolved_rungs(config))):
+        config.how.try_out(inputs, each)
     identity = sweep_identity(config, screen.fingerprint if images is None else images.fingerprint, settings)
     prepared = Prepared(
         config=config,
@@ -216,16 +212,8 @@ def _reading_warnings(config: SweepConfig, account: Account) -> tuple[str, ...]:
 
 def _refuse_one_batch(config: SweepConfig, screen: Screen, split: Split, seed: int) -> None:
     """An adversary has nothing to remove from one batch; every cell with λ > 0 would fail on its own."""
-    corrects = any(weight > 0.0 for weight, _ in config.strengths.grid())
-    if corrects and screen.wells["batch"].iloc[split.train].nunique() < 2:
+    if config.corrects and config.reads_batches and screen.wells["batch"].iloc[split.train].nunique() < 2:
         raise InputError(
             f"views: {split.name} of seed {seed} trains on one batch alone, where there is nothing to remove; take "
             "fewer folds, or more batches"
         )
-
-
-def _try_backbone(config: SweepConfig, images: ImageScreen) -> None:
-    """Make one cell's network: a wrong point, size or weight file shows before anything is written."""
-    rows = np.arange(len(images))
-    cell = TrainingCell(key="trial", adversarial_weight=1.0, margin=0.0, seed=0, train=rows, validation=rows[:0])
-    image_pack(config, images, [cell], device="cpu", threads=1)

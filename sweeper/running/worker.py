@@ -8,33 +8,29 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sweeper.arms.arm import Arm, read_name
+from sweeper.arms.arm_rounds import cell_rows
 from sweeper.arms.ladder import cell_config
-from sweeper.arms.pseudo import NONE, pseudo_batches
-from sweeper.arms.sham import sham_batches
 from sweeper.config.sweep_config import SweepConfig, build_config
 from sweeper.content import content_hash
-from sweeper.decision.input.results_table import CONTROL_PREFIX
 from sweeper.metrics.biological.retention import uncorrected
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
 from sweeper.metrics.evaluation import Evaluation, PanelOptions, Predict, Source
 from sweeper.planning.cells import Cell, PackPlan, SplitKey, cell_metrics, cell_split
-from sweeper.planning.images import image_pack, open_images
+from sweeper.planning.images import open_images
+from sweeper.planning.inputs import trainer_inputs
 from sweeper.running.scoring import Embed, Scored, cell_record, score, unmeasured
 from sweeper.store.store import Store
-from trainers.base import FloatArray, IntArray, Pack, TrainingCell
-from trainers.errors import InputError, OutOfMemoryError
+from trainers.base import Classifies, EmbedsFeatures, Inputs, Pack, TrainingCell
+from trainers.errors import OutOfMemoryError
 from trainers.screens.images.image_screen import ImageScreen
-from trainers.screens.normalise import normalise
 from trainers.screens.splits import Split
-from trainers.screens.table import Screen, codes
-
-if TYPE_CHECKING:
-    from trainers.images.inputs import RowReader
+from trainers.screens.table import Screen
 
 CHUNKS = 8
 """A training is reported in this many chunks: progress, and the grain at which a checkpoint may be written."""
@@ -51,10 +47,9 @@ class PackRun:
     pack_file: Path
     device: str = "cpu"
     threads: int = 1
-    _references: dict[tuple[SplitKey, bool], Evaluation] = field(default_factory=dict, init=False)
+    _references: dict[tuple[SplitKey, Arm], Evaluation] = field(default_factory=dict, init=False)
     _group: int = field(default=0, init=False)
     _training: Pack | None = field(default=None, init=False)
-    _reader: RowReader | None = field(default=None, init=False)
     _out_of_memory: str | None = field(default=None, init=False)
     _seconds: float = field(default=0.0, init=False)
 
@@ -96,19 +91,20 @@ class PackRun:
     @cached_property
     def _images(self) -> ImageScreen | None:
         """The images that are trained on: those that the sweep began with, or an error."""
-        if self.config.trainer != "abra_images":
+        if self.config.how.reads != "images":
             return None
         return open_images(self.config, expected=self.store.description()["identity"]["data"])
 
     def _rows(self, cell: Cell) -> tuple[Split, pd.DataFrame]:
         """The cell's split and the wells it is scored by."""
-        return cell_rows(cell, cell_split(self.config, self._screen.wells, cell), self._screen.wells)[:2]
+        own = cell_rows(cell, cell_split(self.config, self._screen.wells, cell), self._screen.wells)
+        return own.split, own.wells
 
     @cached_property
     def _groups(self) -> tuple[tuple[Cell, ...], ...]:
-        """The cells to train, by what trains together: all of them, or one at a time where images are trained on."""
+        """The cells to train, by what trains together: all of them, or one at a time."""
         trained = tuple(cell for cell in self.cells if not cell.is_control)
-        if self.config.trainer == "abra_images":
+        if self.config.how.one_at_a_time:
             return tuple((cell,) for cell in trained)
         return (trained,) if trained else ()
 
@@ -120,16 +116,8 @@ class PackRun:
     def _start(self, group: tuple[Cell, ...]) -> Pack:
         wells = self._screen.wells
         cells = [training_cell(cell, cell_split(self.config, wells, cell), wells) for cell in group]
-        pack = build_pack(
-            cell_config(self.config, group[0]),  # cells of a group are of one rung, or of none
-            self._screen,
-            cells,
-            images=self._images,
-            reader=self._reader,
-            device=self.device,
-            threads=self.threads,
-        )
-        self._reader = getattr(pack, "reader", None)
+        config = cell_config(self.config, group[0])  # cells of a group are of one rung, or of none
+        pack = config.how.pack(self._inputs, cells, config.trainer_settings, device=self.device, threads=self.threads)
         if (checkpoint := self._checkpoint(group)).exists():
             import torch
 
@@ -159,17 +147,12 @@ class PackRun:
         if self._training is None:
             self._training = self._start(group)
         pack = self._training
-        every = self._checkpoint_every(pack)
+        every = self.config.executor.checkpoint_every or pack.checkpoint_steps
         pack.advance(every or -(-pack.total_steps // CHUNKS))
         going = pack.step < pack.total_steps
         if every and going:
             self._write_checkpoint(group, pack)
         return going
-
-    def _checkpoint_every(self, pack: Pack) -> int:
-        """Steps between checkpoints; where images are trained on, an epoch unless the configuration says."""
-        epoch: int = getattr(pack, "epoch_steps", 0)
-        return self.config.executor.checkpoint_every or epoch
 
     def _write_checkpoint(self, group: tuple[Cell, ...], pack: Pack) -> None:
         import torch
@@ -275,7 +258,7 @@ class PackRun:
 
     def _reference(self, cell: Cell, split: Split, wells: pd.DataFrame) -> Evaluation:
         """The uncorrected test rows of the cell's split; the same object for all cells that share it."""
-        key = cell.split_key, cell.is_pseudo
+        key = cell.split_key, cell.arm
         if key not in self._references:
             self._references[key] = uncorrected(
                 np.asarray(self._screen.features)[split.test],
@@ -288,30 +271,28 @@ class PackRun:
         return self._references[key]
 
     def _source(self, cell: Cell, index: int, split: Split) -> Source | None:
-        """What the encoder is given of the test rows; None for controls, and for packs that read no features."""
-        from trainers.abra.profile_pack import AbraPack
-
-        pack = self._training
-        if cell.is_control or not isinstance(pack, AbraPack):
+        """What the encoder is given of the test rows; None for controls, and for packs that embed no other features."""
+        pack, features = self._training, self._inputs.features
+        if cell.is_control or features is None or not isinstance(pack, EmbedsFeatures):
             return None
-        return Source(features=self._features[split.test], encode=lambda rows: pack.embed_features(index, rows))
+        return Source(features=features[split.test], encode=lambda rows: pack.embed_features(index, rows))
 
     def _predict(self, cell: Cell, index: int, split: Split) -> Predict | None:
-        """The class head of a trained cell; None for controls."""
+        """The class head of a trained cell; None for controls, and for packs without one."""
         pack = self._training
-        if cell.is_control or pack is None:
+        if cell.is_control or not isinstance(pack, Classifies):
             return None
         names = np.array(sorted(self._screen.wells["perturbation"].unique()), dtype=str)
         return lambda part: names[pack.predict(index, split.test if part == "test" else split.validation)]
 
     @cached_property
-    def _features(self) -> FloatArray:
-        return trainer_features(self.config, self._screen)
+    def _inputs(self) -> Inputs:
+        return trainer_inputs(self.config, self._screen, self._images)
 
     def _embed(self, cell: Cell, index: int, split: Split) -> Embed:
         if cell.is_control:
             everything = control_embedding(
-                cell.trainer.removeprefix(CONTROL_PREFIX),
+                read_name(cell.trainer).trainer,
                 np.asarray(self._screen.features),
                 self._screen.wells,
                 train_rows=split.train,
@@ -324,11 +305,8 @@ class PackRun:
 
 
 def training_cell(cell: Cell, split: Split, wells: pd.DataFrame) -> TrainingCell:
-    """A planned cell as its trainer sees it.
-
-    One of the sham arm has batch labels permuted within perturbation, one of the pseudo-batch arm those of its halves.
-    """
-    split, _, batches = cell_rows(cell, split, wells)
+    """A planned cell as its trainer sees it, with the rows and batch labels of its arm."""
+    own = cell_rows(cell, split, wells)
     assert cell.adversarial_weight is not None  # noqa: S101 - controls are never trained
     assert cell.margin is not None  # noqa: S101
     return TrainingCell(
@@ -336,60 +314,10 @@ def training_cell(cell: Cell, split: Split, wells: pd.DataFrame) -> TrainingCell
         adversarial_weight=cell.adversarial_weight,
         margin=cell.margin,
         seed=cell.seed,
-        train=split.train,
-        validation=split.validation,
-        batches=batches,
-    )
-
-
-def cell_rows(cell: Cell, split: Split, wells: pd.DataFrame) -> tuple[Split, pd.DataFrame, IntArray | None]:
-    """Split, wells that it is scored by, and batch labels in place of the screen's, of a cell of any arm.
-
-    Raises:
-        InputError: a cell of the pseudo-batch arm whose split has no batch to split.
-    """
-    if cell.is_sham:
-        own = sham_batches(codes(wells["batch"]), wells["perturbation"], split.train, seed=cell.seed)
-        return split, wells, own
-    if cell.is_pseudo:
-        found = pseudo_batches(wells, split, seed=cell.seed)
-        if found is None:
-            raise InputError(f"{cell.label}: {NONE}")
-        return found.split, found.wells, found.codes
-    return split, wells, None
-
-
-def trainer_features(config: SweepConfig, screen: Screen) -> FloatArray:
-    """(n, d) what an encoder is given: the screen's features under the configured normalisation."""
-    return normalise(np.asarray(screen.features), screen.wells, config.normalise)
-
-
-def build_pack(
-    config: SweepConfig,
-    screen: Screen,
-    cells: list[TrainingCell],
-    *,
-    images: ImageScreen | None = None,
-    reader: RowReader | None = None,
-    device: str,
-    threads: int,
-) -> Pack:
-    """The trainer named by the configuration: on `images` where it reads them, else on the normalised screen.
-
-    `reader` of an earlier pack of the same images spares their copy to the device.
-    """
-    if images is not None:
-        return image_pack(config, images, cells, reader=reader, device=device, threads=threads)
-    from trainers.abra.profile_pack import AbraPack
-
-    return AbraPack(
-        trainer_features(config, screen),
-        codes(screen.wells["perturbation"]),
-        codes(screen.wells["batch"]),
-        cells,
-        config.abra,
-        device=device,
-        threads=threads,
+        train=own.split.train,
+        validation=own.split.validation,
+        test=own.split.test,
+        batches=own.batches,
     )
 
 

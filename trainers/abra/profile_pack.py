@@ -79,7 +79,7 @@ class AbraPack:
         self._labels = self._integers(labels)
         own_batches = [batches if cell.batches is None else cell.batches for cell in cells]
         if all(own is batches for own in own_batches):
-            self._batches = self._integers(batches)  # (n,), or with a sham arm (K, n)
+            self._batches = self._integers(batches)  # (n,), or (K, n) where a cell has its own
         else:
             self._batches = self._integers(np.stack(own_batches))
 
@@ -140,6 +140,11 @@ class AbraPack:
     def total_steps(self) -> int:
         """Optimiser steps of a whole training."""
         return self._settings.steps
+
+    @property
+    def checkpoint_steps(self) -> int:
+        """Short trainings: a checkpoint is worth no time unless the configuration says."""
+        return 0
 
     def advance(self, steps: int) -> None:
         """Train up to `steps` further optimiser steps (fewer at the end)."""

@@ -1,6 +1,6 @@
 """The cheap first look: embed a screen once with a backbone as it is, then sweep heads on the features as for profiles.
 
-The features go to `trainers.abra.profile_pack.AbraPack`. Where the backbone is untrained they are random projections
+The features go to any trainer of profiles. Where the backbone is untrained they are random projections
 of the images, which is a control, not a model.
 """
 
@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainers.base import FloatArray, IntArray
+from trainers.base import FloatArray, Images, IntArray
 from trainers.errors import InputError
 from trainers.images.backbones import create_backbone, pooled
 from trainers.images.image_settings import ImageAbraSettings
-from trainers.images.inputs import Images, check_images, evaluated
+from trainers.images.inputs import check_images, evaluated
 from trainers.images.network import autocast, to_device
 from trainers.images.weights import file_hash, weights_file
 from trainers.threads import torch_threads

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainers.base import FloatArray, IntArray, TrainingCell
+from trainers.base import FloatArray, Images, IntArray, TrainingCell
 from trainers.checks import check_cell, check_indices
 from trainers.errors import InputError, OutOfMemoryError
 from trainers.images.image_settings import ImageAbraSettings
-from trainers.images.inputs import Images, RowReader, check_images, evaluated
+from trainers.images.inputs import RowReader, check_images, evaluated
 from trainers.images.network import ImageNetwork, to_device
 from trainers.images.training import CellTraining, cell_steps, cpu_copies
 from trainers.threads import torch_threads
@@ -93,8 +93,8 @@ class ImagePack:
         return sum(self._steps)
 
     @property
-    def epoch_steps(self) -> int:
-        """Optimiser steps of one epoch of the first cell: the grain at which a checkpoint is worth its time."""
+    def checkpoint_steps(self) -> int:
+        """Optimiser steps of one epoch of the first cell."""
         return max(1, self._steps[0] // self._settings.epochs) if self._settings.steps is None else self._steps[0]
 
     def advance(self, steps: int) -> None:

@@ -7,6 +7,7 @@ beside the worst-case statistics has been compared on profiles alone so far, nev
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,6 +16,13 @@ from trainers.abra.abra_settings import AdversarialSettings
 
 MOST_POINTS = 6
 PRETRAINED = "pretrained"
+
+
+def located_weights(weights: str | None, folder: Path) -> str | None:
+    """`weights` with the path of a file taken from `folder` where it is relative."""
+    if weights in (None, PRETRAINED):
+        return weights
+    return str((folder / Path(str(weights)).expanduser()).absolute())
 
 
 class AugmentSettings(BaseModel):
@@ -109,4 +117,4 @@ class ImageAbraSettings(AdversarialSettings):
         return self
 
 
-__all__ = ["MOST_POINTS", "PRETRAINED", "AugmentSettings", "ImageAbraSettings"]
+__all__ = ["MOST_POINTS", "PRETRAINED", "AugmentSettings", "ImageAbraSettings", "located_weights"]

@@ -7,10 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from trainers.base import IntArray
+from trainers.base import Images, IntArray
 from trainers.errors import InputError
 from trainers.images.augment import standardised
 from trainers.images.backbones import has_one_size
@@ -21,9 +20,6 @@ RESIDENT_SHARE = 0.4
 """Share of a GPU's free memory that a screen may take: a network of the usual size trains beside it."""
 
 _COPY_BYTES = 256 * 2**20
-
-Images = NDArray[np.uint8] | NDArray[np.uint16]
-"""(n, channels, H, W); may be memory-mapped: only the rows of a mini-batch are ever read."""
 
 
 def check_images(images: Images, settings: ImageAbraSettings) -> None:
@@ -109,4 +105,4 @@ def in_format(x: Tensor, settings: ImageAbraSettings) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last if settings.channels_last else torch.contiguous_format)
 
 
-__all__ = ["Images", "RowReader", "check_images", "evaluated", "in_format"]
+__all__ = ["RowReader", "check_images", "evaluated", "in_format"]

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.base import FloatArray
-from trainers.images.inputs import Images
+from trainers.base import FloatArray, Images
 from trainers.rows import read_rows
 
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)

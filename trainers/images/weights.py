@@ -87,4 +87,16 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-__all__ = ["file_hash", "read_weights", "weights_file"]
+def weights_hash(backbone: str, weights: str | None) -> str | None:
+    """`sha256:…` of the weight file; None for a random start.
+
+    Raises:
+        InputError: an unknown backbone (the nearest names are offered), or weights that are not on disk.
+    """
+    from trainers.images.backbones import check_backbone
+
+    check_backbone(backbone)
+    return None if weights is None else f"sha256:{file_hash(weights_file(backbone, weights))}"
+
+
+__all__ = ["file_hash", "read_weights", "weights_file", "weights_hash"]

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from trainers.base import FloatArray
 from trainers.errors import InputError
@@ -49,11 +50,17 @@ def normalise(features: FloatArray, wells: pd.DataFrame, mode: Normalisation) ->
                 f"normalise: plate {str(name)!r} has {len(chosen)} negative controls, plate_controls needs 2; "
                 "name them in negative_controls or normalise by plate"
             )
-        values = features[chosen].astype(np.float64)
-        mean, std = values.mean(axis=0), values.std(axis=0)
-        std[std <= np.finfo(np.float32).eps * np.abs(mean)] = 1.0
+        mean, std = location_and_scale(features[chosen])
         result[rows] = (features[rows] - mean) / std
     return result
 
 
-__all__ = ["NORMALISATIONS", "Normalisation", "normalise"]
+def location_and_scale(features: FloatArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(d,) mean and population std of (n, d) rows; a std that float32 does not resolve at the mean counts as 1."""
+    values = features.astype(np.float64)
+    mean, std = values.mean(axis=0), values.std(axis=0)
+    std[std <= np.finfo(np.float32).eps * np.abs(mean)] = 1.0
+    return mean, std
+
+
+__all__ = ["NORMALISATIONS", "Normalisation", "location_and_scale", "normalise"]

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sweeper.arms.arm import read_name
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.input.results_table import (
-    CONTROL_PREFIX,
     LABEL_SHUFFLED,
     LOST,
     ROLES,
@@ -226,9 +226,7 @@ def _controls(untrained: Untrained, used: list[MetricUse]) -> dict[str, dict[str
     found: dict[str, dict[str, float | None]] = {}
     for trainer in untrained:
         placed = _placed({use.name: _mean_over_seeds(untrained, trainer, use.name) for use in used}, used)
-        found[trainer.removeprefix(CONTROL_PREFIX)] = {
-            role: None if np.isnan(value) else value for role, value in placed.items()
-        }
+        found[read_name(trainer).trainer] = {role: None if np.isnan(value) else value for role, value in placed.items()}
     return found
 
 
@@ -237,7 +235,7 @@ def _control_runs(untrained: Untrained, used: list[MetricUse], seeds: tuple[int,
     found: dict[str, dict[str, Array]] = {}
     for trainer, metrics in untrained.items():
         runs = [_placed({use.name: _of_seed(metrics.get(use.name), seed) for use in used}, used) for seed in seeds]
-        found[trainer.removeprefix(CONTROL_PREFIX)] = {role: np.array([run[role] for run in runs]) for role in ROLES}
+        found[read_name(trainer).trainer] = {role: np.array([run[role] for run in runs]) for role in ROLES}
     return found
 
 

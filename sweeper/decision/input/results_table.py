@@ -7,13 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-CONTROL_PREFIX = "control:"
-LADDER_PREFIX = "ladder:"  # a rung: the trainer with other settings, never part of a curve
-SHAM_PREFIX = "sham:"  # the same trainer with batch labels permuted within perturbation: never part of a curve
-PSEUDO_PREFIX = "pseudo:"  # the same trainer on one batch split into two at random: never part of a curve
-ASIDE = (CONTROL_PREFIX, SHAM_PREFIX, PSEUDO_PREFIX, LADDER_PREFIX)
-"""How the names of trainers begin that are part of no curve."""
-LABEL_SHUFFLED = "control:label_shuffled"
+from sweeper.arms.arm import Arm, in_arms, stored_name
+
+LABEL_SHUFFLED = stored_name(Arm.CONTROL, "label_shuffled")
 ROLES = ("biological", "technical")
 LOST = ("collapsed", "failed", "oom")  # worst first: the first that occurs among a run's cells names the run
 TEXTS = ("trainer", "split", "view", "metric", "role", "status")
@@ -84,8 +80,8 @@ def select(table: pd.DataFrame, *, view: str, margin: float) -> Selection:
             metric under two roles.
     """
     in_view = table[table["view"] == view]
-    is_control = in_view["trainer"].str.startswith(CONTROL_PREFIX)
-    trained = in_view[~in_view["trainer"].str.startswith(ASIDE)]
+    is_control = in_arms(in_view["trainer"], Arm.CONTROL)
+    trained = in_view[in_arms(in_view["trainer"], Arm.SWEEP)]
     if bool(trained["margin"].isna().any()):
         raise InvalidTableError(f"view {view!r} has trained rows without a margin; every strength needs one")
     trained = trained[
@@ -119,7 +115,7 @@ def select(table: pd.DataFrame, *, view: str, margin: float) -> Selection:
 
 def curves(table: pd.DataFrame) -> dict[str, list[float]]:
     """Margins, ascending, of every view that has trained rows; views in alphabetical order."""
-    trained = table[~table["trainer"].str.startswith(ASIDE) & table["margin"].notna()]
+    trained = table[in_arms(table["trainer"], Arm.SWEEP) & table["margin"].notna()]
     found: dict[str, list[float]] = {}
     for view, margin in sorted(set(zip(trained["view"], trained["margin"], strict=True))):
         found.setdefault(view, []).append(margin)

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sweeper.arms.arm import Arm, in_arms
 from sweeper.decision.input.decision_settings import decision_settings
-from sweeper.decision.input.results_table import ASIDE, CONTROL_PREFIX, KEY, LOST, NUMBERS, ROLES, TEXTS, prepare
+from sweeper.decision.input.results_table import KEY, LOST, NUMBERS, ROLES, TEXTS, prepare
 from sweeper.decision.verdict.decision import Decision
 from sweeper.decision.verdict.states import State
 from sweeper.decision.verdict.whole_sweep import decide_sweep
@@ -70,7 +71,7 @@ def decide_table(
             is absent, since neither technical nor biological metrics decide alone.
     """
     rows = completed(table, source)
-    trained = rows[~rows["trainer"].str.startswith(ASIDE)]
+    trained = rows[in_arms(rows["trainer"], Arm.SWEEP)]
     if trained.empty:
         raise InputError(f"{source}: there is no trained run, only controls")
     chosen_trainer = _only(trained["trainer"], trainer, "trainer", source)
@@ -100,7 +101,7 @@ def completed(table: pd.DataFrame, source: str) -> pd.DataFrame:
     _refuse(rows["status"], ~rows["status"].isin(STATUSES), source, f"one of {', '.join(STATUSES)}")
     for column in ("adversarial_weight", "margin", "seed", "value", "floor", "ceiling"):
         rows[column] = _numbers(table, column, source)
-    is_control = rows["trainer"].str.startswith(CONTROL_PREFIX).to_numpy(dtype=bool)
+    is_control = in_arms(rows["trainer"], Arm.CONTROL).to_numpy(dtype=bool)
     strength_needed: tuple[tuple[str, Callable[[pd.Series], pd.Series], str], ...] = (
         ("adversarial_weight", lambda x: x >= 0, "a strength λ of 0 or more"),
         ("margin", lambda x: x.notna(), "a margin"),

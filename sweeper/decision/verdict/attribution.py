@@ -81,7 +81,7 @@ class Attribution:
 
 
 @dataclass(frozen=True, eq=False)
-class Arm:
+class ArmRuns:
     """Both composites of one arm: (L, S) values at λ `strengths` (L,), 0 first, of `seeds` (S,); NaN where lost."""
 
     strengths: tuple[float, ...]
@@ -91,7 +91,7 @@ class Arm:
 
 
 def attribute(
-    real: Arm, permuted: Arm, *, weight: float, confidence: float, counts_biology: float, counts_removal: float
+    real: ArmRuns, permuted: ArmRuns, *, weight: float, confidence: float, counts_biology: float, counts_removal: float
 ) -> Attribution:
     """Whose the gains at `weight` are.
 
@@ -128,7 +128,7 @@ def attribute(
     return Attribution(verdict, at, count, biology, removal)
 
 
-def _changes(arm: Arm, values: Array, seeds: Sequence[int], strengths: Sequence[float]) -> Array:
+def _changes(arm: ArmRuns, values: Array, seeds: Sequence[int], strengths: Sequence[float]) -> Array:
     """(K, S) changes of some λ from the arm's own λ = 0, of some seeds; NaN where a run is missing."""
     columns = [arm.seeds.index(seed) for seed in seeds]
     rows = [arm.strengths.index(strength) for strength in strengths]

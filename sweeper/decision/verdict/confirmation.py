@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr
 
+from sweeper.arms.arm import Arm, in_arms
 from sweeper.decision.input.curve import Curve, build_curve
 from sweeper.decision.input.decision_settings import DecisionSettings
-from sweeper.decision.input.results_table import CONTROL_PREFIX, InvalidTableError, Selection, canonical
+from sweeper.decision.input.results_table import InvalidTableError, Selection, canonical
 from sweeper.decision.verdict.json_codec import under
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def confirmed(
     if fresh.empty:
         return decision
     try:
-        controls = here[here["trainer"].str.startswith(CONTROL_PREFIX)]
+        controls = here[in_arms(here["trainer"], Arm.CONTROL)]
         curve = build_curve(Selection(decision.trainer, fresh, controls), settings)
     except InvalidTableError:
         return replace(decision, confirmation=Confirmation(None, ()))

@@ -22,9 +22,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
+from sweeper.arms.arm import Arm, in_arms, stored_name
 from sweeper.decision.input.curve import Curve, build_curve
 from sweeper.decision.input.decision_settings import DecisionSettings
-from sweeper.decision.input.results_table import CONTROL_PREFIX, SHAM_PREFIX, InvalidTableError, Selection, canonical
+from sweeper.decision.input.results_table import InvalidTableError, Selection, canonical
 from sweeper.decision.verdict.json_codec import under
 from sweeper.decision.verdict.states import State
 from sweeper.planning.design_index import CONFOUNDED
@@ -105,11 +106,11 @@ def sham_curve(decision: JudgedCurve, table: pd.DataFrame, settings: DecisionSet
     if decision.margin is None or decision.trainer is None:
         return None
     here = table[table["view"] == decision.view]
-    sham = here[here["trainer"] == f"{SHAM_PREFIX}{decision.trainer}"]
+    sham = here[here["trainer"] == stored_name(Arm.SHAM, decision.trainer)]
     sham = sham[sham["margin"].map(canonical) == canonical(decision.margin)]
     if sham.empty:
         return None
-    controls = here[here["trainer"].str.startswith(CONTROL_PREFIX)]
+    controls = here[in_arms(here["trainer"], Arm.CONTROL)]
     try:
         return build_curve(Selection(decision.trainer, sham, controls), settings)
     except InvalidTableError:

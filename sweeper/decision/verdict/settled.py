@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sweeper.decision.input.curve import Curve
 from sweeper.decision.input.decision_settings import DecisionSettings
-from sweeper.decision.verdict.attribution import Arm, Attribution, attribute
+from sweeper.decision.verdict.attribution import ArmRuns, Attribution, attribute
 from sweeper.decision.verdict.baselines import compare_baselines
 from sweeper.decision.verdict.remarks import remarks
 from sweeper.decision.verdict.values import JudgedCurve
@@ -35,7 +35,7 @@ def settled(decision: JudgedCurve, sham: Curve | None, settings: DecisionSetting
         if sham is not None:
             found = attribute(
                 arm,
-                Arm(sham.strengths, sham.seeds, sham.biological, sham.technical),
+                ArmRuns(sham.strengths, sham.seeds, sham.biological, sham.technical),
                 weight=advised.weight,
                 confidence=settings.confidence,
                 counts_biology=0.0,
@@ -61,7 +61,7 @@ def settled(decision: JudgedCurve, sham: Curve | None, settings: DecisionSetting
     return replace(decision, estimate=estimate, remarks=said)
 
 
-def _arm(decision: JudgedCurve) -> Arm:
+def _arm(decision: JudgedCurve) -> ArmRuns:
     """The real arm's used runs."""
     strengths = tuple(level.weight for level in decision.levels if level.kept)
     shape = (len(strengths), len(decision.seeds))
@@ -70,10 +70,10 @@ def _arm(decision: JudgedCurve) -> Arm:
         if run.used and run.biological is not None and run.technical is not None:
             at = strengths.index(run.weight), decision.seeds.index(run.seed)
             biology[at], removal[at] = run.biological, run.technical
-    return Arm(strengths, decision.seeds, biology, removal)
+    return ArmRuns(strengths, decision.seeds, biology, removal)
 
 
-def _by_weight(arm: Arm) -> Mapping[float, Mapping[str, Array]]:
+def _by_weight(arm: ArmRuns) -> Mapping[float, Mapping[str, Array]]:
     return {
         strength: {"biological": arm.biology[at], "technical": arm.removal[at]}
         for at, strength in enumerate(arm.strengths)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from sweeper.arms.arm import Arm, in_arms
 from sweeper.decision.input.decision_settings import DecisionSettings, departures
-from sweeper.decision.input.results_table import CONTROL_PREFIX, InvalidTableError, curves, prepare
+from sweeper.decision.input.results_table import InvalidTableError, curves, prepare
 from sweeper.decision.verdict.certainty import Grounds
 from sweeper.decision.verdict.confirmation import confirmed
 from sweeper.decision.verdict.decision import Curve, Decision, ViewDecision
@@ -113,7 +114,7 @@ def _view(items: list[JudgedCurve], choice: Choice, settings: DecisionSettings, 
 def _of_trainer(table: pd.DataFrame, trainer: Any) -> pd.DataFrame:
     if trainer is None:
         return table
-    return table[(table["trainer"] == str(trainer)) | table["trainer"].str.startswith(CONTROL_PREFIX)]
+    return table[(table["trainer"] == str(trainer)) | in_arms(table["trainer"], Arm.CONTROL)]
 
 
 def _disagreements(deciding: JudgedCurve, judged: Mapping[str, list[JudgedCurve]]) -> list[str]:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.config.sections import LogRange, round_strength
+from sweeper.config.sections import SpacedRange, round_strength
 from sweeper.config.sweep_config import apply_overrides, build_config, documented_keys, load_config
 from sweeper.errors import ConfigError
 
@@ -38,7 +38,7 @@ def test_zero_is_always_in_the_grid_and_strengths_have_one_spelling() -> None:
 
 
 def test_log_range_is_log_spaced_with_its_ends() -> None:
-    values = LogRange(low=0.1, high=1000, count=5).values()
+    values = SpacedRange(low=0.1, high=1000, count=5).values()
     assert values == (0.1, 1.0, 10.0, 100.0, 1000.0)
 
 
@@ -108,3 +108,29 @@ def test_absent_file(tmp_path: Path) -> None:
 def test_every_key_is_documented() -> None:
     undocumented = [key for key, _, meaning in documented_keys() if not meaning]
     assert undocumented == []
+
+
+def test_what_is_not_given_is_as_the_trainers_dials_propose() -> None:
+    base = {"name": "a", "simulate": {}, "views": [{"view": "held_out_plates"}]}
+    found = build_config(base, "test")
+    assert len(found.strengths.grid()) == 2 * 14
+    assert (found.optuna.low, found.optuna.high) == (0.1, 1000.0)
+    few = build_config({**base, "strengths": {"margin": [0.1]}, "optuna": {"high": 30}}, "test")
+    assert len(few.strengths.grid()) == 14
+    assert (few.optuna.low, few.optuna.high) == (0.1, 30.0)
+
+
+def test_a_range_is_spaced_evenly_or_in_decades() -> None:
+    assert SpacedRange(low=0.25, high=1, count=4, spacing="linear").values() == (0.25, 0.5, 0.75, 1.0)
+    assert SpacedRange(low=0.01, high=1, count=3).values() == (0.01, 0.1, 1.0)
+
+
+def test_a_stored_configuration_holds_the_swept_trainers_section_alone() -> None:
+    base = {"name": "a", "simulate": {}, "views": [{"view": "held_out_plates"}], "abra": {"steps": 7}}
+    found = build_config(base, "test")
+    stored = found.model_dump(mode="json")
+    assert stored["abra"]["steps"] == 7
+    assert "abra_images" not in stored
+    assert build_config(stored, "stored") == found
+    earlier = {**stored, "abra_images": {"backbone": "resnet18"}}
+    assert build_config(earlier, "stored").trainer_settings == found.trainer_settings

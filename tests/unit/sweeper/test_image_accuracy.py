@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from dashboards.report import write_report
+from sweeper.arms.arm import Arm
 from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import report_provenance, stored_ladder, tabulate_and_decide
 from sweeper.planning.cells import Cell, PackPlan, control_cells, make_cells, make_packs
@@ -214,8 +215,8 @@ def test_a_ladder_of_images_from_the_store_alone(trained: Trained, tmp_path: Pat
     }
     sweep = prepare(build_config(data, "test"))
     sweep.store.create(sweep_id=sweep.sweep_id, description=sweep_description(sweep, []), screen=sweep.screen)
-    rungs = [cell for cell in sweep.known_cells() if cell.is_rung]
-    grid = [cell for cell in sweep.known_cells() if not cell.is_rung and not cell.is_control]
+    rungs = [cell for cell in sweep.known_cells() if cell.arm is Arm.LADDER]
+    grid = [cell for cell in sweep.known_cells() if cell.arm is not Arm.LADDER and not cell.is_control]
     for plan in make_packs([*rungs, *grid], workers=1, pack_size=2):
         run = PackRun(sweep.store.write_pack(plan.pack_id, pack_content(plan, sweep.config, replace=frozenset())))
         while run.advance():

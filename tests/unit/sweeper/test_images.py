@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from sweeper.arms.arm import Arm
 from sweeper.cli import main
 from sweeper.config.sweep_config import build_config, load_config
 from sweeper.errors import ConfigError, InputError, StoreMismatchError
@@ -207,10 +208,11 @@ def test_frozen_features_are_an_ordinary_screen_and_made_once(packed: Path, tmp_
 
 
 def pack_run(
-    sweep: Any, trainer: str = "abra_images", weights: tuple[float, ...] = (3.0,), name: str = "pack"
+    sweep: Any, arm: Arm = Arm.SWEEP, weights: tuple[float, ...] = (3.0,), name: str = "pack"
 ) -> tuple[PackPlan, PackRun]:
     sweep.store.create(sweep_id=sweep.sweep_id, description=sweep_description(sweep, []), screen=sweep.screen)
-    cells = make_cells(sweep.sweep_id, trainer, [(weight, 0.1) for weight in weights], [0], sweep.folds)
+    strengths = [(weight, 0.1) for weight in weights]
+    cells = make_cells(sweep.sweep_id, "abra_images", strengths, [0], sweep.folds, arm=arm)
     plan = PackPlan(pack_id=name, cells=cells)
     path = sweep.store.write_pack(name, pack_content(plan, sweep.config, replace=frozenset()))
     return plan, PackRun(path)
@@ -332,9 +334,9 @@ def test_out_of_memory_while_embedding_with_a_frozen_backbone_is_one_line(
 @pytest.mark.slow
 def test_the_sham_arm_trains_on_its_own_batches(packed: Path, tmp_path: Path) -> None:
     found = []
-    for trainer in ("abra_images", "sham:abra_images"):
-        sweep = prepare(config(packed, tmp_path / trainer.replace(":", "-")))
-        plan, run = pack_run(sweep, trainer)
+    for arm in (Arm.SWEEP, Arm.SHAM):
+        sweep = prepare(config(packed, tmp_path / arm.value))
+        plan, run = pack_run(sweep, arm)
         while run.advance():
             pass
         list(run.finish())

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sweeper.arms.arm import Arm
 from sweeper.arms.ladder import cell_config, ladder_cells, ladder_parts, resolved_rungs
+from sweeper.arms.standing import Standing
 from sweeper.config.sweep_config import SweepConfig, build_config
 from sweeper.errors import ConfigError, InputError
 from sweeper.findings.ladder_table import GAP, INSIDE, TEST, VALIDATION, ladder_table
 from sweeper.planning.cells import Cell, PackPlan, make_cells, make_packs
 from sweeper.planning.prepared import Prepared, prepare
-from sweeper.running.sweep import _basis
 from sweeper.running.worker import PackRun, pack_content
 
 RUNGS: list[dict[str, Any]] = [
@@ -45,6 +46,12 @@ DATA: dict[str, Any] = {
     "abra": {"steps": 12, "hidden_widths": [16], "embedding_dim": 8, "groups": 3},
     "metrics": ["batch_probe_linear"],
     "ladder": {"select_on": ["B04"], "rungs": RUNGS},
+}
+IMAGES: dict[str, Any] = {
+    "simulate": None,
+    "images": {"packed": "p"},
+    "views": [{"view": "official", "held_out": ["val", "test"]}],
+    "trainer": "abra_images",
 }
 
 
@@ -78,10 +85,7 @@ def test_a_rung_keeps_what_those_below_changed(tmp_path: Path) -> None:
 
 def test_sections_inside_are_merged_not_replaced(tmp_path: Path) -> None:
     changes = {
-        "simulate": None,
-        "images": {"packed": "p"},
-        "views": [{"view": "official", "held_out": ["val", "test"]}],
-        "trainer": "abra_images",
+        **IMAGES,
         "abra_images": {"augment": {"crop": 64}},
         **ladder(
             {"name": "erm", "settings": {"head": "linear"}},
@@ -109,7 +113,7 @@ def test_a_ladder_changes_neither_the_sweep_nor_what_its_rounds_rest_on(tmp_path
     bare, built = prepare(config(tmp_path, ladder=None)), prepare(config(tmp_path))
     assert bare.sweep_id == built.sweep_id
     assert set(bare.known_cells()) < set(built.known_cells())
-    assert _basis(bare, []) == _basis(built, [])
+    assert Standing(bare, bare.store).basis == Standing(built, built.store).basis
 
 
 def test_no_pack_mixes_rungs(tmp_path: Path) -> None:
@@ -117,9 +121,9 @@ def test_no_pack_mixes_rungs(tmp_path: Path) -> None:
     packs = make_packs(cells, workers=1)
     assert sum(len(pack.cells) for pack in packs) == len(cells)
     for pack in packs:
-        rungs = {cell.trainer for cell in pack.cells if cell.is_rung}
+        rungs = {cell.trainer for cell in pack.cells if cell.arm is Arm.LADDER}
         assert len(rungs) <= 1
-        assert not rungs or all(cell.is_rung for cell in pack.cells)
+        assert not rungs or all(cell.arm is Arm.LADDER for cell in pack.cells)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +131,10 @@ def test_no_pack_mixes_rungs(tmp_path: Path) -> None:
     [
         (ladder({"name": "a", "settings": {"critc": "none"}}), "rung a: settings.critc: Extra inputs"),
         (ladder({"name": "a", "settings": {"steps": 0}}), "rung a: settings.steps: Input should be greater"),
-        (ladder({"name": "a", "settings": {"weights": "x"}}), "weights is the whole sweep's"),
+        (ladder({"name": "a", "settings": {"weights": "x"}}), "settings.weights: Extra inputs"),
+        (IMAGES | ladder({"name": "a", "settings": {"weights": "x"}}), "weights is the whole sweep's"),
+        (IMAGES | ladder({"name": "a", "settings": {"head": "linear"}, "margin": 0.1}), "linear has no margin"),
+        (ladder({"name": "a", "margin": 2}), "rung a: 2 is no angular margin m"),
         (ladder({"name": "a"}, {"name": "b"}), "rung b: is rung a under another name"),
         (ladder({"name": "a"}, {"name": "a", "margin": 0.1}), "rung 'a' is there twice"),
         (ladder({"name": "a/b"}), "ladder.rungs.0.name"),
@@ -184,7 +191,7 @@ def done(sweep: Prepared, cells: tuple[Cell, ...], pack_id: str = "pack") -> Non
 def test_a_rung_trains_as_a_sweep_with_its_settings_does(tmp_path: Path) -> None:
     sweep = prepare(config(tmp_path / "ladder"))
     rung = next(rung for rung in resolved_rungs(sweep.config) if rung.name == "worst_case")
-    cells = make_cells(sweep.sweep_id, rung.trainer, rung.strengths, [0], sweep.folds)
+    cells = make_cells(sweep.sweep_id, rung.code, rung.strengths, [0], sweep.folds, arm=Arm.LADDER)
     done(sweep, cells)
     alone = prepare(config(tmp_path / "alone", ladder=None, abra=rung.settings.model_dump(mode="json")))
     same = make_cells(alone.sweep_id, "abra", rung.strengths, [0], alone.folds)

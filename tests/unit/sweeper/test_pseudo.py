@@ -10,13 +10,14 @@ import pytest
 
 from dashboards.pseudo_cost import pseudo_rows
 from dashboards.records import checked
+from sweeper.arms.arm import Arm
+from sweeper.arms.arm_rounds import cell_rows, next_round
 from sweeper.arms.pseudo import pseudo_batches
 from sweeper.config.sweep_config import build_config
 from sweeper.planning.cells import PackPlan, cell_split, make_cells, make_packs
 from sweeper.planning.description import sweep_description
 from sweeper.planning.prepared import Prepared, prepare
-from sweeper.running.sweep import next_round
-from sweeper.running.worker import PackRun, cell_rows, pack_content
+from sweeper.running.worker import PackRun, pack_content
 from tests.unit.sweeper.test_rounds import DATA, write
 
 FOLDS = {"held_out_plates": 1}
@@ -28,8 +29,9 @@ def prepared(folder: Path, **changes: object) -> Prepared:
     return found
 
 
-def cells_of(sweep: Prepared, weights: list[float], seeds: list[int], trainer: str = "pseudo:abra"):
-    return make_cells(sweep.sweep_id, trainer, [(weight, 0.2) for weight in weights], seeds, FOLDS)
+def cells_of(sweep: Prepared, weights: list[float], seeds: list[int]):
+    strengths = [(weight, 0.2) for weight in weights]
+    return make_cells(sweep.sweep_id, "abra", strengths, seeds, FOLDS, arm=Arm.PSEUDO)
 
 
 def test_the_batch_with_most_wells_is_halved_inside_every_plate(tmp_path: Path) -> None:
@@ -86,10 +88,10 @@ def test_cells_are_trained_on_the_halves_and_scored_inside_the_batch(tmp_path: P
         found = {line["metric"]: line for line in record["metrics"]}
         assert found["batch_probe_linear"]["chance"] == 0.5, "the halves are what the probe looks for"
         assert found["retrieval_map"]["value"] is not None
-        split, scored, codes = cell_rows(cell, cell_split(sweep.config, wells, cell), wells)
-        assert codes is not None
-        assert set(codes[split.train]) == {0, 1}
-        assert set(scored.iloc[split.test]["batch"]) == {f"{sweep.pseudo_batch}/{half}" for half in "ab"}
+        own = cell_rows(cell, cell_split(sweep.config, wells, cell), wells)
+        assert own.batches is not None
+        assert set(own.batches[own.split.train]) == {0, 1}
+        assert set(own.wells.iloc[own.split.test]["batch"]) == {f"{sweep.pseudo_batch}/{half}" for half in "ab"}
 
 
 def test_the_arm_follows_the_sham_arm_at_the_same_strengths_and_is_off_by_default(tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_the_arm_follows_the_sham_arm_at_the_same_strengths_and_is_off_by_defaul
         before = sweep.known_cells()
         write(sweep, before)
         assert next_round(sweep, sweep.store) is None
-        assert sum(cell.is_pseudo for cell in before) == 2 * len(found.strengths)
+        assert sum(cell.arm is Arm.PSEUDO for cell in before) == 2 * len(found.strengths)
 
 
 def test_losses_are_paired_with_the_arms_own_zero() -> None:

@@ -10,17 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sweeper.arms.arm import Arm
+from sweeper.arms.arm_rounds import next_round, upcoming_rounds
 from sweeper.arms.proposal import Proposal
 from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import tabulate_and_decide
-from sweeper.library.rounds import kept_rounds, upcoming_rounds
+from sweeper.library.rounds import kept_rounds
 from sweeper.metrics.units import COLUMNS
 from sweeper.planning.cells import Cell
 from sweeper.planning.description import sweep_description
 from sweeper.planning.estimate import estimate
 from sweeper.planning.prepared import Prepared, prepare
 from sweeper.running.scoring import cell_record
-from sweeper.running.sweep import next_round
 
 DATA: dict[str, Any] = {
     "name": "small",
@@ -64,8 +65,8 @@ def write(
         if cell.cell_id in done:
             continue
         weight = cell.adversarial_weight or 0.0
-        rng = np.random.default_rng([cell.seed, int(1000 * weight), cell.is_sham])
-        lost = 0.5 * (weight >= loss_from) * (not cell.is_sham)
+        rng = np.random.default_rng([cell.seed, int(1000 * weight), (cell.arm is Arm.SHAM)])
+        lost = 0.5 * (weight >= loss_from) * (cell.arm is not Arm.SHAM)
         values = {
             "batch_probe_linear": ("technical", 0.1 + removal * weight / (weight + 2)),
             "perturbation_accuracy": ("biological", 0.05 if cell.is_control else 0.8 * (1 - lost)),
@@ -118,9 +119,11 @@ def test_a_grid_is_followed_by_its_sham_arm_and_then_by_nothing(tmp_path: Path) 
     assert (arm.kind, arm.trainer, arm.views) == ("sham", "sham:abra", ("held_out_plates",))
     assert arm.strengths == ((0.0, 0.2), (30.0, 0.2), (100.0, 0.2), (300.0, 0.2))
     assert next_round(sweep, sweep.store) is None
-    cells = [cell for cell in sweep.known_cells() if cell.is_sham]
+    cells = [cell for cell in sweep.known_cells() if (cell.arm is Arm.SHAM)]
     assert len(cells) == 4 * 3
-    assert not {cell.cell_id for cell in cells} & {cell.cell_id for cell in sweep.known_cells() if not cell.is_sham}
+    assert not {cell.cell_id for cell in cells} & {
+        cell.cell_id for cell in sweep.known_cells() if cell.arm is not Arm.SHAM
+    }
 
 
 def test_rounds_follow_the_declared_target_and_read_the_values_by_perturbation(tmp_path: Path) -> None:
@@ -138,7 +141,7 @@ def test_the_sham_arm_grows_with_the_seeds_and_takes_new_strengths_only_when_the
     follow(prepared(tmp_path / "s"))
     more = prepared(tmp_path / "s", seeds=4)
     assert [proposal.kind for proposal in follow(more)] == ["sham"]
-    assert {cell.seed for cell in more.known_cells() if cell.is_sham} == {0, 1, 2, 3}
+    assert {cell.seed for cell in more.known_cells() if (cell.arm is Arm.SHAM)} == {0, 1, 2, 3}
     wider = prepared(
         tmp_path / "s", seeds=4, strengths={"adversarial_weight": [1, 3, 10, 30, 45, 100, 300, 1000], "margin": [0.2]}
     )

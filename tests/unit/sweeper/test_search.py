@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from sweeper.arms.observed import strength_composites
-from sweeper.arms.optuna_rounds import propose
+from sweeper.arms.optuna_rounds import propose_strengths as propose
 from sweeper.config.sections import OptunaSearch
 
 

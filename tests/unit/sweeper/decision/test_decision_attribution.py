@@ -10,7 +10,7 @@ import pytest
 from decision_curves import STRENGTHS, sample, technical_curve, tidy
 
 from sweeper.decision import Decision, DecisionSettings, decide_sweep
-from sweeper.decision.verdict.attribution import Arm, attribute
+from sweeper.decision.verdict.attribution import ArmRuns, attribute
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=2000)
 Curve = Callable[[np.ndarray], np.ndarray]
@@ -94,13 +94,15 @@ def test_without_an_arm_near_the_strength_the_gain_is_not_attributed_and_only_su
     assert "no sham arm was trained near it" in decision.sentence
 
 
-def arm(gain: list[float], *, strengths: tuple[float, ...] = (0.0, 1.0, 10.0), seeds: int = 4, sd: float = 0.0) -> Arm:
+def arm(
+    gain: list[float], *, strengths: tuple[float, ...] = (0.0, 1.0, 10.0), seeds: int = 4, sd: float = 0.0
+) -> ArmRuns:
     rng = np.random.default_rng(len(gain))
     values = np.array([0.0, *gain])[:, None] + rng.normal(0, sd, (len(strengths), seeds)) + np.linspace(0, 0.1, seeds)
-    return Arm(strengths, tuple(range(seeds)), values, np.zeros_like(values))
+    return ArmRuns(strengths, tuple(range(seeds)), values, np.zeros_like(values))
 
 
-def whose(real: Arm, permuted: Arm, weight: float = 1.0, counts: float = 0.0) -> tuple[str, str | None]:
+def whose(real: ArmRuns, permuted: ArmRuns, weight: float = 1.0, counts: float = 0.0) -> tuple[str, str | None]:
     found = attribute(real, permuted, weight=weight, confidence=0.95, counts_biology=counts, counts_removal=0.05)
     return found.verdict, found.biology.whose if found.biology else None
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from trainers.base import IntArray, TrainingCell
+from trainers.base import Images, IntArray, TrainingCell
 from trainers.images.image_pack import ImagePack
 from trainers.images.image_settings import ImageAbraSettings
-from trainers.images.inputs import Images
 
 CLASSES, BATCHES, SIDE, CHANNELS = 4, 4, 32, 3
 

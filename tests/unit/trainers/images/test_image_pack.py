@@ -272,7 +272,7 @@ def test_epochs_make_steps_of_whole_mini_batches(screen: Any, tiny: ImageAbraSet
     settings = settings_of(tiny, steps=None, epochs=3, accumulation=2)
     pack = screen.pack([screen.cell(), screen.cell(train=np.arange(60))], settings)
     assert pack.total_steps == 3 * (96 // 24) + 3 * (60 // 24)
-    assert pack.epoch_steps == 4
+    assert pack.checkpoint_steps == 4
     wilds = ImageAbraSettings()
     steps = wilds.epochs * (40612 // (wilds.groups * wilds.items))
     assert round(wilds.learning_rate_warmup * steps) == 5415

@@ -1,0 +1,45 @@
+"""Texts about λ in the words of another trainer's dial; values beside them stay what they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sweeper.spoken import dial_of, spoken, spoken_values, strength_text
+from trainers.trainer import Dial
+
+ALPHA = Dial(name="shrinkage", symbol="α", high=1.0, scale="linear", grid=(0.5, 1.0))
+
+
+class Word(StrEnum):
+    LAMBDA = "λ"
+
+
+@dataclass(frozen=True)
+class Said:
+    text: str
+    word: Word
+    parts: tuple[str, ...]
+    numbers: dict[str, float | None]
+
+
+def test_a_text_is_of_the_dial() -> None:
+    assert spoken("Safe up to λ = 0.5; the adversarial weight λ", ALPHA) == "Safe up to α = 0.5; the shrinkage α"
+
+
+def test_every_text_inside_a_value_and_nothing_else() -> None:
+    said = Said("λ = 1", Word.LAMBDA, ("from λ = 0", "none"), {"λ": None, "b": 0.5})
+    assert spoken_values(said, ALPHA) == Said("α = 1", Word.LAMBDA, ("from α = 0", "none"), {"λ": None, "b": 0.5})
+    assert spoken_values([{"a": said.text}], ALPHA) == [{"a": "α = 1"}]
+    assert spoken_values(said, dial_of("abra")) is said, "what is about λ already is left alone"
+
+
+def test_a_trainer_that_is_not_installed_is_spoken_of_as_the_first() -> None:
+    assert dial_of("no_such_trainer") == dial_of(None) == dial_of("abra")
+    assert dial_of("sphering").symbol == "1/ε"
+
+
+def test_one_strength_in_words() -> None:
+    assert strength_text("abra", 3.0, 0.3) == "λ=3 m=0.3"
+    assert strength_text("center", 0.5, 0.0) == "α=0.5"
+    assert strength_text("erm@0123abcd", 3.0, 0.3) == "λ=3 m=0.3"

@@ -1,0 +1,89 @@
+"""Location and scale of every batch (or plate), partly taken out."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from trainers.base import FloatArray, Inputs, IntArray, TrainingCell
+from trainers.corrector import Corrector, batches_of
+from trainers.errors import InputError
+from trainers.screens.normalise import location_and_scale
+from trainers.screens.table import codes
+from trainers.trainer import Dial
+
+FEWEST = 2
+
+
+class CenterSettings(BaseModel):
+    """What is fixed over a sweep of `center`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    by: Literal["batch", "plate"] = Field(default="batch", description="What is centred: every batch, or every plate.")
+    fit_on: Literal["all", "controls"] = Field(
+        default="all",
+        description="Rows that location and scale are those of: all, or the negative controls. With controls a new "
+        "batch is centred by its own; with all it must be corrected together with the screen.",
+    )
+    scale: bool = Field(default=True, description="Take out the scale too; false: the location alone.")
+
+
+class Center(Corrector):
+    """x → (x − α·mean) / std^α in every batch; α = 1 is per-batch standardising, 0 the features as they are."""
+
+    name = "center"
+    summary = "location and scale of every batch, taken out by a share"
+    settings = CenterSettings
+    dials = (
+        Dial(
+            name="share taken out",
+            symbol="α",
+            high=1.0,
+            scale="linear",
+            published=1.0,
+            grid=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+        ),
+    )
+
+    def inductive(self, settings: CenterSettings) -> bool:
+        """With controls: those of a new batch are all that it needs."""
+        return settings.fit_on == "controls"
+
+    def try_out(self, inputs: Inputs, settings: CenterSettings) -> None:
+        """Refuse a batch that has too few rows to be centred by."""
+        rows = np.arange(len(inputs.wells))
+        groups = codes(inputs.wells[settings.by])
+        for group in np.unique(groups):
+            _reference(inputs, rows[groups == group], settings)
+
+    def correct(self, inputs: Inputs, cell: TrainingCell, settings: CenterSettings) -> FloatArray:
+        """(n, d) the screen with every batch of the cell centred by a share."""
+        assert inputs.features is not None  # noqa: S101 - what it reads
+        share, _ = cell.dials
+        by_batch = settings.by == "batch" or cell.batches is not None  # an arm's labels are all it knows of batches
+        groups = batches_of(inputs, cell) if by_batch else codes(inputs.wells["plate"])
+        own = np.sort(np.concatenate([cell.train, cell.validation, cell.test]))
+        corrected = np.array(inputs.features)
+        for group in np.unique(groups[own]):
+            rows = own[groups[own] == group]
+            mean, std = location_and_scale(inputs.features[_reference(inputs, rows, settings)])
+            corrected[rows] = (inputs.features[rows] - share * mean) / (std**share if settings.scale else 1.0)
+        return corrected
+
+
+def _reference(inputs: Inputs, rows: IntArray, settings: CenterSettings) -> IntArray:
+    """The rows of a group that it is centred by."""
+    chosen = rows
+    if settings.fit_on == "controls":
+        chosen = rows[(inputs.wells["control_type"].to_numpy() == "negative")[rows]]
+    if len(chosen) < FEWEST:
+        name = inputs.wells[settings.by].iloc[rows[0]]
+        what = "negative controls" if settings.fit_on == "controls" else "wells"
+        raise InputError(f"center: {settings.by} {name} has {len(chosen)} {what}, {FEWEST} are needed")
+    return chosen
+
+
+__all__ = ["Center", "CenterSettings"]
