@@ -37,11 +37,8 @@ class BesideOptions(Section):
     def most_cells(self, prepared: Prepared) -> int:
         """Cells of a round at most, λ = 0 included."""
         config = prepared.config
-        return (
-            (max(self.strengths, self.key) + 1)
-            * len(self.seeds or config.seeds)
-            * prepared.folds[config.decision.deciding_view]
-        )
+        seeds, folds = len(self.seeds or config.seeds), prepared.folds[config.decision.deciding_view]
+        return (max(self.strengths, self.key) + 1) * seeds * folds
 
 
 def propose_beside(
