@@ -198,10 +198,9 @@ def _root(covariance: Array) -> Array:
 
 def _drawn_shares(noise: Noise, count: int, rng: np.random.Generator) -> Array:
     """(L, count) sums of squares of the levels' residuals, drawn, over what is expected of them."""
-    member = (np.arange(len(noise.variance))[:, None] == noise.at).astype(np.float32)
-    normals = rng.standard_normal((noise.rest.shape[1], count), dtype=np.float32)  # 7 digits do
-    squares = member @ (noise.rest.astype(np.float32) @ normals) ** 2
-    return np.asarray(squares.astype(np.float64) / (member @ (noise.rest**2).sum(axis=1))[:, None])
+    member = (np.arange(len(noise.variance))[:, None] == noise.at).astype(float)
+    squares = member @ (noise.rest @ rng.standard_normal((noise.rest.shape[1], count))) ** 2
+    return np.asarray(squares / (member @ (noise.rest**2).sum(axis=1))[:, None])
 
 
 def noise_courses(noise: Noise, count: int, rng: np.random.Generator) -> Array:
