@@ -101,12 +101,12 @@ def _run(name: str, overrides: list[str], *, again: bool) -> dict[str, Any]:
     wall, used = time.monotonic() - began, processor.total()
     results = pd.read_parquet(folder / "results.parquet")
     decision = sweeper.open_store(folder).decision
-    own = results[results["trainer"] == decision.provenance["trainer"]]
-    composites = strength_composites(results, view=VIEW, trainer=decision.provenance["trainer"])
+    own = results[results["trainer"] == decision.trainer]
+    composites = strength_composites(results, view=VIEW, trainer=decision.trainer)
     biology = composites[composites["margin"] == MARGIN].set_index("adversarial_weight")["biological"]
     cells = results.drop_duplicates("cell_id")
     records = [json.loads(path.read_text()) for path in folder.glob("cells/*/record.json")]
-    trained = [record["seconds"] for record in records if record["trainer"] == decision.provenance["trainer"]]
+    trained = [record["seconds"] for record in records if record["trainer"] == decision.trainer]
     probe = results[(results["view"] == VIEW) & (results["metric"] == "batch_probe_linear")]
     curve = decision.views[VIEW].margins[0]
     return {

@@ -130,7 +130,7 @@ def _by_posterior(store: Store, config: SweepConfig) -> Decision:
         settings=config.decision.model_copy(update={"method": "posterior"}),
         declared=config.decision,
         provenance=decision_provenance(store.description(), store.proposals()),
-        next_options=config.locate.next_options,
+        next_options=config.next_options,
     )
 
 
@@ -141,7 +141,7 @@ def _next_points(store: Store, config: SweepConfig) -> NextPoints:
         results[~in_arms(results["trainer"], Arm.SHAM)],
         settings=config.decision,
         provenance=decision_provenance(store.description(), store.proposals()),
-        next_options=config.locate.next_options,
+        next_options=config.next_options,
     ).next_points
 
 

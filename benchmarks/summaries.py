@@ -39,7 +39,7 @@ def most_removed(rows: list[dict[str, Any]], *, chance: float) -> dict[str, Any]
 def summarise(results: pd.DataFrame, decision: Decision) -> list[dict[str, Any]]:
     """One row a view and margin: the three strengths, the controls, and the state of that curve."""
     summary = []
-    trainer = decision.provenance["trainer"]
+    trainer = decision.trainer
     own = results[results["trainer"] == trainer]
     for view, told in decision.views.items():
         composites = strength_composites(results, view=view, trainer=trainer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sweeper.decision import STATES, Curve, Decision, State, ViewDecision
+from sweeper.decision import STATES, Decision, RuledCurve, State, ViewDecision
 from sweeper.decision.verdict.ready_rules import ReadyRule, detail_text
 from sweeper.decision.verdict.ruling import ASSUMPTIONS
 from sweeper.decision.words.advice import confirmation_text, mechanism_text, next_text
@@ -58,7 +58,7 @@ def ordered_views(decision: Decision) -> list[str]:
     return sorted(decision.views, key=lambda view: (view != decision.deciding_view, view))
 
 
-def ordered_curves(decision: Decision, view: ViewDecision) -> tuple[Curve, ...]:
+def ordered_curves(decision: Decision, view: ViewDecision) -> tuple[RuledCurve, ...]:
     """The curves of a view, the one at the deciding margin first, so that views are compared at one margin."""
     leading = view.at(decision.rule.margin) or view.chosen
     return tuple(sorted(view.margins, key=lambda curve: (curve is not leading, curve.margin or 0.0)))

@@ -32,7 +32,7 @@ class Spread:
         lost_runs: most runs that a unit lacks here.
     """
 
-    strength: float
+    weight: float
     units: int
     quantiles: tuple[float, ...]
     losses: int
@@ -46,7 +46,7 @@ class Spread:
 class UnitGain:
     """Gain of one unit at one strength; `error` is None for a single run."""
 
-    strength: float
+    weight: float
     unit: str
     gain: float
     error: float | None
@@ -67,13 +67,13 @@ class GainCurve:
         """The baseline in words."""
         return {UNCORRECTED: f"{letter()}\u00a0=\u00a00", RAW_FEATURES: "raw features"}[self.baseline]
 
-    def at(self, strength: float) -> Spread | None:
+    def at(self, weight: float) -> Spread | None:
         """The spread at a trained strength."""
-        return next((spread for spread in self.spreads if spread.strength == strength), None)
+        return next((spread for spread in self.spreads if spread.weight == weight), None)
 
-    def worst(self, strength: float) -> tuple[UnitGain, ...]:
+    def worst(self, weight: float) -> tuple[UnitGain, ...]:
         """The units that lose most there, worst first; those that gain when none loses are not named."""
-        losing = [unit for unit in self.units if unit.strength == strength and unit.gain < 0]
+        losing = [unit for unit in self.units if unit.weight == weight and unit.gain < 0]
         return tuple(sorted(losing, key=lambda unit: (unit.gain, unit.unit))[:_NAMED])
 
 
@@ -92,7 +92,7 @@ class GainView:
     """Where one view's correction helps and hurts, at one margin.
 
     Attributes:
-        label, strength: how the strength was chosen that the table is about, and its λ.
+        label, weight: how the strength was chosen that the table is about, and its λ.
         primary, secondary: curves by metric, axis and baseline.
         drops: accuracy in distribution against the test wells; () when not measured, see `drop_reason`.
         tables: the metrics themselves by batch, cell type or further column.
@@ -101,7 +101,7 @@ class GainView:
     view: str
     margin: float
     label: str
-    strength: float
+    weight: float
     primary: tuple[GainCurve, ...]
     secondary: tuple[GainCurve, ...]
     drops: tuple[Drop, ...]
@@ -146,7 +146,7 @@ def gain_view(
     )
     if found is None:
         return None
-    label, strength = found
+    label, weight = found
     first = [metric for metric in primary if metric in set(of["metric"])]
     rest = sorted(set(of["metric"]) - set(first))
     axes = _axes(of)
@@ -160,16 +160,16 @@ def gain_view(
         for metric in (*first, *rest)
     }
     rows = frame[frame["view"] == view]
-    drops = _drops(rows, margin, label, strength)
+    drops = _drops(rows, margin, label, weight)
     return GainView(
         view=view,
         margin=margin,
         label=label,
-        strength=strength,
+        weight=weight,
         primary=tuple(curve for metric in first for curve in curves[metric]),
         secondary=tuple(curve for metric in rest for curve in curves[metric]),
         drops=drops,
-        tables=unit_tables(_canonical(gains.values), view=view, margin=margin, strength=strength, primary=first),
+        tables=unit_tables(_canonical(gains.values), view=view, margin=margin, weight=weight, primary=first),
         drop_reason="" if drops else missing_reason(rows, "accuracy_gap") or "not in the panel",
     )
 
@@ -197,7 +197,7 @@ def _curve(of: pd.DataFrame, by_unit: pd.DataFrame, metric: str, axis: str, base
         baseline=baseline,
         spreads=tuple(
             Spread(
-                strength=_as_in_decision(row["adversarial_weight"]),
+                weight=_as_in_decision(row["adversarial_weight"]),
                 units=row["units"],
                 quantiles=tuple(row[f"q{level:02d}"] for level in (5, 25, 50, 75, 95)),
                 losses=row["losses"],
@@ -210,7 +210,7 @@ def _curve(of: pd.DataFrame, by_unit: pd.DataFrame, metric: str, axis: str, base
         ),
         units=tuple(
             UnitGain(
-                strength=_as_in_decision(row["adversarial_weight"]),
+                weight=_as_in_decision(row["adversarial_weight"]),
                 unit=str(row["unit"]),
                 gain=row["gain"],
                 error=row["error"] if math.isfinite(row["error"]) else None,
@@ -220,7 +220,7 @@ def _curve(of: pd.DataFrame, by_unit: pd.DataFrame, metric: str, axis: str, base
     )
 
 
-def _drops(rows: pd.DataFrame, margin: float, label: str, strength: float) -> tuple[Drop, ...]:
+def _drops(rows: pd.DataFrame, margin: float, label: str, weight: float) -> tuple[Drop, ...]:
     """Raw features, λ = 0 and the strength pointed at, where the gap was measured."""
     means = level_means(
         rows[rows["metric"].isin(["in_distribution_accuracy", "perturbation_accuracy", "accuracy_gap"])]
@@ -231,8 +231,8 @@ def _drops(rows: pd.DataFrame, margin: float, label: str, strength: float) -> tu
         ("raw features", means[means["trainer"] == "control:raw"]),
         (f"no correction, {letter()}\u00a0=\u00a00", own[(own["margin"] == margin) & (own["adversarial_weight"] == 0)]),
         (
-            f"{label}, {letter()}\u00a0=\u00a0{number(strength)}",
-            own[(own["margin"] == margin) & (own["adversarial_weight"] == strength)],
+            f"{label}, {letter()}\u00a0=\u00a0{number(weight)}",
+            own[(own["margin"] == margin) & (own["adversarial_weight"] == weight)],
         ),
     ):
         raw = part.groupby("metric")["raw"].mean()
@@ -243,5 +243,5 @@ def _drops(rows: pd.DataFrame, margin: float, label: str, strength: float) -> tu
     return tuple(found)
 
 
-def _as_in_decision(strength: float) -> float:
-    return float(f"{strength:.12g}")
+def _as_in_decision(weight: float) -> float:
+    return float(f"{weight:.12g}")

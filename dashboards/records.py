@@ -115,9 +115,9 @@ def common_note(frame: pd.DataFrame) -> str:
     return str(notes[0]) if len(notes) == 1 else ""
 
 
-def _as_in_decision(strength: float) -> float:
+def _as_in_decision(weight: float) -> float:
     """Numbers in the decision document have 12 significant digits; its strengths must be found in the table."""
-    return float(f"{strength:.12g}")
+    return float(f"{weight:.12g}")
 
 
 def _joined(reasons: Iterable[object]) -> str:

@@ -42,14 +42,18 @@ from dashboards.tables import (
     status_counts,
     strength_rows,
 )
-from sweeper.decision import Curve, Decision, ViewDecision
+from sweeper.decision import Decision, RuledCurve, ViewDecision
 from sweeper.decision.words.advice import choice_text, frontier_text
 from sweeper.findings.ladder_table import LadderTable
 from sweeper.findings.unit_gains import Gains
 from sweeper.spoken import spoken, spoken_values
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_KEYWORDS = re.compile(r"\b(No rule|Not identified|If|if|then|Unless|Certainty|Caution)\b")
+_KEYWORDS = re.compile(
+    r"\b(No rule|Not identified|If|if|then|Safe|Unsafe|Sweep again|Certainty|Caution|The views disagree)\b"
+)
+_BOUNDS = ("Unsafe", "In between", "Above", "Below")
+"""Words that a sentence about the bounds begins with, after the first of them."""
 _SENTENCES = re.compile(r"(?<=\.) (?=[A-Z])")
 
 
@@ -77,7 +81,7 @@ class ViewSection:
 
     view: str
     deciding: bool
-    curve: Curve | None
+    curve: RuledCurve | None
     tone: str
     chosen_margin: float | None
     choice: str
@@ -85,7 +89,7 @@ class ViewSection:
     frontier: Chart | None
     stages: tuple[Stage, ...]
     main: Chart | None
-    others: tuple[tuple[Curve, Chart], ...]
+    others: tuple[tuple[RuledCurve, Chart], ...]
     metrics: tuple[tuple[str, tuple[MetricFigure, ...]], ...]
     pseudo: tuple[PseudoRow, ...]
     composites: CompositeView | None
@@ -157,7 +161,7 @@ def write_report(
     Raises:
         InputError: a column is missing.
     """
-    with speaking_of(decision.provenance.get("trainer")):
+    with speaking_of(decision.trainer):
         content = render_report(build_page(results, decision, provenance, gains=gains, ladder=ladder)).encode()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -176,8 +180,8 @@ def build_page(
     ladder: LadderTable | None = None,
 ) -> Page:
     """Numbers, figures and tables of the report; raises as `write_report`."""
-    with speaking_of(decision.provenance.get("trainer")):
-        return _page(results, spoken_values(decision, dial()), provenance, gains, ladder)
+    with speaking_of(decision.trainer):
+        return _page(results, decision, provenance, gains, ladder)
 
 
 def _page(
@@ -218,7 +222,7 @@ class _Judged:
     view: str
     deciding: bool
     confidence: float
-    curves: tuple[Curve, ...]
+    curves: tuple[RuledCurve, ...]
     of: ViewDecision | None
 
     @classmethod
@@ -228,7 +232,7 @@ class _Judged:
         return cls(view, view == decision.deciding_view, decision.settings.confidence, curves, found)
 
     @property
-    def curve(self) -> Curve | None:
+    def curve(self) -> RuledCurve | None:
         return self.curves[0] if self.curves else None
 
     @property
@@ -321,7 +325,7 @@ def _composite_charts(rows: pd.DataFrame, whole: CompositeView | None, prefix: s
 
 
 def _probes(rows: pd.DataFrame, view: str, margins: Sequence[float], compared: Sequence[Stage]) -> ProbeComparison:
-    wanted = [(stage.label, stage.strength) for stage in compared]
+    wanted = [(stage.label, stage.weight) for stage in compared]
     return probe_comparison(rows, view=view, margin=margins[0] if margins else 0.0, stages=wanted)
 
 
@@ -368,15 +372,19 @@ def script_safe(json_text: str) -> str:
 def lead_and_rest(sentence: str) -> tuple[str, str]:
     """The rule and the bound behind it, for large print, and what qualifies them.
 
-    The lead runs to the sentence after the one with the If, so that it is never about batch removal alone.
+    The lead goes on from the sentence with the If to the last one that bounds it, so that it is never about batch
+    removal alone.
     """
     pieces = _SENTENCES.split(sentence)
     start = next((place for place, piece in enumerate(pieces) if piece.startswith(("If", "No rule"))), 0)
-    return " ".join(pieces[: start + 2]), " ".join(pieces[start + 2 :])
+    end = start + 2
+    while end < len(pieces) and pieces[end].startswith(_BOUNDS):
+        end += 1
+    return " ".join(pieces[:end]), " ".join(pieces[end:])
 
 
 def emphasised(sentence: str) -> Sequence[tuple[str, bool]]:
-    """The sentence in pieces, each with whether it is one of the rule's own words (If, then, Unless, …)."""
+    """The sentence in pieces, each with whether it is one of the rule's own words (If, then, Safe, …)."""
     return [(piece, place % 2 == 1) for place, piece in enumerate(_KEYWORDS.split(sentence)) if piece]
 
 

@@ -6,7 +6,7 @@ import textwrap
 
 import pandas as pd
 
-from dashboards.dial import dial, letter, speaking_of
+from dashboards.dial import letter, speaking_of
 from dashboards.figures.probe import probe_comparison
 from dashboards.figures.tradeoff import trade_off
 from dashboards.first_screen import ordered_curves, ordered_views
@@ -17,7 +17,6 @@ from dashboards.stages import stages
 from sweeper.decision import STATES, Decision, JudgedCurve
 from sweeper.findings.ladder_table import GAP, INSIDE, TEST, VALIDATION, LadderTable, Score
 from sweeper.findings.unit_gains import Gains
-from sweeper.spoken import spoken_values
 
 WIDTH = 100
 
@@ -33,8 +32,8 @@ def text_summary(decision: Decision, results: pd.DataFrame | None = None, gains:
     Raises:
         InputError: the table lacks a column.
     """
-    with speaking_of(decision.provenance.get("trainer")):
-        return _summary(spoken_values(decision, dial()), results, gains)
+    with speaking_of(decision.trainer):
+        return _summary(decision, results, gains)
 
 
 def _summary(decision: Decision, results: pd.DataFrame | None, gains: Gains | None) -> str:
@@ -81,14 +80,14 @@ def _gains(curve: JudgedCurve, frame: pd.DataFrame, gains: Gains | None) -> list
     found = gain_view(gains, rows, view=curve.view, margin=curve.margin, curve=curve, primary=primary)
     if found is None:
         return []
-    lines = [f"  Gain over {letter()} = 0 at {letter()} = {number(found.strength)} ({found.label}), by unit:"]
+    lines = [f"  Gain over {letter()} = 0 at {letter()} = {number(found.weight)} ({found.label}), by unit:"]
     for metric, curves in found.drawn():
         for one in curves:
-            spread = one.at(found.strength)
+            spread = one.at(found.weight)
             if spread is None:
                 continue
             _, lower, upper = spread.failure
-            worst = ", ".join(f"{unit.unit} {signed(unit.gain)}" for unit in one.worst(found.strength)[:1])
+            worst = ", ".join(f"{unit.unit} {signed(unit.gain)}" for unit in one.worst(found.weight)[:1])
             lines.append(
                 f"  {name(metric):<24}{name(one.axis):<13} median {signed(spread.quantiles[2])}, {spread.losses} of "
                 f"{spread.units} lose ({percent(lower)} to {percent(upper)})" + (f", worst {worst}" if worst else "")
@@ -103,7 +102,7 @@ def _table(curve: JudgedCurve, frame: pd.DataFrame | None, *, decides: bool) -> 
     rows = [("", "biology B", "batch removal T", *(("batch probe",) if frame is not None else ()))]
     probes = None
     if frame is not None:
-        wanted = [(stage.label, stage.strength) for stage in compared]
+        wanted = [(stage.label, stage.weight) for stage in compared]
         probes = probe_comparison(frame, view=curve.view, margin=curve.margin or 0.0, stages=wanted)
     for stage in compared:
         accuracy = () if probes is None else (fixed(probes.accuracy(stage.label)),)

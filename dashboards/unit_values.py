@@ -39,18 +39,18 @@ class UnitTable:
 
 
 def unit_tables(
-    values: pd.DataFrame, *, view: str, margin: float, strength: float, primary: Sequence[str]
+    values: pd.DataFrame, *, view: str, margin: float, weight: float, primary: Sequence[str]
 ) -> tuple[UnitTable, ...]:
     """A table an axis with two or more units; batches last, there are most of them.
 
     Args:
         values: as `sweeper.findings.unit_gains.unit_values`, strengths and margins as in the decision.
-        view, margin, strength: where.
+        view, margin, weight: where.
         primary: metrics that decide, in the order shown; `BESIDE` follow.
     """
     raw = values["margin"].isna()
     here = values[(values["view"] == view) & (raw | (values["margin"] == margin))]
-    here = here[here["adversarial_weight"].isna() | here["adversarial_weight"].isin([0.0, strength])]
+    here = here[here["adversarial_weight"].isna() | here["adversarial_weight"].isin([0.0, weight])]
     found = []
     for axis in sorted(here["axis"].unique(), key=lambda name: (name == "batch", name)):
         mine = here[here["axis"] == axis]
@@ -72,7 +72,7 @@ def unit_tables(
                     (
                         cells.get((metric, unit, None)),
                         cells.get((metric, unit, 0.0)),
-                        cells.get((metric, unit, strength)),
+                        cells.get((metric, unit, weight)),
                     )
                     for metric in metrics
                 ),
@@ -83,8 +83,8 @@ def unit_tables(
     return tuple(found)
 
 
-def _level(strength: float) -> float | None:
-    return None if math.isnan(strength) else strength
+def _level(weight: float) -> float | None:
+    return None if math.isnan(weight) else weight
 
 
 __all__ = ["UnitRow", "UnitTable", "Value", "unit_tables"]

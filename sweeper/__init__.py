@@ -25,6 +25,7 @@ _HOMES = {
     "score_table": "sweeper.metrics.panel",
     "write_report": "sweeper.library.deciding",
     # what they take and return
+    "Decision": "sweeper.decision",
     "Event": "sweeper.running.sweep",
     "InputError": "sweeper.errors",
     "Outputs": "sweeper.library.outputs",
@@ -37,6 +38,7 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from sweeper.config.sweep_config import SweepConfig, load_config
+    from sweeper.decision import Decision
     from sweeper.decision.input.tidy import decide_table
     from sweeper.errors import InputError, SweepFailedError
     from sweeper.library.deciding import decide, write_report
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from sweeper.running.sweep import Event
 
 __all__ = [
+    "Decision",
     "Event",
     "InputError",
     "Outputs",

@@ -4,8 +4,9 @@
 
     InputError                  (trainers.errors) a user can mend it; one line; exit code 2
     ├── ConfigError             the configuration: file and key
-    └── StoreMismatchError      the output folder holds another sweep
-    SweepFailedError            no cell could be finished; exit code 1
+    ├── StoreMismatchError      the output folder holds another sweep
+    └── OwnedError              (sweeper.store.lease) another process runs the sweep
+    SweepFailedError            the sweep cannot go on, or nothing came of it; one line; exit code 1
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class StoreMismatchError(InputError):
 
 
 class SweepFailedError(Exception):
-    """The sweep ended without any finished cell."""
+    """The sweep cannot go on, or ended without any finished cell; what is finished is kept."""
 
 
 __all__ = ["ConfigError", "InputError", "StoreMismatchError", "SweepFailedError"]

@@ -26,6 +26,11 @@ def dial_of(name: str | None) -> Dial:
         return trainer(DEFAULT).dials[0]
 
 
+def at_its_end(name: str | None, weight: float | None) -> bool:
+    """Whether a trainer's strength dial can be turned no further."""
+    return weight is not None and weight >= dial_of(name).high
+
+
 def strength_text(name: str, weight: float, margin: float) -> str:
     """One strength of a trainer: "λ=3 m=0.3", or "α=0.5" where it has one dial."""
     try:
@@ -60,4 +65,4 @@ def spoken_values(value: Value, dial: Dial) -> Value:
     return found  # type: ignore[no-any-return]
 
 
-__all__ = ["dial_of", "spoken", "spoken_values", "strength_text"]
+__all__ = ["at_its_end", "dial_of", "spoken", "spoken_values", "strength_text"]

@@ -45,9 +45,7 @@ class Inputs:
         return self._codes("batch")
 
     def _codes(self, column: str) -> IntArray:
-        from trainers.screens.table import codes
-
-        return codes(self.wells[column])
+        return np.unique(self.wells[column].to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

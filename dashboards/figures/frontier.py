@@ -76,15 +76,15 @@ def draw_frontier(numbers: FrontierNumbers) -> go.Figure:
                 font={"size": 11, "color": MUTED},
             )
     if numbers.marked is not None:
-        strength, margin = numbers.marked
+        weight, margin = numbers.marked
         rows = [row for row, point in enumerate(numbers.points) if point.margin == margin]
         figure.add_scatter(
-            x=[axis.place(strength)] * len(rows),
+            x=[axis.place(weight)] * len(rows),
             y=rows,
             mode="markers",
             marker={"symbol": "line-ns", "size": 22, "line": {"color": INK, "width": 2.5}},
             hoverinfo="text",
-            hovertext=f"recommended {letter()} = {number(strength)}",
+            hovertext=f"recommended {letter()} = {number(weight)}",
         )
     figure.update_layout(barmode="overlay")
     draw_axis(figure, axis, row=1, col=1, labels=True, title=f"{dial().title} (log scale)")
@@ -122,7 +122,9 @@ def _described(point: FrontierPoint) -> str:
     start = f"Margin {number(point.margin)}:"
     if point.method is None:
         return f"{start} {_UNBOUNDED.format(point.state.replace('_', ' ').lower())}."
-    safe = "safe nowhere" if point.safe_bound is None else f"safe up to {letter()} = {number(point.safe_bound)}"
-    upper = "unsafe nowhere" if point.upper is None else f"unsafe from {letter()} = {number(point.upper)}"
+    safe = (
+        "none shown to be safe" if point.safe_bound is None else f"safe up to {letter()} = {number(point.safe_bound)}"
+    )
+    upper = "none shown to be unsafe" if point.upper is None else f"unsafe from {letter()} = {number(point.upper)}"
     middle = "" if point.lambda_oc is None else f", over-correction at about {letter()} = {number(point.lambda_oc)}"
     return f"{start} {safe}{middle}, {upper}."

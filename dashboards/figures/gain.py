@@ -19,7 +19,7 @@ _SYMBOLS = {"batch": "square", "perturbation": "circle"}
 def draw_gains(view: GainView) -> go.Figure:
     """A row a primary metric; columns: batches, perturbations, share of losses. Against λ = 0 of the same margin."""
     metrics = view.drawn()
-    strengths = {spread.strength for _, curves in metrics for curve in curves for spread in curve.spreads}
+    strengths = {spread.weight for _, curves in metrics for curve in curves for spread in curve.spreads}
     axis = strength_axis([0.0, *strengths])
     figure = make_subplots(
         rows=len(metrics),
@@ -33,7 +33,7 @@ def draw_gains(view: GainView) -> go.Figure:
     for row, (metric, curves) in enumerate(metrics, start=1):
         for curve in (curve for curve in curves if curve.axis in DRAWN):
             if curve.axis == "batch":
-                _batches(figure, curve, axis, view.strength, row)
+                _batches(figure, curve, axis, view.weight, row)
             else:
                 _band(figure, curve, axis, row)
             _failures(figure, curve, axis, row)
@@ -41,7 +41,7 @@ def draw_gains(view: GainView) -> go.Figure:
             labels = row == len(metrics)
             draw_axis(figure, axis, row=row, col=col, labels=labels, title=dial().title if labels else None)
             figure.add_vline(
-                x=axis.place(view.strength),
+                x=axis.place(view.weight),
                 line={"color": EFFECTIVE, "width": 1.5, "dash": "dot"},
                 layer="below",
                 row=row,
@@ -55,13 +55,13 @@ def draw_gains(view: GainView) -> go.Figure:
     return figure
 
 
-def _batches(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, strength: float, row: int) -> None:
+def _batches(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, weight: float, row: int) -> None:
     """Thin lines, one a batch, and a point a batch and strength; two traces however many batches there are."""
     places: list[float | None] = []
     gains: list[float | None] = []
     for unit in dict.fromkeys(item.unit for item in curve.units):
         mine = [item for item in curve.units if item.unit == unit]
-        places += [*(axis.place(item.strength) for item in mine), None]
+        places += [*(axis.place(item.weight) for item in mine), None]
         gains += [*(item.gain for item in mine), None]
     figure.add_scatter(
         x=places,
@@ -72,9 +72,9 @@ def _batches(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, strength: 
         row=row,
         col=1,
     )
-    here = [item.strength == strength for item in curve.units]
+    here = [item.weight == weight for item in curve.units]
     figure.add_scatter(
-        x=[axis.place(item.strength) for item in curve.units],
+        x=[axis.place(item.weight) for item in curve.units],
         y=[item.gain for item in curve.units],
         mode="markers",
         marker={
@@ -87,8 +87,7 @@ def _batches(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, strength: 
         hoverinfo="text",
         hovertext=[
             drawn(
-                f"{item.unit}, {letter()} = {number(item.strength)}: "
-                f"{signed(item.gain)} ± {fixed(item.error, 3)} (s.e.)"
+                f"{item.unit}, {letter()} = {number(item.weight)}: {signed(item.gain)} ± {fixed(item.error, 3)} (s.e.)"
             )
             for item in curve.units
         ],
@@ -98,7 +97,7 @@ def _batches(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, strength: 
 
 
 def _band(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, row: int) -> None:
-    places = [axis.place(spread.strength) for spread in curve.spreads]
+    places = [axis.place(spread.weight) for spread in curve.spreads]
     for low, high, alpha in ((0, 4, 0.12), (1, 3, 0.25)):
         figure.add_scatter(
             x=[*places, *reversed(places)],
@@ -130,7 +129,7 @@ def _failures(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, row: int)
     colour = _AXIS_COLOURS[curve.axis]
     rates = [spread.failure for spread in curve.spreads]
     figure.add_scatter(
-        x=[axis.place(spread.strength) + shift for spread in curve.spreads],
+        x=[axis.place(spread.weight) + shift for spread in curve.spreads],
         y=[share for share, _, _ in rates],
         mode="lines+markers",
         name=f"{curve.axis}: share that loses",
@@ -156,7 +155,7 @@ def _failures(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, row: int)
 def _hover(spread: Spread) -> str:
     share, lower, upper = spread.failure
     return drawn(
-        f"{letter()} = {number(spread.strength)}: median {signed(spread.quantiles[2])}, 90 % of units from "
+        f"{letter()} = {number(spread.weight)}: median {signed(spread.quantiles[2])}, 90 % of units from "
         f"{signed(spread.quantiles[0])} to {signed(spread.quantiles[4])}; {spread.losses} of {spread.units} lose "
         f"({percent(share)}, 95 % interval {percent(lower)} to {percent(upper)})"
     )
@@ -167,10 +166,10 @@ def describe_gains(view: GainView) -> str:
     parts = []
     for metric, curves in view.drawn():
         for curve in curves:
-            spread = curve.at(view.strength)
+            spread = curve.at(view.weight)
             if spread is not None:
                 parts.append(
                     f"{name(metric)}, {name(curve.axis)}: median {signed(spread.quantiles[2])}, "
                     f"{spread.losses} of {spread.units} lose"
                 )
-    return f"Gain over {letter()} = 0 at {letter()} = {number(view.strength)} ({view.label}). " + "; ".join(parts) + "."
+    return f"Gain over {letter()} = 0 at {letter()} = {number(view.weight)} ({view.label}). " + "; ".join(parts) + "."

@@ -41,19 +41,19 @@ class Grid:
 
 def composite_grid(curves: Sequence[TradeOff], *, role: str, marked: tuple[float, float] | None = None) -> Grid:
     """Level means of one view's curves; `marked` is the (λ, margin) to outline, where it was trained."""
-    strengths = tuple(sorted({strength for curve in curves for strength in curve.strengths}))
+    strengths = tuple(sorted({weight for curve in curves for weight in curve.strengths}))
     ordered = sorted(curves, key=lambda curve: curve.margin)
     found = {
-        (mean.strength, curve.margin): mean.mean
+        (mean.weight, curve.margin): mean.mean
         for curve in curves
         for panel in curve.panels
         if panel.role == role
         for mean in panel.means
     }
     margins = tuple(curve.margin for curve in ordered)
-    means = tuple(tuple(found.get((strength, margin)) for strength in strengths) for margin in margins)
+    means = tuple(tuple(found.get((weight, margin)) for weight in strengths) for margin in margins)
     inside = marked is not None and marked[0] in strengths and marked[1] in margins
-    run = tuple(tuple(strength in curve.strengths for strength in strengths) for curve in ordered)
+    run = tuple(tuple(weight in curve.strengths for weight in strengths) for curve in ordered)
     return Grid(curves[0].view, role, strengths, margins, means, run, marked if inside else None)
 
 

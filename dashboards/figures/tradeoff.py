@@ -38,7 +38,7 @@ _TOP, _BOTTOM = 40, 56  # pixels
 class Mean:
     """A level mean; `lower` and `upper` are None where the decision gives no interval."""
 
-    strength: float
+    weight: float
     mean: float
     lower: float | None
     upper: float | None
@@ -48,7 +48,7 @@ class Mean:
 class Dot:
     """The composite of one seed; `used` tells whether the decision rests on it."""
 
-    strength: float
+    weight: float
     seed: int
     value: float
     used: bool
@@ -122,12 +122,12 @@ def trade_off(curve: JudgedCurve) -> TradeOff:
     )
 
 
-def _mean(curve: JudgedCurve, strength: float, level: LevelMean | None, dots: Sequence[Dot]) -> Mean | None:
+def _mean(curve: JudgedCurve, weight: float, level: LevelMean | None, dots: Sequence[Dot]) -> Mean | None:
     """None for a level that a judged curve leaves out: the survivors of a failing strength have no meaningful mean."""
     if level is not None:
-        return Mean(strength, level.mean, level.lower, level.upper)
-    values = [dot.value for dot in dots if dot.strength == strength]
-    return Mean(strength, sum(values) / len(values), None, None) if values and curve.estimate is None else None
+        return Mean(weight, level.mean, level.lower, level.upper)
+    values = [dot.value for dot in dots if dot.weight == weight]
+    return Mean(weight, sum(values) / len(values), None, None) if values and curve.estimate is None else None
 
 
 def draw_trade_off(numbers: TradeOff, *, pixels: int = 560) -> go.Figure:
@@ -174,7 +174,7 @@ def _draw_panel(figure: go.Figure, panel: Panel, axis: StrengthAxis, row: int) -
     for used in (False, True):
         dots = [dot for dot in panel.dots if dot.used is used]
         figure.add_scatter(
-            x=[axis.place(dot.strength) for dot in dots],
+            x=[axis.place(dot.weight) for dot in dots],
             y=[dot.value for dot in dots],
             mode="markers",
             marker={
@@ -184,16 +184,16 @@ def _draw_panel(figure: go.Figure, panel: Panel, axis: StrengthAxis, row: int) -
             },
             hoverinfo="text",
             hovertext=[
-                f"seed {dot.seed}, {letter()} = {number(dot.strength)}: {fixed(dot.value, 3)}"
+                f"seed {dot.seed}, {letter()} = {number(dot.weight)}: {fixed(dot.value, 3)}"
                 + ("" if used else " (not used)")
                 for dot in dots
             ],
             row=row,
             col=1,
         )
-    positive = [mean for mean in panel.means if mean.strength > 0]
+    positive = [mean for mean in panel.means if mean.weight > 0]
     figure.add_scatter(
-        x=[axis.place(mean.strength) for mean in positive],
+        x=[axis.place(mean.weight) for mean in positive],
         y=[mean.mean for mean in positive],
         mode="lines",
         line={"color": colour, "width": 2},
@@ -202,7 +202,7 @@ def _draw_panel(figure: go.Figure, panel: Panel, axis: StrengthAxis, row: int) -
         col=1,
     )
     figure.add_scatter(
-        x=[axis.place(mean.strength) for mean in panel.means],
+        x=[axis.place(mean.weight) for mean in panel.means],
         y=[mean.mean for mean in panel.means],
         mode="markers",
         marker={"color": colour, "size": 9, "symbol": symbol, "line": {"color": "white", "width": 1}},
@@ -253,7 +253,7 @@ def _draw_lines(figure: go.Figure, lines: Sequence[tuple[str, float, str, str]],
 
 def _draw_lost(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> None:
     rates = [lost / recorded if recorded else 0.0 for _, lost, recorded in numbers.lost]
-    places = [axis.place(strength) for strength, _, _ in numbers.lost]
+    places = [axis.place(weight) for weight, _, _ in numbers.lost]
     gaps = [right - left for left, right in pairwise(places)]
     figure.add_bar(
         x=places,
@@ -262,8 +262,7 @@ def _draw_lost(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> None
         marker={"color": INK},
         hoverinfo="text",
         hovertext=[
-            f"{letter()} = {number(strength)}: {lost} of {recorded} runs lost"
-            for strength, lost, recorded in numbers.lost
+            f"{letter()} = {number(weight)}: {lost} of {recorded} runs lost" for weight, lost, recorded in numbers.lost
         ],
         row=3,
         col=1,
@@ -300,10 +299,10 @@ def _draw_marks(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> Non
         (numbers.recommended, f"recommended {letter()} = {{}}", INK, "center", between, "dot"),
         (numbers.effective, f"effective from {letter()}<sub>E</sub> = {{}}", EFFECTIVE, "center", below, "dash"),
     ]
-    for strength, text, colour, anchor, (yref, y), dash in marks:
-        if strength is None:
+    for weight, text, colour, anchor, (yref, y), dash in marks:
+        if weight is None:
             continue
-        place = axis.place(strength)
+        place = axis.place(weight)
         rows = (2,) if colour == EFFECTIVE else (1, 2)
         for row in rows:
             figure.add_vline(x=place, line={"color": colour, "width": 1.5, "dash": dash}, row=row, col=1)
@@ -312,7 +311,7 @@ def _draw_marks(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> Non
             xref="x",
             y=y,
             yref=yref,
-            text=text.format(number(strength)),
+            text=text.format(number(weight)),
             showarrow=False,
             xanchor=anchor,
             yanchor="bottom",
@@ -350,7 +349,7 @@ def _draw_point(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> Non
         return
     low, middle, high = numbers.point
     figure.add_scatter(
-        x=[axis.place(strength) for strength in numbers.point],
+        x=[axis.place(weight) for weight in numbers.point],
         y=[numbers.loss_line[1]] * 3,
         mode="lines+markers",
         line={"color": UNSAFE, "width": 4},
@@ -364,7 +363,7 @@ def _draw_point(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> Non
 
 def _hover(role: str, mean: Mean) -> str:
     interval = "" if mean.lower is None else f" [{fixed(mean.lower, 3)}, {fixed(mean.upper, 3)}]"
-    return f"{letter()} = {number(mean.strength)}: {_LETTERS[role]} = {fixed(mean.mean, 3)}{interval}"
+    return f"{letter()} = {number(mean.weight)}: {_LETTERS[role]} = {fixed(mean.mean, 3)}{interval}"
 
 
 def describe_trade_off(numbers: TradeOff) -> str:
@@ -373,18 +372,18 @@ def describe_trade_off(numbers: TradeOff) -> str:
     for panel in numbers.panels:
         if panel.means:
             ends = (panel.means[0], max(panel.means, key=lambda mean: mean.mean), panel.means[-1])
-            words = [f"{fixed(mean.mean)} at {letter()} = {number(mean.strength)}" for mean in ends]
+            words = [f"{fixed(mean.mean)} at {letter()} = {number(mean.weight)}" for mean in ends]
             parts.append(f"{name(panel.role)} composite: {words[0]}, best {words[1]}, {words[2]}.")
         else:
             parts.append(f"{name(panel.role)} composite: nothing measured.")
-    for strength, text in (
+    for weight, text in (
         (numbers.safe_up_to, f"Safe up to {letter()} = {{}}."),
         (numbers.unsafe_from, f"Unsafe from {letter()} = {{}}."),
         (numbers.effective, f"Effective from {letter()} = {{}}."),
         (numbers.recommended, f"Recommended {letter()} = {{}}."),
     ):
-        if strength is not None:
-            parts.append(text.format(number(strength)))
+        if weight is not None:
+            parts.append(text.format(number(weight)))
     if numbers.point is not None:
         low, middle, high = map(number, numbers.point)
         parts.append(f"Over-correction at about {letter()} = {middle} ({low} to {high}).")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from sweeper.arms.proposal import Strength
 from sweeper.config.sections import OptunaSearch, round_strength
 
-Strength = tuple[float, float]
 SAMPLER = "optuna.samplers.TPESampler"
 
 

@@ -70,7 +70,7 @@ class Standing:
             self.results[self.results["view"] == view],
             settings=config.decision,
             provenance=decision_provenance(self.store.description(), self.kept),
-            next_options=config.locate.next_options,
+            next_options=config.next_options,
             units=deciding_units(self.store, config.decision),
         )
         return decision.curve, decision.next_points

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from sweeper import __version__
+from sweeper.cli.interrupts import EXIT_INTERRUPTED, Interrupts, interruptible
 from sweeper.errors import InputError, SweepFailedError
 from trainers.errors import InputProblemsError
 
@@ -28,7 +29,6 @@ VERBS = {
 
 EXIT_FAILED = 1
 EXIT_INPUT = 2
-EXIT_INTERRUPTED = 130
 
 _EPILOG = """examples:
   sweeper demo                                   try it: no data, no GPU, no server
@@ -76,6 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((word for word in given if word in VERBS), None)
     options = parser(verb).parse_args(given)
+    with interruptible() as interrupts:
+        return _outcome(options, interrupts)
+
+
+def _outcome(options: argparse.Namespace, interrupts: Interrupts) -> int:
     try:
         code: int = options.run(options)
         sys.stdout.flush()
@@ -91,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sweeper: {error}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        print("sweeper: interrupted; finished cells are kept, the same command continues", file=sys.stderr)
+        interrupts.tell()
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         if not _unread():

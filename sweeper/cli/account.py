@@ -65,9 +65,15 @@ def reading_keys(options: argparse.Namespace) -> dict[str, Any]:
 
 def account_lines(account: Account) -> list[str]:
     """What counts as a feature, what was left out and why, which column says what, and what was done on the way."""
-    families = ", ".join(f"{count} {family}" for family, count in account.families.items())
+    families = ", ".join(f"{count} {_shown(family)}" for family, count in account.families.items())
     lines = [f"features:  {account.features} ({families})"]
-    lines += [f"left out:  {len(names)} {reason}: {', '.join(names)}" for reason, names in account.left_out.items()]
+    for reason, names in account.left_out.items():
+        lines.append(f"left out:  {len(names)} {reason}: {', '.join(map(_shown, names))}")
     if account.columns:
-        lines.append("columns:   " + ", ".join(f"{name} {column}" for name, column in account.columns.items()))
+        lines.append("columns:   " + ", ".join(f"{name} {_shown(column)}" for name, column in account.columns.items()))
     return lines + [f"read:      {note}" for note in account.notes]
+
+
+def _shown(name: str) -> str:
+    """A name of the file for a terminal: what cannot be printed is escaped."""
+    return name if name.isprintable() else repr(name)

@@ -84,6 +84,8 @@ def run(options: argparse.Namespace) -> int:
     folder = options.out or packed_folder(source)
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
     listing = list_source(source)
+    for warning in listing.warnings:
+        warn(warning)
     if options.dry_run:
         return _dry_run(listing, folder, workers, options.on_bad)
     manifest = pack(
@@ -103,6 +105,7 @@ def _dry_run(listing: Any, folder: Path, workers: int, on_bad: Any) -> int:
     from trainers.screens.images.pack_plan import plan_pack
     from trainers.screens.images.workers import Workers
 
+    print(f"columns: {', '.join(f'{name} {column}' for name, column in listing.columns.items())}")
     with Workers(workers) as pool:
         plan = plan_pack(listing, pool, on_bad=on_bad, progress=PackCounter())
     n, channels, height, width = plan.shape

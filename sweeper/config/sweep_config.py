@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
@@ -33,6 +34,7 @@ from sweeper.config.sections import (
     counted_seeds,
 )
 from sweeper.decision.input.decision_settings import DecisionSettings
+from sweeper.decision.verdict.next_points import NextOptions
 from sweeper.errors import ConfigError
 from sweeper.metrics.evaluation import PanelOptions
 from trainers.errors import InputError
@@ -266,6 +268,11 @@ class SweepKeys(Section):
     def reads_batches(self) -> bool:
         """Whether batch labels matter to the trainer."""
         return self.how.reads_batches(self.trainer_settings)
+
+    @property
+    def next_options(self) -> NextOptions:
+        """What the decision's next points may ask for."""
+        return replace(self.locate.next_options, largest=self.how.dials[0].high)
 
     @property
     def pack_size(self) -> int | None:

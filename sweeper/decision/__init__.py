@@ -2,7 +2,7 @@
 
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.input.tidy import decide_table
-from sweeper.decision.verdict.decision import Curve, Decision, ViewDecision
+from sweeper.decision.verdict.decision import Decision, RuledCurve, ViewDecision
 from sweeper.decision.verdict.judge import judge_curve
 from sweeper.decision.verdict.rule import Rule
 from sweeper.decision.verdict.states import STATES, State
@@ -12,11 +12,11 @@ from sweeper.decision.words.rule_text import sentence
 
 __all__ = [
     "STATES",
-    "Curve",
     "Decision",
     "DecisionSettings",
     "JudgedCurve",
     "Rule",
+    "RuledCurve",
     "State",
     "ViewDecision",
     "decide_sweep",

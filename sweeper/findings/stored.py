@@ -27,7 +27,6 @@ from sweeper.planning.cells import (
     with_stored_panel,
 )
 from sweeper.planning.prepared import known_cells, proposed_cells
-from sweeper.spoken import spoken_values
 from sweeper.store.results import read_units, tidy, to_parquet_bytes, units, write_units
 from sweeper.store.store import Store, dump_json, write_atomically
 from trainers.screens.splits import fold_count, make_split
@@ -93,10 +92,9 @@ def tabulate_and_decide(store: Store) -> tuple[pd.DataFrame, Decision]:
         results,
         settings=config.decision,
         provenance=decision_provenance(description, store.proposals()),
-        next_options=config.locate.next_options,
+        next_options=config.next_options,
         units=deciding_units(store, config.decision),
     )
-    decision = spoken_values(decision, config.how.dials[0])
     write_atomically(store.results_path, to_parquet_bytes(results))
     _write_units(store)
     write_atomically(store.decision_path, dump_json(decision.to_json()))

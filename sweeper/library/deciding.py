@@ -46,7 +46,7 @@ def decide(sweep: StoredSweep | Path | str, *, view: str | None = None, **settin
         settings=given,
         provenance=decision_provenance(store.description(), store.proposals()),
         declared=declared,
-        next_options=config.locate.next_options,
+        next_options=config.next_options,
         units=deciding_units(store, given),
     )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweeper.config.sweep_config import SweepConfig
+from sweeper.errors import SweepFailedError
 from sweeper.findings.stored import raise_if_nothing_trained
 from sweeper.library.outputs import Outputs, write_outputs
 from sweeper.library.stored_sweep import StoredSweep
@@ -19,7 +20,7 @@ from sweeper.mirror.mirroring import SweepMirror
 from sweeper.mirror.tracking import check_tracking
 from sweeper.planning.description import sweep_description
 from sweeper.planning.prepared import Prepared, prepare
-from sweeper.running.executor import check_environment
+from sweeper.running.surroundings import check_environment, storage_trouble
 from sweeper.running.sweep import Event, run_sweep
 from sweeper.store.store import Store
 
@@ -86,12 +87,21 @@ def launch(config: SweepConfig, *, tell: Tell, retry_failed: bool = False, comma
     for warning in prepared.warnings:
         warn(warning)
     store = prepared.store
-    with store.owned(prepared.sweep_id) as lease:
-        mirror = SweepMirror(prepared, warn=warn) if config.tracking.enabled else None
-        store.create(
-            sweep_id=prepared.sweep_id, description=sweep_description(prepared, command), screen=prepared.screen
-        )
-        outputs = _mirrored(prepared, mirror, lease, tell, retry_failed)
+    try:
+        with store.owned(prepared.sweep_id) as lease:
+            mirror = SweepMirror(prepared, warn=warn) if config.tracking.enabled else None
+            store.create(
+                sweep_id=prepared.sweep_id, description=sweep_description(prepared, command), screen=prepared.screen
+            )
+            outputs = _mirrored(prepared, mirror, lease, tell, retry_failed)
+    except SweepFailedError:
+        raise
+    except Exception as error:
+        if (full := storage_trouble(error, store.folder)) is None:
+            raise
+        raise SweepFailedError(
+            f"{store.folder}: {full}; finished cells are kept: make room, then the same command continues"
+        ) from error
     return Launched(store, outputs, None if mirror is None else mirror.mirror.ui_command)
 
 
@@ -99,13 +109,12 @@ def _mirrored(prepared: Prepared, mirror: SweepMirror | None, lease: Lease, tell
     """Run and report, with the mirror told as cells finish, and closed however it ends."""
 
     def follow(event: Event) -> None:
-        lease.check()
         tell(event)
         if mirror is not None and event.new:
             mirror.tell(event.new)
 
     try:
-        run_sweep(prepared, retry_failed=retry_failed, tell=follow)
+        run_sweep(prepared, retry_failed=retry_failed, tell=follow, tick=lease.check)
         lease.check()
         outputs = write_outputs(prepared.store)
     except BaseException as error:

@@ -42,4 +42,4 @@ def proposed_next(store: Store) -> str:
     points = decision.next_points
     known = finished_seconds(store) if points.seconds is None else None
     found = next_text(points if known is None else replace(points, seconds=points.cells * known[0]))
-    return spoken(found, dial_of(decision.provenance.get("trainer")))
+    return spoken(found, dial_of(decision.trainer))

@@ -21,7 +21,7 @@ Block = Any
 
 _WIDE = 4096  # rows of a block from this length on are searched by way of a sample
 _STRIDE = 16
-_MANY = 128  # thresholds of a query beyond which sorting its values is cheaper than counting once for each
+_MANY = 24  # thresholds of a query beyond which sorting its values is cheaper than counting once for each
 _PENALTY = 4.0  # more than two cosines can differ by
 
 

@@ -27,6 +27,7 @@ from sweeper.planning.cells import (
     sweep_identity,
     with_stored_panel,
 )
+from sweeper.planning.control_normalisation import control_normalisation_warning
 from sweeper.planning.design_index import DesignIndex, confounding_warning, design_index
 from sweeper.planning.images import bare_screen, feature_screen, open_images
 from sweeper.planning.inputs import trainer_inputs
@@ -178,6 +179,9 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
     if config.ladder is not None:
         ladder_parts(config, screen.wells)
     inputs = trainer_inputs(config, screen, trained_on)
+    by_controls: tuple[str, ...] = ()
+    if config.normalise == "plate_controls" and inputs.features is not None:
+        by_controls = control_normalisation_warning(screen.features, inputs.features, screen.wells)
     for each in (config.trainer_settings, *(rung.settings for rung in resolved_rungs(config))):
         config.how.try_out(inputs, each)
     identity = sweep_identity(config, screen.fingerprint if images is None else images.fingerprint, settings)
@@ -188,7 +192,12 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
         identity=identity,
         folds=folds,
         designs=designs,
-        warnings=(*_reading_warnings(config, account), *screen_warnings(screen), *confounding_warning(designs)),
+        warnings=(
+            *_reading_warnings(config, account),
+            *screen_warnings(screen),
+            *by_controls,
+            *confounding_warning(designs),
+        ),
         account=account,
         images=trained_on,
     )

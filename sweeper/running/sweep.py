@@ -35,24 +35,36 @@ class Event:
 
 
 def run_sweep(
-    prepared: Prepared, *, retry_failed: bool = False, tell: Callable[[Event], None] = lambda _: None
+    prepared: Prepared,
+    *,
+    retry_failed: bool = False,
+    tell: Callable[[Event], None] = lambda _: None,
+    tick: Callable[[], None] = lambda: None,
 ) -> None:
     """Run every cell that is missing: controls and grid, then the rounds of proposals. Results are in the store.
 
-    The store is there, and this process owns it.
+    The store is there, and this process owns it. `tick` is called about once a second and may raise, to end the run.
     """
     prepared.store.sweep_leftovers()
-    _Rounds(prepared, prepared.store, retry_failed, tell).run()
+    _Rounds(prepared, prepared.store, retry_failed, tell, tick).run()
 
 
 class _Rounds:
     """Executes what is known, then asks for a round, until there is none; Ray only starts when something is missing."""
 
-    def __init__(self, prepared: Prepared, store: Store, retry_failed: bool, tell: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        store: Store,
+        retry_failed: bool,
+        tell: Callable[[Event], None],
+        tick: Callable[[], None],
+    ) -> None:
         self._prepared = prepared
         self._store = store
         self._retry = retry_failed
         self._tell = tell
+        self._tick = tick
         self._executor: Any = None
 
     def run(self) -> None:
@@ -84,7 +96,12 @@ class _Rounds:
         if self._executor is None:
             from sweeper.running.executor import Executor
 
-            self._executor = Executor(self._prepared.config.executor, self._store.folder)
+            self._executor = Executor(
+                self._prepared.config.executor,
+                self._store.folder,
+                warn=lambda text: self._tell(Event(kind="warning", note=text)),
+                tick=self._tick,
+            )
             self._executor.__enter__()
         config = self._prepared.config
         packs = make_packs(

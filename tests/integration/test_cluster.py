@@ -14,7 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+
+from tests.integration.test_library import until
+from tests.integration.test_sweep import stamps
 
 pytestmark = pytest.mark.integration
 
@@ -88,6 +92,39 @@ def test_a_running_cluster_is_used_as_it_is(
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs/small/report.html").exists()
     assert list(folder.glob("session_*/logs/worker-*")), "no worker of the running cluster did anything"
+
+
+def test_the_cluster_goes_away(
+    head: tuple[str, dict[str, str], Path], config_file: Path, sweeper: Any, tmp_path: Path
+) -> None:
+    address, environment, folder = head
+    arguments = ("run", config_file, "--set", "abra.steps=3000", "--set", "executor.pack_size=2")
+    driver = subprocess.Popen(
+        sweeper.command(*arguments, "--set", "tracking.enabled=false"),
+        cwd=tmp_path,
+        env={**environment, "RAY_ADDRESS": address},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until(lambda: stamps(tmp_path / "runs/small"), driver)
+        (head_process,) = (
+            process
+            for process in psutil.process_iter(["name", "cmdline"])
+            if process.info["name"] == "gcs_server" and str(folder) in " ".join(process.info["cmdline"])
+        )
+        began = time.monotonic()
+        head_process.kill()
+        _, told = driver.communicate(timeout=90)
+    finally:
+        driver.kill()
+    assert driver.returncode == 1, told
+    assert time.monotonic() - began < 60
+    last = told.splitlines()[-1]
+    assert last.startswith(f"sweeper: Ray was lost and is not to be had again: RAY_ADDRESS={address}: nothing answers")
+    assert last.endswith("finished cells are kept, the same command continues")
+    assert "Traceback" not in told
 
 
 def test_an_address_where_nothing_answers(config_file: Path, sweeper: Any, tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ def _written(column: pd.Series, decimal: str) -> CellValues:
     plain = _single(pd.to_numeric(text, errors="coerce"))
     wrong = known & np.isnan(plain)
     if not wrong.any():
-        return CellValues("numbers", plain, form="text")
+        codes = text.dropna().str.fullmatch(r"[+-]?\d+").all()  # "0012" is a code as likely as a number
+        return CellValues("numbers", plain, whole=bool(codes), form="text")
     row = int(wrong.argmax())
     shown = f"row {row + 1}: {str(text.iloc[row])[:40]!r}"
     spoilt = text[wrong]
@@ -158,8 +159,9 @@ def _whole(column: pd.Series) -> bool:
     """Whether a column counts: its type is whole, or it is floating only for what is missing."""
     if pd.api.types.is_integer_dtype(column.dtype):
         return True
-    known = column.dropna().to_numpy(dtype=np.float64)
-    return 0 < len(known) < len(column) and bool((known == np.round(known)).all() and np.isfinite(known).all())
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    known = values[~np.isnan(values)]
+    return 0 < len(known) < len(values) and bool((known == np.round(known)).all() and np.isfinite(known).all())
 
 
 def _is_sequence(value: object) -> bool:

@@ -123,12 +123,12 @@ def bare(name: str) -> str:
 def describing(names: Iterable[str], given: Mapping[str, str | None]) -> frozenset[str]:
     """The columns of a table that describe its rows; all others count as measured.
 
-    Those are the columns with a metadata prefix and those the user names. A table without any prefix may carry its
-    metadata under bare names (`experiment_name`, `plate`, `well`): these are known by name.
+    Those are the columns with a metadata prefix and those the user names. Where these do not identify a row, a table
+    may carry its metadata under bare names (`experiment_name`, `plate`, `well`): such are known by name.
     """
     names = list(names)
     found = {name for name in names if name.startswith(METADATA_PREFIXES) or name in given.values()}
-    if not any(name.startswith(METADATA_PREFIXES) for name in names) and not _all_given(given):
+    if not all(given.get(name) or any(column in names for column in CONVENTION[name]) for name in IDENTIFYING):
         found |= {name for name in names if bare(name) in _DESCRIBING}
     return frozenset(found)
 
@@ -224,10 +224,6 @@ class _Search:
         """What was found."""
         parts = (tuple(self.notes), tuple(self.warnings), tuple(self.problems))
         return ColumnMap(dict(self.chosen), dict(self.derived), *parts, plain=self.plain)
-
-
-def _all_given(given: Mapping[str, str | None]) -> bool:
-    return all(given.get(name) is not None for name in IDENTIFYING)
 
 
 def _incomplete(column: pd.Series, words: ControlWords) -> str:  # noqa: ARG001 - one shape for all

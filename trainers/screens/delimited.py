@@ -6,7 +6,7 @@ import csv
 import gzip
 import re
 import warnings
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +27,7 @@ _MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "None"]
 _SEPARATORS = (";", "\t", "|", ",")
 _DECLARED = re.compile(r'"?sep=(.)"?\s*')  # what Excel writes above the header
 _SAMPLE = 200
+csv.field_size_limit(2**30)  # an embedding written as text is one field
 
 
 def read_delimited(path: Path, described: Described, options: FileOptions) -> RawTable:
@@ -43,20 +44,28 @@ def read_delimited(path: Path, described: Described, options: FileOptions) -> Ra
         decimal = options.decimal or _decimal(sample, [name not in text for name in names], separator)
         warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
         missing = {name: [""] if name in text else _MISSING for name in names}
-        frame: pd.DataFrame = pd.read_csv(
-            path,
-            sep=separator,
-            decimal=decimal,
-            dtype=dict.fromkeys(text, str),
-            header=None,
-            names=names,
-            skiprows=skipped + 1,
-            keep_default_na=False,
-            na_values=missing,
-            index_col=False,
-            low_memory=False,
-            encoding="utf-8-sig",
-        )
+        try:
+            frame: pd.DataFrame = pd.read_csv(
+                path,
+                sep=separator,
+                decimal=decimal,
+                dtype=dict.fromkeys(text, str),
+                header=None,
+                names=names,
+                skiprows=skipped + 1,
+                keep_default_na=False,
+                na_values=missing,
+                index_col=False,
+                low_memory=False,
+                encoding="utf-8-sig",
+            )
+        except pd.errors.ParserWarning:
+            long = [row for row in sample if len(row) > len(names)]
+            shown = f" (first: {separator.join(long[0])[:60]!r})" if long else ""
+            raise InputError(
+                f"{path}: not a readable CSV file: rows have more fields than the header's {len(names)}{shown}; "
+                f"are fields separated by {separator!r}? say so with separator"
+            ) from None
     table = split_columns(frame, described)
     usual = "\t" if _is_tabbed(path) else ","
     notes = [] if separator == usual else [f"fields are separated by {separator!r}"]
@@ -68,11 +77,12 @@ def _look(path: Path, separator: str | None) -> tuple[int, str, list[str], list[
     """Lines above the header, the separator, the header, and the first rows."""
     opened = gzip.open if path.name.lower().endswith(".gz") else open
     with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
-        first = file.readline()
-        declared = _DECLARED.fullmatch(first.rstrip("\r\n"))
-        skipped = 1 if declared else 0
-        lines = ([] if declared else [first]) + list(islice(file, _SAMPLE))
-    if not any(line.strip() for line in lines):
+        lines = list(islice(file, _SAMPLE))
+    above = len(list(takewhile(lambda line: not line.strip(), lines)))
+    declared = _DECLARED.fullmatch(lines[above].rstrip("\r\n")) if above < len(lines) else None
+    skipped = above + (declared is not None)
+    lines = lines[skipped:]
+    if not lines:
         raise InputError(f"{path}: the file is empty")
     usual = "\t" if _is_tabbed(path) else ","
     chosen = separator or (declared[1] if declared else usual)

@@ -130,7 +130,7 @@ def _apply_rule(columns: Sequence[_Column], matrix: str | None) -> None:
     for column in columns:
         kind = column.held.kind
         column.reason = bookkeeping(column.name)
-        if column.reason is None and kind in ("truth values", "dates", "text"):
+        if column.reason is None and kind in ("truth values", "dates", "text") and compartment(column.name) is None:
             column.reason = kind
         if column.reason is not None:
             continue
@@ -159,8 +159,9 @@ def _settle_loose(loose: Sequence[_Column], known: Sequence[_Column]) -> None:
         for column in numbers:
             column.reason = "numbers of no family of features"
         return
+    related = akin([column.name for column in numbers if column.held.whole], decimals)
     for column in numbers:
-        if decimals and column.held.whole and not akin(column.name, decimals):
+        if decimals and column.held.whole and column.name not in related:
             column.reason = "whole numbers beside decimal ones"
         elif _counts_up(column.held.read):
             column.reason = "row numbers"
@@ -177,7 +178,7 @@ def _unreadable(columns: Sequence[_Column], *, ruled: bool) -> list[str]:
         if column.held.kind == "refused":
             kinds.setdefault(column.held.says, []).append(column)
         elif column.held.kind in ("text", "dates", "truth values"):
-            kinds.setdefault((f"is not numeric but {column.held.kind}", "do not name it"), []).append(column)
+            kinds.setdefault((f"is not numeric but holds {column.held.kind}", "mend it"), []).append(column)
     lines: list[str] = []
     for (what, remedy), found in kinds.items():
         names = [column.name for column in found]

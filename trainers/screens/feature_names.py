@@ -76,8 +76,8 @@ def compartment(name: str) -> str | None:
 def numbered_families(names: Sequence[str]) -> dict[str, str]:
     """Column → its family, for names that differ in a number only: "feature_12" → "feature_*", "7" → "*".
 
-    A family has at least 3 columns, and its numbers run without large gaps (selected features leave gaps): at most
-    tenfold as far as there are columns.
+    A family has at least 3 columns, and its numbers reach at most a hundredfold as far as there are columns: selected
+    features leave gaps, years and barcodes are no numbering.
     """
     stems: dict[str, list[tuple[str, int]]] = {}
     for name in names:
@@ -87,21 +87,23 @@ def numbered_families(names: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for stem, members in stems.items():
         numbers = sorted({number for _, number in members})
-        if len(numbers) >= _FEWEST and numbers[-1] - numbers[0] < 10 * len(numbers):
+        if len(numbers) >= _FEWEST and numbers[-1] - numbers[0] < 100 * len(numbers):
             found |= {name: f"{stem}*" for name, _ in members}
     return found
 
 
-def akin(name: str, others: Collection[str]) -> bool:
-    """Whether at least 2 other names begin or end with the same word: AGP_sat_low beside AGP_mean and AGP_std."""
+def akin(names: Collection[str], others: Collection[str]) -> frozenset[str]:
+    """Names that begin or end with the same word as 2 of the others: AGP_sat_low beside AGP_mean and AGP_std."""
     first: Counter[str] = Counter()
     last: Counter[str] = Counter()
     for other in others:
         words = _TOKENS.split(other)
         first[words[0]] += 1
         last[words[-1]] += 1
-    words = _TOKENS.split(name)
-    return len(words) > 1 and (first[words[0]] >= 2 or last[words[-1]] >= 2)
+    split = {name: _TOKENS.split(name) for name in names}
+    return frozenset(
+        name for name, words in split.items() if len(words) > 1 and max(first[words[0]], last[words[-1]]) >= 2
+    )
 
 
 __all__ = ["akin", "bookkeeping", "compartment", "numbered_families"]

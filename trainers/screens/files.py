@@ -63,7 +63,8 @@ def read_table(path: Path, described: Described = (), options: FileOptions = Fil
     """Read a file by its suffix.
 
     Metadata are the columns named `Metadata_*` and those that `described` says; all others count as measured. In an
-    .h5ad file metadata are the columns of obs, in a .gct those of its columns' metadata; measured is the matrix.
+    .h5ad file metadata are the columns of obs, in a .gct those of its columns' metadata; measured is the matrix. A
+    folder with index.csv is DeepProfiler's.
 
     Raises:
         InputError: absent, unreadable, of another format, empty, or with a repeated column.
@@ -71,7 +72,13 @@ def read_table(path: Path, described: Described = (), options: FileOptions = Fil
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if not path.is_file():
-        raise InputError(f"{path}: is a folder, expected one of {', '.join(FORMATS)}")
+        from trainers.screens.deep_profiler import INDEX, is_deep_profiler, read_deep_profiler
+
+        if is_deep_profiler(path):
+            return read_deep_profiler(path)
+        raise InputError(
+            f"{path}: is a folder, expected one of {', '.join(FORMATS)} (or DeepProfiler's folder with {INDEX})"
+        )
     name = path.name.lower()
     if name.endswith(".parquet"):
         table = split_columns(_read_parquet(path), described)
@@ -97,6 +104,8 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except (AttributeError, AssertionError, IndexError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a readable {kind} file (damaged: its parts do not fit together)") from error
     except Exception as error:
         raise InputError(f"{path}: not a readable {kind} file ({_first_line(error)})") from error
 

@@ -43,7 +43,8 @@ def complete(choice: FeatureChoice, mode: Missing, rows: IntArray) -> Completed:
         mode: what to do.
         rows: the row numbers that count; the others are left out beforehand.
     """
-    choice = replace(choice, features=choice.features[rows])
+    if len(rows) < len(choice.features):
+        choice = replace(choice, features=choice.features[rows])
     missing = ~np.isfinite(choice.features)
     if not missing.any():
         return Completed(choice, rows)

@@ -51,5 +51,5 @@ def shortage(curve: Curve, screened: Screened, settings: DecisionSettings) -> tu
     degrees = int(left.sum()) - len(left) - seeds + 1
     if degrees < settings.min_degrees_of_freedom:
         need = f"{degrees} residual degrees of freedom, {settings.min_degrees_of_freedom} needed"
-        return State.INSUFFICIENT_DATA, f"{need}: add seeds or strengths"
+        return State.INSUFFICIENT_DATA, f"too few runs to know the noise between seeds ({need}): add seeds or strengths"
     return None

@@ -146,7 +146,7 @@ Check = Callable[[JudgedCurve, Grounds], bool]
 _SHORTCOMINGS: tuple[tuple[str, str, Check], ...] = (
     (
         "risk_of_bias:no_sham_arm",
-        "no sham arm, so training damage is not told apart from over-correction",
+        "no sham arm, so damage to the training cannot be told from over-correction",
         _no_sham_arm,
     ),
     (
@@ -156,7 +156,7 @@ _SHORTCOMINGS: tuple[tuple[str, str, Check], ...] = (
     ),
     (
         "risk_of_bias:adaptive_points",
-        "strengths chosen adaptively and not confirmed on fresh seeds",
+        "strengths chosen by looking at results and not confirmed on fresh seeds",
         lambda curve, grounds: bool(grounds.adaptive) and not _agrees(curve),
     ),
     (
@@ -171,7 +171,7 @@ _SHORTCOMINGS: tuple[tuple[str, str, Check], ...] = (
     ),
     (
         "risk_of_bias:undeclared_settings",
-        "the settings depart from those declared before the sweep",
+        "the settings differ from those declared before the sweep",
         lambda _, grounds: grounds.departed,
     ),
     (
@@ -179,12 +179,12 @@ _SHORTCOMINGS: tuple[tuple[str, str, Check], ...] = (
         "the biological metrics disagree about where loss begins",
         _disagreeing,
     ),
-    ("indirectness:one_screen", "one screen", lambda *_: True),
-    ("indirectness:silhouettes", "a group of metrics rests on silhouettes alone", _silhouettes),
-    ("imprecision:wide_bracket", "the bounds are more than a decade apart or one is missing", _wide_bracket),
-    ("imprecision:wide_interval", "the interval of the point is more than a decade wide", _wide_interval),
-    ("imprecision:seed_noise", "seed noise is large", _noisy),
-    ("instability:collapse", "runs are lost up to or near the safe bound", _collapsing),
+    ("indirectness:one_screen", "only one screen", lambda *_: True),
+    ("indirectness:silhouettes", "one group of metrics is made of silhouettes alone", _silhouettes),
+    ("imprecision:wide_bracket", "the bounds are more than a factor of 10 apart or one is missing", _wide_bracket),
+    ("imprecision:wide_interval", "the point is not known within a factor of 10", _wide_interval),
+    ("imprecision:seed_noise", "seeds differ much", _noisy),
+    ("instability:collapse", "training fails at or near strengths called safe", _collapsing),
     (
         "confounding:design",
         "perturbations and batches are confounded by design",

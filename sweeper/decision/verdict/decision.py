@@ -1,6 +1,8 @@
 """The decision of a whole sweep: one value, from which the report, the command line and the mirror read.
 
 Its file (decision.json, schema "overcorrection-rule/1") holds the same under the keys that `rule.schema.json` names.
+Sentences in it (`sentence`, `reasons`, `notes`, `unless`) are worded by the version that wrote it; what programs read
+are the numbers and codes beside them.
 """
 
 from __future__ import annotations
@@ -24,14 +26,14 @@ from trainers.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curve(JudgedCurve):
+class RuledCurve(JudgedCurve):
     """A judged curve with its own rule, and that in words."""
 
     rule: Rule
     sentence: str
 
     @classmethod
-    def of(cls, curve: JudgedCurve, rule: Rule) -> Curve:
+    def of(cls, curve: JudgedCurve, rule: Rule) -> RuledCurve:
         """The curve with its rule."""
         judged = {field.name: getattr(curve, field.name) for field in fields(JudgedCurve)}
         return cls(**judged, rule=rule, sentence=sentence(rule))
@@ -50,14 +52,14 @@ class ViewDecision:
     chosen_margin: float | None
     choice: Choice
     frontier: Frontier
-    margins: tuple[Curve, ...]
+    margins: tuple[RuledCurve, ...]
 
-    def at(self, margin: float | None) -> Curve | None:
+    def at(self, margin: float | None) -> RuledCurve | None:
         """The curve of one margin."""
         return next((curve for curve in self.margins if curve.margin == margin), None)
 
     @property
-    def chosen(self) -> Curve:
+    def chosen(self) -> RuledCurve:
         """The curve of the chosen margin."""
         return next(curve for curve in self.margins if curve.margin == self.chosen_margin)
 
@@ -89,10 +91,15 @@ class Decision:
     notes: tuple[str, ...]
 
     @property
-    def curve(self) -> Curve | None:
+    def curve(self) -> RuledCurve | None:
         """The curve that decides; None where none could be read."""
         view = self.views.get(self.deciding_view)
         return None if view is None else view.at(self.rule.margin)
+
+    @property
+    def trainer(self) -> str | None:
+        """Whose strengths these are."""
+        return Grounds.of(self.provenance).trainer
 
     @property
     def fresh_seeds(self) -> tuple[int, ...]:

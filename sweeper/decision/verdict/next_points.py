@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import log10
+from math import inf, log10
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -90,12 +90,14 @@ class NextOptions:
         seeds: seeds added when strengths would not help.
         width: decades of the interval of λ_OC (or of the bracket's gap) from which on the point is settled.
         seconds_per_cell: worker seconds of a training, for the estimate of the cost.
+        largest: the strongest setting there is.
     """
 
     strengths: int = 4
     seeds: int = 2
     width: float = 0.5
     seconds_per_cell: float | None = None
+    largest: float = inf
 
 
 def next_points(decision: JudgedCurve, options: NextOptions, *, splits: int) -> NextPoints:
@@ -111,12 +113,16 @@ def next_points(decision: JudgedCurve, options: NextOptions, *, splits: int) -> 
     inside = low is not None and high is not None
     if inside and log10(high / low) <= width and state is not State.BELOW_RANGE:  # type: ignore[operator]
         return NextPoints("settled", interval=(low, high))
-    top_reached = decision.lambda_unstable is not None  # above it training fails: the range cannot grow
+    # above an unstable strength training fails, and beyond its end the dial cannot be turned: the range cannot grow
+    top_reached = decision.lambda_unstable is not None or levels[-1] >= options.largest
     why: Why
     if state is State.BELOW_RANGE:
         why, wanted = "below", _spread(levels[0] / 10**REACH, levels[0], strengths, ends=(True, False))
     elif high is None and not top_reached and not estimate.technical.saturated:
-        why, wanted = "above", _spread(levels[-1], levels[-1] * 10**REACH, strengths, ends=(False, True))
+        why, wanted = (
+            "above",
+            _spread(levels[-1], min(levels[-1] * 10**REACH, options.largest), strengths, ends=(False, True)),
+        )
     elif high is None and state is State.INCONCLUSIVE:
         why, wanted = "seeds", []
     else:

@@ -31,20 +31,20 @@ class State(StrEnum):
 
 STATES: Mapping[str, str] = MappingProxyType(
     {
-        State.INVALID_INPUT: "the table cannot be judged; the reason says what to mend",
+        State.INVALID_INPUT: "the table cannot be judged; the reason says what to fix",
         State.INSUFFICIENT_DATA: "too few strengths or seeds; the reason says what to add",
-        State.NO_BASELINE_SIGNAL: "biology is not above its floor at any strength: nothing measurable to lose",
-        State.NO_TECHNICAL_EFFECT: "no strength in the range improves batch removal",
+        State.NO_BASELINE_SIGNAL: "biology cannot be told from chance at any strength: nothing measurable to lose",
+        State.NO_TECHNICAL_EFFECT: "no strength that was tried removes more batch than λ = 0",
         State.UNSTABLE: "training fails before biology is lost",
         State.NOT_OVERCORRECTION: "biology is lost by damage to the training, not by over-correction",
-        State.BELOW_RANGE: "biology may already be lost at the smallest strength above 0",
-        State.IDENTIFIED: "the over-correction point is located within one decade",
-        State.IDENTIFIED_WIDE: "the over-correction point is located within two decades",
-        State.BRACKET_ONLY: "a safe bound, an unsafe bound or both, and nothing proven between or beyond them",
-        State.NOT_REACHED: "a relevant loss is excluded up to the largest strength, where batch removal has saturated",
-        State.INCONCLUSIVE: "a relevant loss is neither located nor excluded",
-        State.CONFLICTING_METRICS: "the biological metrics place the point more than half a decade apart",
-        State.CONFLICTING_METHODS: "fitted curves and tests contradict each other: the lower of both bounds holds",
+        State.BELOW_RANGE: "biology may already be lost at the smallest λ above 0",
+        State.IDENTIFIED: "the over-correction point is known within a factor of 10",
+        State.IDENTIFIED_WIDE: "the over-correction point is known within a factor of 100",
+        State.BRACKET_ONLY: "a safe strength, an unsafe one or both are known; between and beyond them it is unknown",
+        State.NOT_REACHED: "safe up to the largest strength, where batch removal gains nothing more",
+        State.INCONCLUSIVE: "neither where biology is lost nor that it is kept could be shown",
+        State.CONFLICTING_METRICS: "the biological metrics are lost at strengths more than a factor of 3 apart",
+        State.CONFLICTING_METHODS: "fitted curve and tests of single λ contradict each other; the lower bound holds",
     }
 )
 

@@ -12,7 +12,7 @@ from sweeper.decision.input.decision_settings import DecisionSettings, departure
 from sweeper.decision.input.results_table import InvalidTableError, curves, prepare
 from sweeper.decision.verdict.certainty import Grounds
 from sweeper.decision.verdict.confirmation import confirmed
-from sweeper.decision.verdict.decision import Curve, Decision, ViewDecision
+from sweeper.decision.verdict.decision import Decision, RuledCurve, ViewDecision
 from sweeper.decision.verdict.json_codec import plain
 from sweeper.decision.verdict.judge import judge_curve, refusal
 from sweeper.decision.verdict.margin_choice import Choice, choose
@@ -23,8 +23,9 @@ from sweeper.decision.verdict.ready_rules import ready_rules
 from sweeper.decision.verdict.ruling import SCHEMA, rule
 from sweeper.decision.verdict.settled import settled
 from sweeper.decision.verdict.values import JudgedCurve
-from sweeper.decision.words.reasons import strength_text
+from sweeper.decision.words.reasons import strength_text, view_text
 from sweeper.decision.words.rule_text import sentence
+from sweeper.spoken import dial_of, spoken_values
 
 
 def decide_sweep(
@@ -50,7 +51,8 @@ def decide_sweep(
         units: as `sweeper.store.results.units`; needed for the target "new_perturbations", not read otherwise.
 
     Returns:
-        The decision, equal for equal records; `Decision.to_json` writes the document of `rule.schema.json`.
+        The decision, equal for equal records, in the words of the trainer's dial; `Decision.to_json` writes the
+        document of `rule.schema.json`.
     """
     departed = departures(settings, declared)
     grounds = Grounds.of(provenance, target=settings.target, departed=bool(departed))
@@ -78,7 +80,7 @@ def decide_sweep(
     if settings.deciding_view in views:
         deciding = views[settings.deciding_view].chosen
     final = rule(deciding, grounds)
-    return Decision(
+    decided = Decision(
         schema=SCHEMA,
         provenance=plain(provenance),
         settings=settings,
@@ -91,6 +93,7 @@ def decide_sweep(
         next_points=next_points(deciding, next_options, splits=splits),
         notes=tuple(_disagreements(deciding, judged)),
     )
+    return spoken_values(decided, dial_of(grounds.trainer))
 
 
 def _with_sham(
@@ -107,7 +110,7 @@ def _view(items: list[JudgedCurve], choice: Choice, settings: DecisionSettings, 
         chosen_margin=choice.margin,
         choice=choice,
         frontier=frontier(items, settings),
-        margins=tuple(Curve.of(item, rule(item, grounds)) for item in items),
+        margins=tuple(RuledCurve.of(item, rule(item, grounds)) for item in items),
     )
 
 
@@ -128,7 +131,7 @@ def _disagreements(deciding: JudgedCurve, judged: Mapping[str, list[JudgedCurve]
         for first, second in ((deciding, other), (other, deciding)):
             clash = _clash(first, second)
             if clash:
-                notes.append(f"the two views disagree: {clash}")
+                notes.append(f"The views disagree: {clash}.")
     return notes
 
 
@@ -139,10 +142,13 @@ def _clash(safe: JudgedCurve, other: JudgedCurve) -> str | None:
         return None
     if theirs.unsafe_from is not None and theirs.unsafe_from <= ours.safe_up_to:
         return (
-            f"{safe.view} is safe up to {strength_text(ours.safe_up_to)}, but in {other.view} a loss is established at "
-            f"{strength_text(theirs.unsafe_from)}"
+            f"{view_text(safe.view)} say safe up to {strength_text(ours.safe_up_to)}, "
+            f"{view_text(other.view)} say unsafe at {theirs.unsafe_from:.3g}"
         )
     if ours.recommended is not None and (theirs.safe_up_to is None or theirs.safe_up_to < ours.recommended):
-        bound = "nowhere" if theirs.safe_up_to is None else f"only up to {strength_text(theirs.safe_up_to)}"
-        return f"{safe.view} suggests {strength_text(ours.recommended)}, but {other.view} is shown safe {bound}"
+        bound = "no strength is shown to be safe"
+        if theirs.safe_up_to is not None:
+            bound = f"only λ up to {theirs.safe_up_to:.3g} is shown to be safe"
+        where = view_text(other.view)
+        return f"{view_text(safe.view)} suggest {strength_text(ours.recommended)}, but on {where} {bound}"
     return None

@@ -10,18 +10,18 @@ from sweeper.decision.verdict.margin_frontier import Frontier
 from sweeper.decision.verdict.next_points import NextPoints
 from sweeper.decision.verdict.rule import Rule
 from sweeper.decision.words.reasons import counted, probability_text, share_text, strength_text
+from sweeper.decision.words.rule_text import ELSEWHERE
 
+STEP = 0.1  # of margin, radians: what its shift is said for
 CONFOUNDED = 0.2  # design index above which a loss and label imbalance cannot be separated
 ADVICE: Mapping[str | None, str] = {
-    "A_design": "A, confounded design: perturbations and batches are imbalanced, so the loss may be unavoidable. No "
-    "strength mends that: align within perturbations, weigh the wells, or add a bridging plate.",
-    "B_subspace": "B, shared directions: biology is lost with the real batch labels and not with permuted ones. Stay "
-    "below the over-correction point.",
-    "C_optimiser": "C, damage to the training: this is not over-correction. Stay below it, or try another "
-    "critic or method.",
-    "A_or_C": "A or C: biology is lost with permuted batch labels too, which keep the design's imbalance, so training "
-    "damage and a confounded design cannot be told apart. Try another critic, and add plates that "
-    "balance the design.",
+    "A_design": "the design. Perturbations and batches are unevenly mixed, so a loss may be unavoidable at any λ. "
+    "Align within perturbations, weigh the wells, or add a plate that bridges the batches.",
+    "B_subspace": "batch and biology share directions. Biology is lost with the real batch labels and not with "
+    "permuted ones. Stay below the over-correction point.",
+    "C_optimiser": f"damage to the training, which is not over-correction. {ELSEWHERE}",
+    "A_or_C": "damage to the training or the design. Biology is lost with permuted batch labels too, and these keep "
+    "the design's imbalance, so the two cannot be told apart. Try another critic, and add plates that balance it.",
 }
 
 
@@ -38,10 +38,10 @@ def mechanism_text(rule: Rule) -> str:
         known.append(f"the sham arm loses {share_text(max(cause.sham_drawdown, 0.0))}")
     detail = f" ({'; '.join(known)})" if known else ""
     if label is not None:
-        return f"Mechanism {ADVICE[label].removesuffix('.')}{detail}."
+        return f"Cause: {ADVICE[label].removesuffix('.')}{detail}."
     if rule.estimate.unsafe_from is None:
         return ""
-    return f"Mechanism unknown: without a sham arm training damage is not told apart from over-correction{detail}."
+    return f"Cause unknown: without a sham arm (permuted batch labels) damage to the training looks the same{detail}."
 
 
 def confirmation_text(decision: Decision) -> str:
@@ -51,8 +51,8 @@ def confirmation_text(decision: Decision) -> str:
         return ""
     found = curve.confirmation
     if found.agrees is None:
-        return "Fresh seeds were trained, but say nothing of the bounds: none is stated, or too few runs are usable."
-    roles = {"safe": "called safe", "loss": "where the loss is stated"}
+        return "Fresh seeds were trained, but say nothing of the bounds: there is none, or too few runs are usable."
+    roles = {"safe": "called safe", "loss": "called unsafe"}
     points = [
         f"at {strength_text(point.weight)}, {roles[point.role]}, a loss of {share_text(curve.delta)} is "
         f"{probability_text(point.probability)} ({counted(point.seeds, 'seed')})"
@@ -68,9 +68,9 @@ def next_text(proposal: NextPoints) -> str:
     """What to train next and what it costs; "" where nothing is proposed."""
     parts = []
     if proposal.weights:
-        parts.append(f"Train λ ∈ {{{_listed(proposal.weights)}}} with the same seeds")
+        parts.append(f"Train λ = {_listed(proposal.weights)} with the same seeds")
     if proposal.seeds:
-        where = "every strength" if proposal.seeds_at is None else f"λ ∈ {{{_listed(proposal.seeds_at)}}}"
+        where = "every strength" if proposal.seeds_at is None else f"λ = {_listed(proposal.seeds_at)}"
         parts.append(f"{'add' if parts else 'Add'} {counted(proposal.seeds, 'seed')} at {where}")
     if not parts:
         return ""
@@ -81,7 +81,8 @@ def next_text(proposal: NextPoints) -> str:
 
 
 def _listed(weights: Sequence[float]) -> str:
-    return ", ".join(f"{weight:.3g}" for weight in weights)
+    *first, last = (f"{weight:.3g}" for weight in weights)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _duration(seconds: float) -> str:
@@ -97,18 +98,18 @@ def frontier_text(frontier: Frontier, confidence: float) -> str:
         return ""
     shift = frontier.shift
     if shift.status == "estimated":
-        slope, lower, upper = (
-            f"{value or 0.0:+.2g}".replace("-", "−") for value in (shift.slope, shift.lower, shift.upper)
-        )
+        found = (shift.slope, shift.lower, shift.upper)
+        times, lower, upper = (f"{10 ** (STEP * (value or 0.0)):.3g}" for value in found)
         return (
-            f"The over-correction point moves by {slope} decades of λ a radian of margin "
+            f"Each further {STEP:g} of margin multiplies the over-correction point by {times} "
             f"({share_text(2 * confidence - 1)} interval {lower} to {upper}; that larger "
-            f"margins have it at a larger λ is {probability_text(shift.p_later or 0.0)}).{_apart(frontier)}"
+            f"margins have it at a larger λ is {probability_text(shift.p_later)}).{_apart(frontier)}"
         )
     if shift.status == "bracket":
-        return f"Brackets locate no point, so no shift with the margin is estimated.{_apart(frontier)}"
+        unknown = "How the over-correction point moves with the margin is unknown: it is bounded, not located."
+        return f"{unknown}{_apart(frontier)}"
     why = "; ".join(f"margin {margin:.3g}: {reason}" for margin, reason in shift.left_out)
-    short = "The shift of the point with the margin is not estimable: fewer than two margins have a located point"
+    short = "How the over-correction point moves with the margin is unknown: fewer than two margins locate it"
     return f"{short} ({why}).{_apart(frontier)}"
 
 
@@ -121,8 +122,8 @@ def _apart(frontier: Frontier) -> str:
         if pair.order in words
     ]
     if not ordered:
-        return " No two margins can be told apart by their intervals."
-    return f" By disjoint intervals it lies {'; '.join(ordered)}."
+        return " The margins cannot be told apart: their intervals overlap."
+    return f" It lies {'; '.join(ordered)} (the intervals do not overlap)."
 
 
 def choice_text(choice: Choice) -> str:
@@ -135,19 +136,19 @@ def choice_text(choice: Choice) -> str:
         case "advice":
             why = "the strength advised among the safe ranges of all margins is one of its"
         case "rule":
-            why = "its rule is the strongest"
+            why = "its rule is the firmest"
         case "accuracy" if own is not None and own.p_holm is not None:
             why = (
-                f"{metric} at its effective strength is {own.difference or 0.0:+.2g} against margin "
+                f"where batch removal begins to work {metric} is {own.difference or 0.0:+.2g} against margin "
                 f"{choice.compared[0].margin:.3g} (paired over {counted(own.seeds, 'seed')}, Holm p = "
                 f"{own.p_holm:.2g})"
             )
         case "accuracy":
-            why = f"{metric} at the effective strength is shown to be lower at the others"
+            why = f"where batch removal begins to work {metric} is lower at the others"
         case "biology":
-            why = "biology at its effective strength is highest"
+            why = "it keeps most biology where batch removal begins to work"
         case "state":
-            why = "no margin has a recommendation, and its state says most"
+            why = "no margin has a strength to use, and its result says most"
         case _:
             why = "nothing tells it from the others, and it is the smallest"
     return f"Margin {margin:.3g} was chosen: {why}."

@@ -12,13 +12,14 @@ from sweeper.decision.verdict.rule import AtDelta, Rule
 from sweeper.decision.verdict.states import STATES
 from sweeper.decision.words.advice import choice_text, confirmation_text, frontier_text, mechanism_text, next_text
 from sweeper.decision.words.reasons import share_text
+from sweeper.spoken import dial_of, spoken
 
 WIDTH = 100
 
 
 def printed(decision: Decision) -> str:
     """What `sweeper decide` prints: rendered from the decision alone."""
-    rule = decision.rule
+    rule, dial = decision.rule, dial_of(decision.rule.trainer)
     blocks = [f"{rule.state.replace('_', ' ')}: {STATES[rule.state]}"]
     view = decision.views.get(decision.deciding_view)
     said = [
@@ -29,13 +30,13 @@ def printed(decision: Decision) -> str:
     ]
     if view is not None:
         said += [choice_text(view.choice), frontier_text(view.frontier, decision.settings.confidence)]
-    blocks += [textwrap.fill(words, WIDTH) for words in (*said, *decision.notes) if words]
+    blocks += [textwrap.fill(spoken(words, dial), WIDTH) for words in (*said, *decision.notes) if words]
     if decision.departures:
         blocks.append(textwrap.fill(departed(decision.departures), WIDTH))
     if rule.by_delta:
         blocks.append(delta_table(rule))
     if decision.ready_rules:
-        words = [in_words(item) for item in decision.ready_rules.rules]
+        words = [spoken(in_words(item), dial) for item in decision.ready_rules.rules]
         lines = [textwrap.fill(text, WIDTH, initial_indent="- ", subsequent_indent="  ") for text in words]
         blocks.append("\n".join(["ready rules", *lines]))
     return "\n\n".join(blocks)
@@ -44,14 +45,14 @@ def printed(decision: Decision) -> str:
 def departed(departures: Sequence[Departure]) -> str:
     """What was declared before the sweep and is used otherwise, in words."""
     changes = "; ".join(f"{item.setting}: declared {item.declared}, here {item.used}" for item in departures)
-    return f"These settings depart from those declared before the sweep, so this is not its decision. {changes}."
+    return f"This is not the sweep's own decision: these settings differ from those declared before it. {changes}."
 
 
 def delta_table(rule: Rule) -> str:
     """The bounds at every δ as aligned lines; the δ that decides is marked."""
-    lines: list[tuple[str, ...]] = [
-        ("δ", "state", "λ_OC", "safe up to λ", "unsafe from λ", "recommended λ", "seen with 80 % power")
-    ]
+    letter = dial_of(rule.trainer).symbol
+    bounds = (f"point {letter}_OC", f"safe up to {letter}", f"unsafe from {letter}", f"{letter} to use")
+    lines: list[tuple[str, ...]] = [("loss", "state", *bounds, "loss seen in 8 of 10")]
     for key, entry in rule.by_delta.items():
         decides = float(key) == rule.estimate.delta
         drop = entry.detectable_drop
@@ -64,7 +65,7 @@ def delta_table(rule: Rule) -> str:
                 "none" if drop is None or drop > 1 else share_text(drop),
             )
         )
-    return "\n".join(["loss δ of biology's peak (* decides)", *aligned(lines)])
+    return "\n".join(["by the loss of biology that counts (* decides)", *aligned(lines)])
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:

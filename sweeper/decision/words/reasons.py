@@ -5,6 +5,7 @@ from __future__ import annotations
 from sweeper.decision.inference.posterior import Location
 from sweeper.decision.verdict.states import State
 from sweeper.decision.verdict.values import Estimate, JudgedCurve
+from sweeper.spoken import at_its_end
 
 WORDS = (  # least probability, word
     (0.99, "virtually certain"),
@@ -15,6 +16,12 @@ WORDS = (  # least probability, word
     (0.01, "very unlikely"),
     (0.0, "exceptionally unlikely"),
 )
+VIEWS = {
+    "held_out_plates": "held-out plates",
+    "held_out_batches": "held-out batches",
+    "held_out_cell_types": "held-out cell types",
+}
+STILL_IMPROVING = "Batch removal was still improving at the largest strength: sweep larger λ."
 
 
 def strength_text(value: float | None) -> str:
@@ -25,6 +32,11 @@ def strength_text(value: float | None) -> str:
 def share_text(value: float) -> str:
     """A share as a percentage: 0.1 → "10 %"."""
     return f"{100 * value:.3g} %"
+
+
+def view_text(view: str) -> str:
+    """A view's name as people write it; of a name that is not one of ours, as it is."""
+    return VIEWS.get(view, view)
 
 
 def counted(count: int, noun: str) -> str:
@@ -50,20 +62,22 @@ def reasons(decision: JudgedCurve) -> tuple[str, ...]:
 
 
 def _state_reasons(decision: JudgedCurve, estimate: Estimate) -> list[str]:
-    level, loss = share_text(decision.confidence), share_text(decision.delta)
+    sure, loss = f"{share_text(decision.confidence)} sure", share_text(decision.delta)
     technical = estimate.technical
     match decision.state:
         case State.NO_BASELINE_SIGNAL if estimate.signal_lower > 0:
             return ["Biology is the same number in every run: a constant metric measures nothing."]
         case State.NO_BASELINE_SIGNAL:
-            bound = f"lower {level} bound of its best level {estimate.signal_lower:.3g}, anchored scale"
-            return [f"Biology is not shown to lie above its floor at any strength ({bound})."]
+            return [
+                f"Biology cannot be told from chance at any strength: its best level may be as low as "
+                f"{estimate.signal_lower:.3g} ({sure}), where 0 is chance and 1 the best value possible."
+            ]
         case State.NO_TECHNICAL_EFFECT:
             rise = max(technical.rise, 0.0)
-            found = [f"Batch removal rises by an estimated {rise:.2g} of its scale, too little to count."]
+            found = [f"Batch removal gains {rise:.2g} on its scale from 0 to 1, too little to count."]
             if estimate.unsafe_from is not None:
                 where = strength_text(estimate.unsafe_from)
-                found.append(f"Biology nevertheless loses at least {loss} of its peak at {where} ({level}).")
+                found.append(f"Biology still loses {loss} or more at {where} ({sure}).")
             return found
         case State.UNSTABLE:
             worst = next(item for item in decision.levels if item.weight == decision.lambda_unstable)
@@ -76,29 +90,32 @@ def _state_reasons(decision: JudgedCurve, estimate: Estimate) -> list[str]:
         case _ if estimate.fallback is None and estimate.location is not None:
             return _located(decision, estimate, estimate.location)
         case State.BELOW_RANGE:
-            return [f"The loss of {loss} is established at the smallest strength above 0.", *_fallback(estimate)]
+            return [f"{loss} of biology or more is lost at the smallest λ above 0 ({sure}).", *_fallback(estimate)]
         case State.NOT_REACHED:
-            excluded = f"A loss of {loss} is excluded at every strength, and batch removal has saturated ({level})."
-            return [excluded, *_fallback(estimate)]
+            safe = f"Every strength is safe (less than {loss} of biology lost, {sure})"
+            return [f"{safe}, and batch removal gains nothing more.", *_fallback(estimate)]
         case State.INCONCLUSIVE:
-            nowhere = "is established nowhere and not excluded even at the smallest strength"
-            return [f"A loss of {loss} {nowhere} ({level}).", *_fallback(estimate)]
+            unknown = f"No strength was shown to cost {loss} of biology, and not even the smallest to be safe ({sure})."
+            return [unknown, *_fallback(estimate)]
         case _:
-            found = ["The tests bound the over-correction point; they do not locate it.", *_fallback(estimate)]
+            found = [
+                "Strengths were tested one by one: that bounds the point and does not locate it.",
+                *_fallback(estimate),
+            ]
             if estimate.safe_up_to == decision.levels[-1].weight:
-                found.append("Batch removal has not saturated at the largest strength: extend the range upwards.")
+                found.append(_unsaturated(decision))
             return found
 
 
 def _located(decision: JudgedCurve, estimate: Estimate, point: Location) -> list[str]:
     """The reasons where the posterior decides."""
     loss = share_text(decision.delta)
-    probability = f"A loss of {loss} of the peak within the range is {probability_text(point.p_detect)}"
+    probability = f"A loss of {loss} of biology within the range is {probability_text(point.p_detect)}"
     match decision.state:
         case State.CONFLICTING_METHODS:
             return [_contradiction(estimate, point)]
         case State.BELOW_RANGE:
-            return ["The interval of the over-correction point reaches down to the smallest strength above 0."]
+            return ["The point may lie at the smallest λ above 0, or below it."]
         case State.CONFLICTING_METRICS:
             name = estimate.earliest_metric or ""
             end = max(
@@ -108,14 +125,21 @@ def _located(decision: JudgedCurve, estimate: Estimate, point: Location) -> list
             later = "not within the range" if end[1].lower is None else f"not below {strength_text(end[1].lower)}"
             return [f"{name} loses {loss} at about {strength_text(point.median or 0.0)}, {end[0]} {later}."]
         case State.IDENTIFIED | State.IDENTIFIED_WIDE:
-            return [f"{probability}, and its interval spans {point.width:.2g} decades."]
+            return [f"{probability}, and where is known within a factor of {10**point.width:.3g}."]
         case State.NOT_REACHED:
-            return [f"{probability}, and batch removal has saturated."]
+            return [f"{probability}, and batch removal gains nothing more."]
         case _:
-            found = [f"{probability}: neither located nor excluded."]
+            found = [f"{probability}: too little to locate it, too much to rule it out."]
             if not estimate.technical.saturated:
-                found.append("Batch removal has not saturated at the largest strength: extend the range upwards.")
+                found.append(_unsaturated(decision))
             return found
+
+
+def _unsaturated(decision: JudgedCurve) -> str:
+    """What follows from batch removal that still improves at the largest strength."""
+    if at_its_end(decision.trainer, decision.levels[-1].weight):
+        return "Batch removal was still improving at the largest strength, and there is no stronger setting."
+    return STILL_IMPROVING
 
 
 def _fallback(estimate: Estimate) -> list[str]:
@@ -123,7 +147,7 @@ def _fallback(estimate: Estimate) -> list[str]:
     match estimate.fallback:
         case "poor_fit":
             return [
-                f"No curve of gains and losses fits the level means (p = {estimate.lof_p:.2g}): the bracket decides."
+                f"No smooth curve fits the results (p = {estimate.lof_p:.2g}): strengths are tested one by one instead."
             ]
         case _:
             return []
@@ -156,7 +180,9 @@ def _limits(decision: JudgedCurve, estimate: Estimate) -> list[str]:
             found.append(f"{name} by itself loses {share_text(decision.delta)} at {strength_text(where)} already.")
     if estimate.psi is not None and estimate.psi < 2:
         loss = share_text(decision.delta)
-        found.append(f"Seed noise is large for a loss of {loss} (ψ = {estimate.psi:.2g}, below 2).")
+        found.append(
+            f"Seeds differ too much to see a loss of {loss} well (ψ = {estimate.psi:.2g}; it should be 2 or more)."
+        )
     dropped = [item.weight for item in decision.levels if not item.kept]
     if dropped:
         found.append(f"Left out because training fails there: {', '.join(map(strength_text, dropped))}.")
@@ -164,7 +190,7 @@ def _limits(decision: JudgedCurve, estimate: Estimate) -> list[str]:
     if incomplete:
         noun = "seed" if len(incomplete) == 1 else "seeds"
         listed = ", ".join(map(str, incomplete))
-        found.append(f"Left out because ok at no more than half of the strengths: {noun} {listed}.")
+        found.append(f"Left out because half of their strengths or more failed or are missing: {noun} {listed}.")
     found += [f"Left out of the {item.role} composite: {item.name} ({item.reason})." for item in decision.left_out]
     return found
 

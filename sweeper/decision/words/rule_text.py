@@ -7,6 +7,7 @@ from sweeper.decision.verdict.rule import Rule
 from sweeper.decision.verdict.states import State
 from sweeper.decision.words.reasons import probability_text, share_text, strength_text
 from sweeper.decision.words.remark_text import first_texts, further_texts
+from sweeper.spoken import at_its_end
 
 PURPOSES = {
     "held_out_plates": "to correct the screen itself (held-out plates)",
@@ -15,9 +16,11 @@ PURPOSES = {
     "official": "to correct the batches that a published split holds out (official split)",
 }
 TARGETS = {
-    "this_screen": "This is about the perturbations of this screen.",
-    "new_perturbations": "This is about new perturbations of the same kind, of which those screened are a sample.",
+    "this_screen": "This holds for the perturbations of this screen.",
+    "new_perturbations": "This holds for new perturbations of the same kind, of which those screened are a sample.",
 }
+ELSEWHERE = "Sweep smaller λ, or try another critic or method."
+LARGER = "Batch removal was still improving there: sweep larger λ."
 TIMES = {1: "once", 2: "twice"}
 
 
@@ -27,7 +30,7 @@ def sentence(rule: Rule) -> str:
     if state in (State.INVALID_INPUT, State.INSUFFICIENT_DATA):
         return f"No rule: {' '.join(rule.reasons)}"
     if state is State.UNSTABLE and rule.estimate.lambda_peak is None:
-        return f"No rule: {' '.join(rule.reasons)} Sweep smaller strengths, or try another critic."
+        return f"No rule: {' '.join(rule.reasons)} {ELSEWHERE}"
     body = {
         State.NO_BASELINE_SIGNAL: _no_signal,
         State.NO_TECHNICAL_EFFECT: _no_effect,
@@ -35,7 +38,7 @@ def sentence(rule: Rule) -> str:
         State.BELOW_RANGE: _below_range,
     }.get(state, _bounds)(rule)
     first, further = (first_texts(rule.remarks), further_texts(rule.remarks)) if rule.remarks else ([], [])
-    return " ".join(part for part in (*first, body[0], *further, *body[1:], *_closing(rule)) if part)
+    return " ".join(part for part in (*first, *body[:2], *further, *body[2:], *_closing(rule)) if part)
 
 
 def _subject(rule: Rule) -> str:
@@ -56,15 +59,15 @@ def _loss(rule: Rule) -> str:
     return share_text(rule.estimate.delta)
 
 
-def _level(rule: Rule) -> str:
-    return share_text(rule.estimate.confidence)
+def _sure(rule: Rule) -> str:
+    return f"{share_text(rule.estimate.confidence)} sure"
 
 
 def _power(rule: Rule) -> str:
     drop = rule.design.detectable_drop
     if drop is None or drop > 1:
-        return "the sweep had less than 80 % power to establish even the loss of everything"
-    return f"the sweep could have established a loss of {share_text(drop)} with 80 % power"
+        return "even the loss of everything would have been missed more than twice in 10 such sweeps"
+    return f"a loss of {share_text(drop)} would have been seen in 8 of 10 such sweeps"
 
 
 def _fitted(rule: Rule) -> bool:
@@ -77,22 +80,22 @@ def _fitted(rule: Rule) -> bool:
 def _no_signal(rule: Rule) -> list[str]:
     if rule.design.sigma == 0:
         return [
-            f"No rule: if you train {_subject(rule)}, biology is the same number in every run and measures nothing."
+            f"No rule: if you train {_subject(rule)}, biology is the same number in every run and measures nothing.",
+            "Choose other biological metrics.",
         ]
     return [
-        f"No rule: if you train {_subject(rule)}, biology is not shown to lie above its floor at any strength "
-        f"({_level(rule)}), so there is nothing measurable to lose.",
+        f"No rule: if you train {_subject(rule)}, biology cannot be told from chance at any strength ({_sure(rule)}), "
+        "so there is nothing measurable to lose.",
+        "Add replicates, or choose other biological metrics.",
     ]
 
 
 def _no_effect(rule: Rule) -> list[str]:
-    best, nothing = (
-        rule.advice.recommended,
-        "no strength in the swept range improves batch removal by an amount that counts",
-    )
+    best = rule.advice.recommended
+    nothing = "no strength that was tried removes more batch than λ = 0 does, by an amount that counts"
     start = f"No rule: if you train {_subject(rule)}, {nothing}."
     if best == 0:
-        start = f"If you train {_subject(rule)}, then do not correct: {nothing}, and none is shown to improve biology."
+        start = f"If you train {_subject(rule)}, then do not correct: {nothing}."
     elif best is not None:
         better = "but biology is shown to be better there than without correction"
         start = f"If you train {_subject(rule)}, then we {rule.firmness} {strength_text(best)}: {nothing}, {better}."
@@ -104,37 +107,37 @@ def _inconclusive(rule: Rule) -> list[str]:
     safe, ends = rule.estimate.safe_up_to, rule.estimate.ci90
     if rule.estimate.unsafe_from is not None and ends is not None:
         return [
-            "Not identified in the swept range.",
-            f"If you train {_subject(rule)}, a loss of {_loss(rule)} of biology's peak is "
-            f"{probability_text(rule.estimate.p_detect)}, but anywhere from {ends[0]:.3g} to {ends[1]:.3g}.",
-            "Add strengths between the two or, where they lie densely already, seeds there.",
+            "Not identified.",
+            f"If you train {_subject(rule)}, {_loss(rule)} of biology is lost somewhere from λ = {ends[0]:.3g} to "
+            f"{ends[1]:.3g} ({probability_text(rule.estimate.p_detect)}), but where is unknown.",
+            "Train more strengths in between or, where they lie densely already, add seeds there.",
         ]
-    chance = f", though one is {probability_text(rule.estimate.p_detect)}" if _fitted(rule) else ""
-    excluded = f"even at {strength_text(low)}, none could be excluded"
+    chance = f" (a loss is {probability_text(rule.estimate.p_detect)})" if _fitted(rule) else ""
+    shown = f"nothing was shown to be safe, not even {strength_text(low)}"
     if safe is not None:
-        where = "at every strength" if safe == high else f"only up to {strength_text(safe)}"
-        excluded = f"{where}, one was excluded ({_level(rule)})"
+        where = "every strength" if safe == high else f"only what lies up to {strength_text(safe)}"
+        shown = f"{where} was shown to be safe ({_sure(rule)})"
     exhausted = rule.design.technical_saturated or rule.estimate.lambda_unstable is not None
+    exhausted = exhausted or at_its_end(rule.trainer, high)
     return [
-        "Not identified in the swept range.",
-        f"If you train {_subject(rule)}, up to {strength_text(high)} no loss of {_loss(rule)} of biology's peak was "
-        f"established{chance} and, {excluded}; {_power(rule)}.",
-        "Add seeds at every strength."
-        if exhausted
-        else "Batch removal was still improving there: extend the sweep upwards.",
+        "Not identified.",
+        f"If you train {_subject(rule)}, nothing up to {strength_text(high)} was shown to cost {_loss(rule)} of "
+        f"biology{chance}, and {shown}; {_power(rule)}.",
+        "Add seeds at every strength." if exhausted else LARGER,
     ]
 
 
 def _below_range(rule: Rule) -> list[str]:
     unsafe, lowest = rule.estimate.unsafe_from, _span(rule)[0]
+    lost = f"({_loss(rule)} of biology or more lost, {_sure(rule)})"
     smallest = f"{strength_text(lowest)}, the smallest above 0,"
-    shown = f"at {smallest if unsafe == lowest else strength_text(unsafe or lowest)}"
-    shown += f" a loss of at least {_loss(rule)} of its peak is established ({_level(rule)})"
+    shown = f"{smallest} is unsafe {lost}"
     if unsafe != lowest:
-        shown = f"even {smallest} is not shown to be safe" + (f", and {shown}" if unsafe is not None else "")
+        shown = f"even {smallest} was not shown to be safe"
+        shown += f", and {strength_text(unsafe)} is unsafe {lost}" if unsafe is not None else ""
     return [
-        f"If you train {_subject(rule)}, then any tested strength may already cost biology: {shown}.",
-        "Do not correct, or test smaller strengths.",
+        f"If you train {_subject(rule)}, then any strength may already cost biology: {shown}.",
+        "Do not correct, or sweep smaller λ.",
     ]
 
 
@@ -149,12 +152,12 @@ def _located(rule: Rule) -> str:
     estimate, chance = rule.estimate, probability_text(rule.estimate.p_detect)
     if estimate.unsafe_from is None or estimate.ci90 is None:
         top = strength_text(_span(rule)[1])
-        return f"Up to {top} a loss of {_loss(rule)} of biology's peak is {chance}."
+        return f"Up to {top} a loss of {_loss(rule)} of biology is {chance}."
     low, high = estimate.ci90
     inside = share_text(2 * estimate.confidence - 1)
     return (
-        f"Above about {strength_text(estimate.lambda_oc)} ({inside} interval {low:.3g} to {high:.3g}) biology falls "
-        f"by {_loss(rule)} of its peak or more ({chance})."
+        f"Above about {strength_text(estimate.lambda_oc)} ({inside} interval {low:.3g} to {high:.3g}) {_loss(rule)} of "
+        f"biology or more is lost ({chance})."
     )
 
 
@@ -179,26 +182,29 @@ def _why_zero(rule: Rule) -> str:
     if advised.basis == "removal":
         return ", whose batch removal is not shown to be worse than at any safe strength, and whose biology is best"
     if rule.advice.most is None:
-        return ", as no strength above it is shown to be safe"
-    return ", as no safe strength improves batch removal, and none is shown to improve biology"
+        return ", as nothing above it was shown to be safe"
+    return ", as no safe strength removes more batch, and none is shown to improve biology"
 
 
 def _excluded(rule: Rule) -> str:
+    """The bounds where the bracket decides: safe, unsafe, and what is unknown."""
     safe, unsafe = rule.estimate.safe_up_to, rule.estimate.unsafe_from
-    what = f"a loss of {_loss(rule)} of biology's peak"
+    less, more = (f"({words}, {_sure(rule)})" for words in (f"less than {_loss(rule)} of biology lost", _lost(rule)))
     if safe is None and unsafe is None:
-        return f"{what[0].upper()}{what[1:]} is neither excluded nor established anywhere ({_level(rule)})."
+        return f"No strength was shown to be safe {less}, and none to be unsafe."
     if safe is None:
-        return f"At {strength_text(unsafe)} {what} or more is established ({_level(rule)}); below it nothing is proven."
-    start = f"Up to {strength_text(safe)} {what} is excluded at every trained strength ({_level(rule)})"
+        return f"Unsafe at {strength_text(unsafe)} {more}. Below: unknown."
     if unsafe is not None:
-        lambdas = rule.design.weights
-        next_one = lambdas.index(unsafe) == lambdas.index(safe) + 1
-        between = "nothing was trained" if next_one else "nothing is proven"
-        return f"{start}; at {strength_text(unsafe)} a loss of at least that is established; between the two {between}."
+        weights = rule.design.weights
+        between = "not trained" if weights.index(unsafe) == weights.index(safe) + 1 else "unknown"
+        return f"Safe up to {strength_text(safe)} {less}. Unsafe at {unsafe:.3g}. In between: {between}."
     if safe == lambdas_end(rule):
-        return f"{start}, and that is the largest."
-    return f"{start}; above it nothing is proven, and {_power(rule)}."
+        return f"Safe up to {strength_text(safe)} {less}, and that is the largest."
+    return f"Safe up to {strength_text(safe)} {less}. Above: unknown; {_power(rule)}."
+
+
+def _lost(rule: Rule) -> str:
+    return f"{_loss(rule)} of biology or more lost"
 
 
 def _other_losses(rule: Rule) -> str:
@@ -207,20 +213,22 @@ def _other_losses(rule: Rule) -> str:
     for key, entry in rule.by_delta.items():
         if float(key) != rule.estimate.delta:
             safe, unsafe = entry.safe_up_to, entry.unsafe_from
-            below = "safe nowhere" if safe is None else f"safe up to {strength_text(safe)}"
-            above = "unsafe nowhere" if unsafe is None else f"unsafe at {strength_text(unsafe)}"
-            parts.append(f"{share_text(float(key))} {below} and {above}")
-    return f"For other losses: {'; '.join(parts)}." if parts else ""
+            below = "none shown to be safe" if safe is None else f"safe up to {strength_text(safe)}"
+            above = "none shown to be unsafe" if unsafe is None else f"unsafe at {unsafe:.3g}"
+            parts.append(f"For {share_text(float(key))}: {below}, {above}.")
+    return " ".join(parts)
 
 
 def _state_remark(rule: Rule) -> str:
     match rule.state:
         case State.CONFLICTING_METRICS:
-            return f"The biological metrics disagree, and the rule follows the earliest: {rule.reasons[0]}"
+            return (
+                f"The biological metrics disagree, and the rule follows the one that is lost first: {rule.reasons[0]}"
+            )
         case State.CONFLICTING_METHODS:
-            return f"{rule.reasons[0]} Neither is believed more: the lower bound holds; add seeds between the two."
+            return f"{rule.reasons[0]} Neither is believed more: the lower bound holds. Add seeds between the two."
         case State.NOT_REACHED:
-            return f"Batch removal no longer improves there: over-correction was not reached; {_power(rule)}."
+            return f"Batch removal gains nothing more there, and over-correction was not reached; {_power(rule)}."
         case State.UNSTABLE:
             lost, recorded = rule.design.runs_lost_at_unstable or (0, 0)
             where = strength_text(rule.estimate.lambda_unstable)
@@ -230,12 +238,11 @@ def _state_remark(rule: Rule) -> str:
             shown = "Batch removal is lost together with biology"
             if sham is not None and sham >= rule.estimate.delta / 2:
                 shown = f"With permuted batch labels training loses {share_text(sham)} of biology too"
-            return (
-                f"{shown}: this is damage to the training, not over-correction; stay below, or try another critic or "
-                "method."
-            )
+            return f"{shown}: this is damage to the training, not over-correction. {ELSEWHERE}"
         case _ if rule.estimate.safe_up_to == lambdas_end(rule):
-            return "Batch removal was still improving there: extend the sweep upwards."
+            if at_its_end(rule.trainer, rule.estimate.safe_up_to):
+                return "Batch removal was still improving there, and there is no stronger setting."
+            return LARGER
         case _:
             return ""
 
@@ -252,10 +259,10 @@ def _closing(rule: Rule) -> list[str]:
     metrics = rule.metrics
     if metrics.lost_while_safe:
         names = " and ".join(metrics.lost_while_safe)
-        closing.append(f"Caution: {names} taken alone loses {_loss(rule)} within what the composite calls safe.")
+        closing.append(f"Caution: {names} alone loses {_loss(rule)} at a λ that all metrics together call safe.")
     if metrics.left_out:
         names = ", ".join(item.name for item in metrics.left_out)
-        closing.append(f"Not measurable here, and so in no composite: {names}.")
+        closing.append(f"Not measurable here, and so not judged: {names}.")
     lost, runs = rule.design.runs_lost, rule.design.runs
     if lost and rule.state != State.UNSTABLE:
         unstable = rule.estimate.lambda_unstable
@@ -263,7 +270,7 @@ def _closing(rule: Rule) -> list[str]:
         closing.append(f"Training failed in {lost} of {runs} runs{limit}.")
     if rule.certainty is not None:
         unless = rule.unless
-        closing.append(f"Unless {', '.join(unless[:-1])} or {unless[-1]}: then sweep again.")
+        closing.append(f"Sweep again if you {', '.join(unless[:-1]).removeprefix('you ')}, or {unless[-1]}.")
         times = steps(rule.downgrades)
         why = "; ".join(DOWNGRADES[code] for code in rule.downgrades)
         lowered = f" (lowered {TIMES.get(times, f'{times} times')}: {why})" if times else ""

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweeper.metrics.evaluation import BoolArray
 from trainers.base import IntArray
 
 SEPARATOR = "|"
@@ -29,11 +28,11 @@ class TargetSets:
     """
 
     code: IntArray
-    shared: BoolArray
+    shared: NDArray[np.bool_]
     members: tuple[tuple[int, ...], ...]
     note: str | None = None
 
-    def of(self, rows: IntArray | BoolArray) -> TargetSets:
+    def of(self, rows: IntArray | NDArray[np.bool_]) -> TargetSets:
         """Those of some rows."""
         return TargetSets(self.code[rows], self.shared, self.members, self.note)
 

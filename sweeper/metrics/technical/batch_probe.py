@@ -18,7 +18,8 @@ from trainers.base import IntArray
 def batch_probe_linear(evaluation: Evaluation) -> Measurement:
     """1 - chance-corrected balanced accuracy of a linear batch classifier on the test wells, in [0, 1]; 1 is best.
 
-    Predictions are out of fold; a fold holds out whole perturbations (or plates, by `probe_groups`). Raw is the
+    Predictions are out of fold; a fold holds out whole perturbations, negative controls plate by plate (or plates, by
+    `probe_groups`). Raw is the
     balanced accuracy of the pooled predictions, chance is 1/B. Below chance counts as chance: centring on the very
     wells that are scored pushes the probe there, and it is no success. A linear probe does not see batch-specific
     variances.

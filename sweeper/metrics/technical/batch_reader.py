@@ -20,16 +20,16 @@ def batch_reader(evaluation: Evaluation) -> Measurement:
     """1 - chance-corrected balanced accuracy of the strongest reader of the batch, in [0, 1]; 1 is best.
 
     Readers are those of `readers.READERS`: linear, neighbours, spread, covariance, trees. Predictions are out of fold;
-    a fold holds out whole perturbations (or plates, by `probe_groups`). Raw is the largest of their balanced
-    accuracies.
-    Chance is the expected maximum when batches are permuted inside each perturbation (or plates between batches, where
-    plates are held out, as their wells fail together): the best of several readers of noise is above 1/B, and is at
-    chance here. What wells of perturbations in one batch only show can be phenotype as well, and no permutation moves
-    it: it is in raw and chance alike. Value is 1 - clip((raw - chance) / (1 - chance), 0, 1); `parts` has raw of every
-    reader, `limit` the 95 % quantile of raw under permutation: up to there nothing is shown to be read.
+    a fold holds out whole perturbations, negative controls plate by plate (or plates, by `probe_groups`). Raw is the
+    largest of their balanced accuracies, each over its own expectation. Chance is the expected maximum when batches
+    are permuted inside each perturbation (or plates between batches, where plates are held out, as their wells fail
+    together): the best of several readers of noise is above 1/B, and is at chance here. What wells of perturbations in
+    one batch only show can be phenotype as well, and no permutation moves it: it is in raw and chance alike. Value is
+    1 - clip((raw - chance) / (1 - chance), 0, 1); `parts` has raw of every reader, `limit` the 95 % quantile of raw
+    under permutation: up to there nothing is shown to be read.
 
     The standard error of raw from n wells is at most 1 / (2 √n) for balanced batches, 0.013 with 1,500. Of more than
-    4,000 training wells the spread and covariance readers are fitted on 4,000, a tree on 400 (or 12 a batch): that
+    1,500 training wells the spread and covariance readers are fitted on 1,500, a tree on 400 (or 12 a batch): that
     makes a reader weaker, by little, and no more uncertain.
 
     Not identifiable: as `batch_probe_linear`.
@@ -51,7 +51,6 @@ def _strongest(evaluation: Evaluation, factor: Factor) -> Measurement:
         return Measurement(None, reason=untrainable(factor, unit))
     predicted = {name: evaluation.once(reading(name, factor)) for name in READERS}
     parts = {name: balanced_accuracy(given.labels, own) for name, own in predicted.items()}
-    best = max(parts, key=lambda name: parts[name])
     whole = unit == "plate"
     luck = luck_of_the_best(
         list(predicted.values()),
@@ -59,7 +58,9 @@ def _strongest(evaluation: Evaluation, factor: Factor) -> Measurement:
         np.zeros_like(given.groups) if whole else evaluation.code("perturbation"),
         given.groups if whole else given.rows,
     )
-    raw, chance = parts[best], min(luck.mean, _MOST)
+    number = int(np.argmax(luck.score(np.array(list(parts.values())))))
+    best, chance, limit = list(parts)[number], luck.accuracy(number, luck.best), luck.accuracy(number, luck.limit)
+    raw = parts[best]
     right = predicted[best] == given.labels
     below = below_chance(given.labels, right, given.groups)
     return Measurement(
@@ -67,14 +68,11 @@ def _strongest(evaluation: Evaluation, factor: Factor) -> Measurement:
         weighted=rescaled(accuracy_by_plate(evaluation, given, right), lambda found: left_unread(found, chance)),
         raw=raw,
         chance=chance,
-        limit=luck.limit,
+        limit=limit,
         parts=parts,
-        reason=BELOW.format(raw=raw, chance=chance) if below else _told(parts, best, luck.limit),
+        reason=BELOW.format(raw=raw, chance=chance) if below else _told(parts, best, limit),
         flag="below_chance" if below else None,
     )
-
-
-_MOST = 1.0 - 1e-6
 
 
 def _told(parts: dict[str, float], best: str, limit: float) -> str:

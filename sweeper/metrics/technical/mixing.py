@@ -61,12 +61,13 @@ def _mixing(evaluation: Evaluation, factor: Factor) -> Measurement:
         )
     unit = evaluation.unit[design.order]
     every = np.einsum("ne,ne->n", unit, (_members(design.label) @ unit)[design.label])
+    itself = np.einsum("ne,ne->n", unit, unit)
     rng = np.random.default_rng([evaluation.seed, 1])
     # Permuting batches inside a perturbation keeps every size, and the sums over it: it only deals its wells out anew.
     shuffles = (np.lexsort((rng.random(len(unit)), design.label)) for _ in range(evaluation.options.permutations))
-    permuted = (_scores(unit[shuffle], every[shuffle], design) for shuffle in shuffles)
+    permuted = (_scores(unit[shuffle], every[shuffle], itself[shuffle], design) for shuffle in shuffles)
     ceiling = float(np.mean([_mean_by_label(scores, design) for scores in permuted]))
-    scores = _scores(unit, every, design)
+    scores = _scores(unit, every, itself, design)
     raw = _mean_by_label(scores, design)
     floor = _mean_by_label(np.asarray(design.cell_size == 1, dtype=np.float64), design)
     plates = evaluation.code("plate")[design.order]
@@ -87,14 +88,13 @@ def _design(label: IntArray, batch: IntArray) -> _Design | None:
     return _Design(order, labels, cells, wells[label[order]], size[code[order]])
 
 
-def _scores(unit: Float64Array, with_every: Float64Array, design: _Design) -> Float64Array:
+def _scores(unit: Float64Array, with_every: Float64Array, with_itself: Float64Array, design: _Design) -> Float64Array:
     """(n,) 1 - |s| of (n, e) unit rows in the design's order, given each one's cosines summed over its perturbation.
 
     The mean cosine distance from x to a set is 1 - x · (mean of the set), so no pair is ever formed: O(n e).
     """
     with_own = np.einsum("ne,ne->n", unit, (_members(design.cell) @ unit)[design.cell])
-    self_similarity = np.einsum("ne,ne->n", unit, unit)
-    a = 1.0 - (with_own - self_similarity) / np.maximum(design.cell_size - 1, 1)
+    a = 1.0 - (with_own - with_itself) / np.maximum(design.cell_size - 1, 1)
     b = 1.0 - (with_every - with_own) / (design.label_size - design.cell_size)
     largest = np.maximum(a, b)
     # Distances of identical rows are round-off, not geometry.

@@ -18,23 +18,37 @@ from scipy.sparse import csr_array
 from sweeper.metrics.evaluation import Float64Array
 from trainers.base import IntArray
 
-_DRAWS = 4096
+_DRAWS = 2048
+_MOST = 1.0 - 1e-6
 
 
 class Luck(NamedTuple):
-    """The maximum of several balanced accuracies when labels say nothing.
+    """What balanced accuracies are when labels say nothing.
+
+    A reader's score is its accuracy over its own expectation, (accuracy - mean) / (1 - mean): where a stratum holds one
+    label only, what is right there is right by necessity, and differs from reader to reader.
 
     Attributes:
-        mean: its expectation.
+        means: (R,) expectation of each reader's accuracy, < 1.
+        best: expectation of the largest score.
         limit: its 95 % quantile.
     """
 
-    mean: float
+    means: Float64Array
+    best: float
     limit: float
+
+    def score(self, accuracies: Float64Array) -> Float64Array:
+        """(R,) scores of the readers' accuracies; their largest is to be compared with `best` and `limit`."""
+        return np.asarray((accuracies - self.means) / (1.0 - self.means))
+
+    def accuracy(self, reader: int, score: float) -> float:
+        """The accuracy of a reader that has this score."""
+        return float(self.means[reader] + score * (1.0 - self.means[reader]))
 
 
 def luck_of_the_best(predicted: Sequence[IntArray], labels: IntArray, strata: IntArray, items: IntArray) -> Luck:
-    """Mean and 95 % quantile of the largest balanced accuracy under permuted labels; spread as `cross_fitting` says.
+    """How good the best of R readers is under permuted labels; spread as `cross_fitting` says.
 
     Args:
         predicted: for each of R readers the (n,) labels, 0 … B - 1, that it takes the rows for.
@@ -43,11 +57,13 @@ def luck_of_the_best(predicted: Sequence[IntArray], labels: IntArray, strata: In
         items: (n,) rows that keep one label together, e.g. plates; `np.arange(n)` for rows each by itself.
     """
     mean, covariance = moments(predicted, labels, strata, items)
-    values, axes = np.linalg.eigh(covariance * cross_fitting(int(labels.max()) + 1))
+    mean = np.minimum(mean, _MOST)
+    covariance *= cross_fitting(int(labels.max()) + 1) / np.outer(1.0 - mean, 1.0 - mean)
+    values, axes = np.linalg.eigh(covariance)
     spread = axes * np.sqrt(np.maximum(values, 0.0))
     normal = np.random.default_rng(0).standard_normal((_DRAWS, len(mean)))
-    best = (mean + np.concatenate([normal, -normal]) @ spread.T).max(axis=1)
-    return Luck(float(best.mean()), float(np.quantile(best, 0.95)))
+    best = (np.concatenate([normal, -normal]) @ spread.T).max(axis=1)
+    return Luck(mean, float(best.mean()), float(np.quantile(best, 0.95)))
 
 
 @cache

@@ -18,12 +18,12 @@ from dashboards.figures.style import spread
 from dashboards.first_screen import ordered_curves, ordered_views
 from dashboards.records import checked
 from dashboards.stages import stages
-from sweeper.decision import Curve, Decision
+from sweeper.decision import Decision, RuledCurve
 
 PLATES = "held_out_plates"
 
 
-def leading(decision: Decision, view: str = PLATES) -> tuple[Curve, ...]:
+def leading(decision: Decision, view: str = PLATES) -> tuple[RuledCurve, ...]:
     return ordered_curves(decision, decision.views[view])
 
 
@@ -49,7 +49,7 @@ def test_axis_of_few_or_many_strengths_has_distinct_ticks_in_range(strengths: li
     assert places == sorted(set(places))
     assert axis.limits[0] < places[0]
     assert places[-1] <= axis.limits[1]
-    assert all(axis.limits[0] < axis.place(strength) < axis.limits[1] for strength in strengths)
+    assert all(axis.limits[0] < axis.place(weight) < axis.limits[1] for weight in strengths)
 
 
 @given(st.lists(st.floats(0, 1), max_size=5))
@@ -67,7 +67,7 @@ def test_labels_with_room_stay_where_they_are():
 def test_trade_off_shows_the_numbers_of_the_decision(decision: Decision, curves: list[tradeoff.TradeOff]):
     judged = leading(decision)[0]
     document = decision.to_json()["views"][PLATES]["margins"][0 if curves[0].margin == 0.0 else 1]
-    shown = {mean.strength: (mean.lower, mean.mean, mean.upper) for mean in curves[0].panels[0].means}
+    shown = {mean.weight: (mean.lower, mean.mean, mean.upper) for mean in curves[0].panels[0].means}
     expected = {
         level["strength"]: tuple(level["biological"][key] for key in ("lower", "mean", "upper"))
         for level in document["levels"]
@@ -82,11 +82,11 @@ def test_trade_off_shows_the_numbers_of_the_decision(decision: Decision, curves:
 
 
 def test_lost_runs_are_counted_and_their_level_has_no_mean(curves: list[tradeoff.TradeOff]):
-    lost = {strength: (count, recorded) for strength, count, recorded in curves[0].lost}
+    lost = {weight: (count, recorded) for weight, count, recorded in curves[0].lost}
     assert lost[100.0] == (5, 5)
     assert lost[1.0] == (0, 5)
     assert curves[0].unstable == 100.0
-    assert 100.0 not in [mean.strength for mean in curves[0].panels[0].means]
+    assert 100.0 not in [mean.weight for mean in curves[0].panels[0].means]
 
 
 def test_trade_off_chart_shades_what_is_safe_unsafe_and_not_swept(curves: list[tradeoff.TradeOff]):
@@ -142,7 +142,7 @@ def test_unjudged_curve_shows_plain_means_without_intervals(decide: Any):
     numbers = tradeoff.trade_off(leading(decision)[0])
     for panel in numbers.panels:
         for mean in panel.means:
-            assert mean.mean == pytest.approx(np.mean([d.value for d in panel.dots if d.strength == mean.strength]))
+            assert mean.mean == pytest.approx(np.mean([d.value for d in panel.dots if d.weight == mean.weight]))
             assert mean.lower is None
             assert mean.upper is None
     assert numbers.loss_line is None
@@ -200,10 +200,10 @@ def test_probe_before_and_after(results: pd.DataFrame):
 def test_stages_lead_from_raw_features_to_the_largest_measured_strength(decision: Decision):
     judged = leading(decision)[0]
     found = stages(judged, tradeoff.trade_off(judged))
-    assert [stage.strength for stage in found][:2] == [None, 0.0]
-    assert found[2].strength == judged.recommended
+    assert [stage.weight for stage in found][:2] == [None, 0.0]
+    assert found[2].weight == judged.recommended
     assert found[2].label.startswith("recommended")
-    assert found[-1].strength == pytest.approx(31.622777)
+    assert found[-1].weight == pytest.approx(31.622777)
     assert found[0].biological == pytest.approx(judged.controls["raw"]["biological"])
 
 

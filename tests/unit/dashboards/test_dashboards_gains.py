@@ -81,20 +81,20 @@ def view(table: pd.DataFrame, judged: Decision, found: Gains) -> GainView:
 
 
 def test_numbers_at_the_strength_the_rule_points_at(view: GainView, judged: Decision) -> None:
-    assert (view.label, view.strength) == ("recommended", judged.rule.advice.recommended)
+    assert (view.label, view.weight) == ("recommended", judged.rule.advice.recommended)
     assert [metric for metric, _ in view.drawn()] == ["activity_map", "retrieval_map"]
     assert {curve.metric for curve in view.secondary} == {"label_nmi"}
     batches = next(curve for curve in view.primary if curve.axis == "batch" and "0" in curve.against)
-    spread = batches.at(view.strength)
+    spread = batches.at(view.weight)
     assert spread is not None
     assert (spread.units, spread.losses, spread.quantiles[2]) == (3, 1, pytest.approx(0.02, abs=1e-6))
-    assert [(unit.unit, round(unit.gain, 3)) for unit in batches.worst(view.strength)] == [(EVIL, -0.03)]
+    assert [(unit.unit, round(unit.gain, 3)) for unit in batches.worst(view.weight)] == [(EVIL, -0.03)]
     perturbations = next(curve for curve in view.primary if curve.axis == "perturbation" and "0" in curve.against)
-    assert perturbations.at(view.strength).failure[0] == pytest.approx(0.25)
-    assert [unit.unit for unit in perturbations.worst(view.strength)] == ["P00", "P01", "P02"]
+    assert perturbations.at(view.weight).failure[0] == pytest.approx(0.25)
+    assert [unit.unit for unit in perturbations.worst(view.weight)] == ["P00", "P01", "P02"]
     raw = next(curve for curve in view.primary if curve.axis == "batch" and curve.against == "raw features")
     assert raw.at(0.0).losses == 0
-    assert raw.at(view.strength).quantiles[2] == pytest.approx(0.22, abs=1e-6)
+    assert raw.at(view.weight).quantiles[2] == pytest.approx(0.22, abs=1e-6)
 
 
 def test_a_batch_is_a_point_and_one_that_loses_is_red(view: GainView) -> None:
@@ -175,7 +175,7 @@ def test_in_distribution_against_test_wells(table: pd.DataFrame, found: Gains) -
     rows = checked(pd.concat([inside, outside, gap], ignore_index=True))
     seen = gain_view(found, rows, view=PLATES, margin=0.3, curve=None, primary=["activity_map"])
     assert seen is not None
-    assert (seen.label, seen.strength) == ("largest", 100.0)
+    assert (seen.label, seen.weight) == ("largest", 100.0)
     assert [round(drop.drop, 6) for drop in seen.drops] == [0.2, 0.2, 0.1]
     assert [(drop.inside, drop.outside) for drop in seen.drops] == [(pytest.approx(0.8), pytest.approx(0.6))] * 3
 

@@ -173,7 +173,7 @@ def test_hostile_names_stay_text(decide: Any, tmp_path: Path):
         EVIL,
     ]
     decision = decide(table, min_seeds=2)
-    decision = replace(decision, notes=(f"the two views disagree: {EVIL}",))
+    decision = replace(decision, notes=(f"The views disagree: {EVIL}.",))
     provenance = {
         **simulated_provenance(),
         "name": EVIL,
@@ -267,7 +267,7 @@ def test_views_that_disagree_are_announced(decide: Any, tmp_path: Path):
     decision = decide(table)
     assert decision.notes
     text = " ".join(Document(written(table, decision, {}, tmp_path / "report.html")).text.split())
-    assert text.index("The views disagree.") < text.index("Trade-off curves")
+    assert text.index("The views disagree: ") < text.index("Trade-off curves")
 
 
 def test_a_failed_write_leaves_nothing_behind(decide: Any, tmp_path: Path):
@@ -304,9 +304,9 @@ def test_mechanism_next_points_shift_and_choice_are_said(decision: Decision, res
     )
     text = " ".join(Document(written(results, changed, {}, tmp_path / "report.html")).text.split())
     head = text[: text.index("Ready rules")]
-    assert "Mechanism C, damage to the training: this is not over-correction." in head
+    assert "Cause: damage to the training, which is not over-correction." in head
     assert "the sham arm loses 20 %" in head
-    assert "Next: Train λ ∈ {1.5, 3} with the same seeds: 12 cells, about 10 min of one worker." in head
+    assert "Next: Train λ = 1.5 and 3 with the same seeds: 12 cells, about 10 min of one worker." in head
     view = decision.views[PLATES]
     grid = text[text.index("Strength × margin") :]
     assert frontier_text(view.frontier, 0.95) in grid
@@ -338,7 +338,7 @@ def test_what_fresh_seeds_say_is_one_line(
     head = text[: text.index("Ready rules")]
     assert head.count("Fresh seeds") == 1
     assert said in head
-    assert ("at λ = 30, where the loss is stated, a loss of 10 % is very likely, P = 0.97 (3 seeds)." in head) == (
+    assert ("at λ = 30, called unsafe, a loss of 10 % is very likely, P = 0.97 (3 seeds)." in head) == (
         agrees is not None
     )
     assert said in " ".join(printed(changed).split())

@@ -20,7 +20,7 @@ from tests.unit.sweeper.test_rounds import prepared, write
 
 FUNCTIONS = {"load_config", "plan", "run", "open_store", "decide", "decide_table", "score_table", "write_report"}
 TYPES = {
-    *("Event", "InputError", "Outputs", "Panel", "Plan", "StoredSweep", "SweepConfig", "SweepFailedError"),
+    *("Decision", "Event", "InputError", "Outputs", "Panel", "Plan", "StoredSweep", "SweepConfig", "SweepFailedError"),
 }
 
 

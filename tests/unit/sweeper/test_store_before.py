@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +20,9 @@ from sweeper.store.store import Store, dump_json
 
 STORED = Path(__file__).parents[2] / "data" / "store_before.tar.xz"
 """A small sweep with sham, pseudo-batch and Optuna cells, its configuration, and the decision of a larger sweep."""
+
+WORDS = {"sentence", "notes", "reasons", "unless"}
+"""Keys of a decision that hold sentences: of a curve or rule, of the disagreement of views, of what voids a rule."""
 
 
 @pytest.fixture
@@ -38,16 +42,24 @@ def test_a_resume_finds_every_cell_and_nothing_to_do(before: Path) -> None:
     assert [(event.kind, event.cells - event.cells_done) for event in told] == [("start", 0)]
 
 
+def without_words(value: Any) -> Any:
+    """A decision without its sentences, which each version words anew."""
+    if isinstance(value, dict):
+        return {key: without_words(item) for key, item in value.items() if key not in WORDS}
+    return [without_words(item) for item in value] if isinstance(value, list) else value
+
+
 def test_the_decision_and_the_report_are_made_again_and_the_decision_is_the_same(
     before: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = Store(before / "store")
-    stored = store.decision_path.read_text(encoding="utf-8")
+    stored = json.loads(store.decision_path.read_text(encoding="utf-8"))
     assert main(["report", str(store.folder)]) == 0
-    assert store.decision_path.read_text(encoding="utf-8") == stored
+    again = store.decision_path.read_text(encoding="utf-8")
+    assert without_words(json.loads(again)) == without_words(stored)
     assert store.report_path.stat().st_size > 1_000_000
     assert main(["decide", str(store.folder), "--json", str(before / "again.json")]) == 0
-    assert (before / "again.json").read_text(encoding="utf-8") == stored
+    assert (before / "again.json").read_text(encoding="utf-8") == again
     assert main(["status", str(store.folder)]) == 0
     decided = stored_decision(store)
     assert decided is not None

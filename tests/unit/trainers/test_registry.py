@@ -5,12 +5,15 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint
 from typing import Any
 
+import pandas as pd
 import pytest
 from pydantic import BaseModel
 
 from trainers import registry
+from trainers.base import Inputs
 from trainers.errors import InputError
 from trainers.registry import trainer, trainer_names, usable_trainers
+from trainers.screens.table import codes
 from trainers.trainer import Dial, Spaced, Trainer
 
 WEIGHT = Dial(name="weight", symbol="w", grid=(1.0,))
@@ -81,3 +84,10 @@ def test_the_ends_of_a_dial() -> None:
     assert WEIGHT.range_text == "0 or more"
     assert Dial(name="a", symbol="α", grid=Spaced(low=0.1, high=2.0, count=3)).span == (0.1, 2.0)
     assert Dial(name="a", symbol="α", grid=(0.0, 0.3, 0.7)).span == (0.3, 0.7)
+
+
+def test_inputs_number_names_as_the_screen_does() -> None:
+    wells = pd.DataFrame({"batch": ["b10", "b2", "b2", "a"], "perturbation": ["é", "z", "DMSO", "Z"]})
+    inputs = Inputs(wells=wells)
+    assert inputs.batches.tolist() == codes(wells["batch"]).tolist() == [1, 2, 2, 0]
+    assert inputs.labels.tolist() == codes(wells["perturbation"]).tolist() == [3, 2, 0, 1]

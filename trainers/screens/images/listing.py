@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -29,6 +29,8 @@ class Listing:
         paths: (n, f) relative paths: f = C files of one channel, or f = 1 file that holds all C.
         channels: C distinct names.
         conversion: what was declared for samples that are not unsigned integers.
+        columns: canonical column → column of the table that it was read from.
+        warnings: what a user should look at.
 
     Raises:
         InputError: empty, a file is listed twice, or the parts disagree.
@@ -40,6 +42,8 @@ class Listing:
     paths: NDArray[np.object_]
     channels: tuple[str, ...]
     conversion: Conversion = UNSIGNED
+    columns: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the invariants above."""
@@ -80,7 +84,7 @@ class Listing:
         """The listing of the given rows, in their order."""
         index = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows), dtype=np.int64)
         wells = self.wells.iloc[index].reset_index(drop=True)
-        return Listing(self.layout, self.root, wells, self.paths[index], self.channels, self.conversion)
+        return replace(self, wells=wells, paths=self.paths[index])
 
 
 __all__ = ["Listing"]

@@ -23,7 +23,7 @@ from trainers.screens.names import nearest
 from trainers.screens.screen_spec import check_columns
 from trainers.screens.table import make_wells
 from trainers.screens.text import as_text
-from trainers.screens.well_columns import describe_wells, refuse_duplicates
+from trainers.screens.well_columns import find_wells, refuse_duplicates
 
 RXRX1_CHANNELS = ("nuclei", "ER", "actin", "nucleoli", "mitochondria", "golgi")
 RXRX1_COLUMNS = {
@@ -99,12 +99,14 @@ def list_plates(spec: PlateFolder) -> Listing:
         raise InputError(f"{spec.path}: no such folder of images")
     path = spec.path / spec.metadata
     table = read_table(path, described=None).metadata
-    found = find_columns(table, spec.columns, {})
-    raise_problems(path, found.problems)
-    chosen = found.chosen
+    columns = find_columns(table, spec.columns, {})
+    raise_problems(path, columns.problems)
+    chosen = columns.chosen
     if spec.unlabelled == "drop":
         table = table[as_text(table[chosen["perturbation"]]).notna().to_numpy()].reset_index(drop=True)
-    wells = make_wells(describe_wells(path, table, spec.columns, spec.negative_controls))
+    found = find_wells(table, spec.columns, spec.negative_controls)
+    raise_problems(path, found.problems)
+    wells = make_wells(found.wells)
     refuse_duplicates(path, wells)
     spelled = {name: as_text(table[column]).astype(object) for name, column in chosen.items()}
     spelled |= {str(name): as_text(table[name]).astype(object) for name in table.columns if name not in spelled}
@@ -114,7 +116,8 @@ def list_plates(spec: PlateFolder) -> Listing:
     files = [_paths(path, spec.pattern, spelled | {"channel": str(n), "name": name}) for n, name in numbered]
     layout = "rxrx1" if (spec.pattern, spec.channels) == (RXRX1_PATTERN, RXRX1_CHANNELS) else "plates"
     conversion = Conversion(spec.signed, spec.float_range)
-    return Listing(layout, spec.path, wells, np.column_stack(files), spec.channels, conversion)
+    paths = np.column_stack(files)
+    return Listing(layout, spec.path, wells, paths, spec.channels, conversion, chosen, found.warnings)
 
 
 def _paths(path: Path, pattern: str, values: dict[str, pd.Series | str]) -> pd.Series:

@@ -66,7 +66,7 @@ def list_wilds(root: Path, *, download: bool = False, mixed_to_test: bool = Fals
     wells = make_wells(describe_wells(Path(dataset.data_dir) / "metadata.csv", metadata, _COLUMNS, ()))
     # The dataset gives images, not their paths, which is what a listing is made of; hence the private name.
     paths = np.array(dataset._input_array, dtype=object)[:, None]
-    return Listing("wilds", Path(dataset.data_dir), wells, paths, CHANNELS)
+    return Listing("wilds", Path(dataset.data_dir), wells, paths, CHANNELS, columns=_COLUMNS)
 
 
 def _open(root: Path, scheme: str, download: bool) -> RxRx1Dataset:

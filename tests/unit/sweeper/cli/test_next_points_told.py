@@ -38,7 +38,7 @@ def store_with(folder: Path, **points: Any) -> Store:
 
 
 def test_the_cost_is_that_of_the_trained_cells_unless_the_decision_says(tmp_path: Path) -> None:
-    told = "Train λ ∈ {12.3, 20} with the same seeds: 10 cells, about"
+    told = "Train λ = 12.3 and 20 with the same seeds: 10 cells, about"
     assert proposed_next(store_with(tmp_path / "a")) == f"{told} 20 s of one worker."
     assert proposed_next(store_with(tmp_path / "b", seconds=300.0)) == f"{told} 5 min of one worker."
 

@@ -86,7 +86,7 @@ def _compare(kind: Any, schema: dict[str, Any], seen: set[str]) -> None:
 def test_the_schema_has_the_keys_of_the_types() -> None:
     seen: set[str] = set()
     _compare(Decision, SCHEMA, seen)
-    assert {"Decision", "ViewDecision", "Curve", "Rule", "RuleEstimate", "Estimate", "Level", "NextPoints"} <= seen
+    assert {"Decision", "ViewDecision", "RuledCurve", "Rule", "RuleEstimate", "Estimate", "Level", "NextPoints"} <= seen
     assert len(seen) > 30
 
 

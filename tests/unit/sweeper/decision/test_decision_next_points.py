@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 from math import log10
@@ -19,6 +20,7 @@ from sweeper.decision.verdict.next_points import APART, NextOptions, NextPoints,
 from sweeper.decision.verdict.ruling import rule
 from sweeper.decision.verdict.states import State
 from sweeper.decision.verdict.values import Interval, JudgedCurve
+from sweeper.decision.words.printed import printed
 from sweeper.decision.words.rule_text import sentence
 
 SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=2000, curves=500)
@@ -162,6 +164,28 @@ def test_a_range_that_ends_before_anything_happens_is_extended_upwards() -> None
     assert max(found.weights) == pytest.approx(10**0.7, rel=1e-3)
 
 
+def test_a_dial_that_can_be_turned_no_further_is_not_extended() -> None:
+    decision = judged(coarse("flat", high=-0.8), "bracket")
+    top = decision.kept_weights[-1]
+    assert next_points(decision, replace(OPTIONS, largest=top), splits=1).why == "seeds"
+    some = next_points(decision, replace(OPTIONS, largest=2 * top), splits=1)
+    assert (some.why, max(some.weights)) == ("above", pytest.approx(2 * top, rel=1e-3))
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.12])
+def test_no_sentence_asks_for_more_than_the_dial_has(sigma: float) -> None:
+    table = coarse("flat", high=0.0, sigma=sigma)
+    for trainer, largest, asked in (("abra", math.inf, True), ("center", 1.0, False)):
+        own = table.assign(trainer=table["trainer"].replace({"abra": trainer}))
+        found = decide_sweep(
+            own, settings=SETTINGS, provenance={"trainer": trainer}, next_options=replace(OPTIONS, largest=largest)
+        )
+        said = " ".join([found.sentence, *found.rule.reasons])
+        assert ("extend the" in said) is asked, said
+        assert ("λ" in f"{said}{printed(found)}") is asked
+        assert (found.next_points.why == "above") is asked
+
+
 @pytest.mark.parametrize(("method", "high"), [("bracket", 2.0), ("posterior", 2.0), ("bracket", -0.8)])
 def test_what_is_neither_located_nor_excluded_gets_what_its_sentence_names(method: str, high: float) -> None:
     settings = SETTINGS.model_copy(update={"method": method})
@@ -174,7 +198,7 @@ def test_what_is_neither_located_nor_excluded_gets_what_its_sentence_names(metho
         assert "Add seeds at every strength." in said
     else:
         assert (found["why"], found["seeds"]) == ("above", 0)
-        assert "extend the sweep upwards" in said
+        assert "sweep larger λ" in said
 
 
 def test_a_point_that_is_there_but_anywhere_gets_strengths_and_says_so(located: JudgedCurve) -> None:
@@ -183,9 +207,12 @@ def test_a_point_that_is_there_but_anywhere_gets_strengths_and_says_so(located: 
     made = rule(located, Grounds())
     estimate = replace(made.estimate, unsafe_from=31.6, ci90=(0.1, 20.0), p_detect=0.99)
     said = sentence(replace(made, state=State.INCONCLUSIVE, estimate=estimate))
-    assert "a loss of 10 % of biology's peak is virtually certain, P = 0.99, but anywhere from 0.1 to 20." in said
-    assert "Add strengths between the two" in said
-    assert "established" not in said
+    assert (
+        "10 % of biology is lost somewhere from λ = 0.1 to 20 (virtually certain, P = 0.99), but where is unknown."
+        in said
+    )
+    assert "Train more strengths in between" in said
+    assert "unsafe" not in said
 
 
 def test_a_loss_at_the_smallest_strength_extends_the_range_downwards() -> None:

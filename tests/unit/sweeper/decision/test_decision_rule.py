@@ -70,11 +70,11 @@ def document():
 def test_the_public_names():
     assert room.__all__ == [
         "STATES",
-        "Curve",
         "Decision",
         "DecisionSettings",
         "JudgedCurve",
         "Rule",
+        "RuledCurve",
         "State",
         "ViewDecision",
         "decide_sweep",
@@ -130,8 +130,8 @@ def test_a_disagreement_of_the_views_is_noted(document):
     unsafe = slow["estimate"]["unsafe_from"]
     assert unsafe <= safe
     assert document["notes"] == [
-        f"the two views disagree: held_out_plates is safe up to λ = {safe:.3g}, "
-        f"but in held_out_batches a loss is established at λ = {unsafe:.3g}"
+        f"The views disagree: held-out plates say safe up to λ = {safe:.3g}, held-out batches say unsafe at "
+        f"{unsafe:.3g}."
     ]
     agreeing = swept(curve_table(), curve_table(view="held_out_batches"))
     assert agreeing["notes"] == []
@@ -143,8 +143,8 @@ def test_a_view_whose_advice_lies_elsewhere_is_noted():
     document = swept(curve_table(), tidy(biology, technical, view="held_out_batches"))
     suggested = document["rule"]["then"]["lambda_recommended"]
     assert document["notes"] == [
-        f"the two views disagree: held_out_plates suggests λ = {suggested:.3g}, "
-        "but held_out_batches is shown safe nowhere"
+        f"The views disagree: held-out plates suggest λ = {suggested:.3g}, but on held-out batches no strength is "
+        "shown to be safe."
     ]
 
 
@@ -259,7 +259,7 @@ def test_with_a_sham_arm_and_a_window_at_every_loss_the_rule_recommends():
     assert made["downgrades"] == ["indirectness:one_screen"]
     assert (made["certainty"], made["strength"]) == ("moderate", "recommend")
     assert "then we recommend λ = " in said_of(made)
-    assert "Certainty: moderate (lowered once: one screen)." in said_of(made)
+    assert "Certainty: moderate (lowered once: only one screen)." in said_of(made)
     lowered = swept(curve_table(), sham, provenance=PROVENANCE | {"adaptive": True})["rule"]
     assert (lowered["certainty"], lowered["strength"]) == ("low", "suggest")
     late = swept(curve_table(technical=lambda x: technical_curve(x - 1.9)), sham)["rule"]
@@ -277,9 +277,12 @@ def test_metrics_that_lose_at_different_strengths_lower_the_certainty():
     assert "inconsistency:primary_metrics" in made["downgrades"]
     assert made["metrics"]["earliest"] == "early"
     assert made["metrics"]["lost_while_safe"] == []  # the rule follows the early one, so its loss lies above the bound
-    assert "The biological metrics disagree, and the rule follows the earliest: early loses 10 % at" in said_of(made)
+    assert (
+        "The biological metrics disagree, and the rule follows the one that is lost first: early loses 10 % at"
+        in said_of(made)
+    )
     made["metrics"]["lost_while_safe"] = ["early"]
-    assert "Caution: early taken alone loses 10 % within what the composite calls safe." in said_of(made)
+    assert "Caution: early alone loses 10 % at a λ that all metrics together call safe." in said_of(made)
 
 
 def test_every_assumption_is_listed(document):
@@ -304,15 +307,14 @@ def test_the_words_of_a_two_sided_bracket(document):
     made["remarks"] = None
     assert said_of(made) == (
         "If you train abra on this screen with margin 0.3 to correct the screen itself (held-out plates), then we "
-        "suggest λ = 3, and not above 10. Up to λ = 10 a loss of 10 % of biology's peak is excluded at every trained "
-        "strength (95 %); at λ = 31.6 a loss of at least that is established; between the two nothing is proven. For "
-        "other losses: 5 % safe nowhere and unsafe at λ = 20. This is about the perturbations of this screen. "
-        "Unless you add plates or batches, change the set of perturbations or change the encoder or the length of "
-        "training: then sweep again. Certainty: low (lowered twice: no sham arm, so training damage is not told apart "
-        "from over-correction; one screen). Not tested above λ = 100."
+        "suggest λ = 3, and not above 10. Safe up to λ = 10 (less than 10 % of biology lost, 95 % sure). Unsafe at "
+        "31.6. In between: unknown. For 5 %: none shown to be safe, unsafe at 20. This holds for the perturbations of "
+        "this screen. Sweep again if you add plates or batches, change the set of perturbations, or change the "
+        "encoder or the length of training. Certainty: low (lowered twice: no sham arm, so damage to the training "
+        "cannot be told from over-correction; only one screen). Not tested above λ = 100."
     )
     made["design"]["lambdas"].remove(20.0)
-    assert "between the two nothing was trained" in said_of(made)
+    assert "In between: not trained." in said_of(made)
 
 
 def test_the_words_and_numbers_of_a_located_point(document):
@@ -327,7 +329,7 @@ def test_the_words_and_numbers_of_a_located_point(document):
     assert [entry["lambda_oc"] for entry in made["sensitivity"].values()][1] == made["estimate"]["lambda_oc"]
     made["estimate"] |= {"lambda_oc": 2.0, "ci90": [1.0, 3.6], "p_detect": 0.985}
     assert (
-        "Above about λ = 2 (90 % interval 1 to 3.6) biology falls by 10 % of its peak or more (very likely, P = 0.98)."
+        "Above about λ = 2 (90 % interval 1 to 3.6) 10 % of biology or more is lost (very likely, P = 0.98)."
         in said_of(made)
     )
     made["estimate"]["p_detect"] = 0.9999
@@ -341,18 +343,19 @@ def test_the_words_of_the_other_states():
 
     rng = np.random.default_rng(3)
     wild = tidy(sample(SHAPES["flat"], rng, sigma=0.12), sample(technical_curve, rng, sigma=0.01))
-    assert words(wild).startswith("Not identified in the swept range. If you train abra on this screen with margin 0.3")
-    assert "even at λ = 0.001, none could be excluded; the sweep could have established a loss of" in words(wild)
-    assert "over-correction was not reached; the sweep could have established a loss of" in words(
-        curve_table("improving")
-    )
+    assert words(wild).startswith("Not identified. If you train abra on this screen with margin 0.3")
+    assert "and nothing was shown to be safe, not even λ = 0.001; a loss of" in words(wild)
+    assert "over-correction was not reached; a loss of" in words(curve_table("improving"))
     unstable = words(lose(curve_table("flat"), STRENGTHS[9:], (0, 1, 2)))
     assert "At λ = 4.33 training fails (3 of 5 runs lost), which is not over-correction." in unstable
     assert words(lose(curve_table("flat"), STRENGTHS, (0, 1, 2))).startswith("No rule: training fails already at λ = 0")
     damaged = curve_table(technical=lambda x: technical_curve(x) - 0.3 * (np.where(np.isfinite(x), x, -9) > 0.5))
     assert "damage to the training, not over-correction" in words(damaged)
     below = tidy(sample(lambda x: np.where(np.isfinite(x), 0.6, 1.0), rng, sigma=0.004), exact_curve("flat")[1])
-    assert "any tested strength may already cost biology: at λ = 0.001" in words(below)
+    assert (
+        "any strength may already cost biology: λ = 0.001, the smallest above 0, is unsafe (10 % of biology"
+        in words(below)
+    )
     early = tidy(
         sample(
             lambda x: 1 - np.where(np.isfinite(x), 0.09 + 0.03 * np.maximum(x + 3, 0), 0),
@@ -362,13 +365,13 @@ def test_the_words_of_the_other_states():
         exact_curve("flat")[1],
     )
     assert one_rule(early)["state"] == "BELOW_RANGE"
-    assert "even λ = 0.001, the smallest above 0, is not shown to be safe, and at λ = 0." in words(early)
+    assert "even λ = 0.001, the smallest above 0, was not shown to be safe, and λ = 0." in words(early)
     assert "nothing measurable to lose" in words(tidy(exact_curve("flat")[0] - 1, exact_curve("flat")[1]))
     useless = words(curve_table(technical=SHAPES["flat"]))
-    assert "no strength in the swept range improves batch removal" in useless
-    assert "Biology nevertheless loses at least 10 % of its peak at λ = 4.33" in useless
+    assert "no strength that was tried removes more batch than λ = 0 does" in useless
+    assert "Biology still loses 10 % or more at λ = 4.33 (95 % sure)." in useless
     rising = words(curve_table("improving", technical=lambda x: technical_curve(x - 3)))
-    assert "Batch removal was still improving there: extend the sweep upwards." in rising
+    assert "Batch removal was still improving there: sweep larger λ." in rising
     empty = words(curve_table(technical=lambda x: technical_curve(x - 2)))
     assert "then do not correct: we suggest λ = 0" in empty
     short = words(curve_table().query("adversarial_weight < 0.01"))
@@ -379,7 +382,7 @@ def test_failed_runs_and_missing_metrics_are_said():
     table = lose(curve_table(), [TOP], (0, 1))
     gone = table[table["role"] == "biological"].assign(metric="activity_map", value=np.nan, reason="no controls")
     said = said_of(one_rule(pd.concat([table, gone], ignore_index=True)))
-    assert "Not measurable here, and so in no composite: activity_map." in said
+    assert "Not measurable here, and so not judged: activity_map." in said
     assert "Training failed in 2 of 65 runs, and too often to judge λ = 100." in said
 
 

@@ -218,7 +218,7 @@ def test_safe_to_the_end_without_saturation_is_not_not_reached():
     assert decision.state == State.INCONCLUSIVE
     assert decision.estimate.safe_up_to == TOP
     assert decision.estimate.recommended is None
-    assert any("extend the range" in reason for reason in decision.reasons)
+    assert any("sweep larger λ" in reason for reason in decision.reasons)
 
 
 def test_too_little_was_run():

@@ -98,7 +98,7 @@ def test_safe_to_the_end_without_saturation_is_not_not_reached():
     decision = judged(tidy(*exact_curve("improving", technical=lambda x: technical_curve(x - 3))))
     assert decision.state == State.BRACKET_ONLY
     assert decision.estimate.safe_up_to == TOP
-    assert any("extend the range" in reason for reason in decision.reasons)
+    assert any("sweep larger λ" in reason for reason in decision.reasons)
 
 
 def test_too_little_was_run():

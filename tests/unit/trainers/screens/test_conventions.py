@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -97,6 +98,30 @@ LAYOUTS: dict[str, tuple[pd.DataFrame, dict[str, str]]] = {
         ),
         {"batch": "= plate", "perturbation": "Metadata_broad_sample", "cell_type": "Metadata_cell_id"},
     ),
+    "LINCS, level 5": (
+        layout(
+            {
+                "Metadata_Plate_Map_Name": PLATES,
+                "Metadata_broad_sample": ["BRD-1", "BRD-2", "BRD-3", "DMSO", "DMSO", "BRD-6"],
+                "Metadata_pert_type": ["trt", "trt", "trt", "control", "control", "trt"],
+                "Metadata_pert_well": list(WELLS),
+                "Metadata_moa": ["a|b", "b|a", "a", None, None, "b"],
+            }
+        ),
+        {"batch": "= plate", "plate": "Metadata_Plate_Map_Name", "well": "Metadata_pert_well"},
+    ),
+    "bare names beside a prefix": (
+        layout(
+            {
+                "batch": BATCHES,
+                "plate": PLATES,
+                "well": list(WELLS),
+                "Metadata_broad_sample": ["BRD-1", "BRD-2", "BRD-3", "DMSO", "DMSO", "BRD-6"],
+                "Metadata_pert_type": KINDS,
+            }
+        ),
+        {"batch": "batch", "plate": "plate", "well": "well", "perturbation": "Metadata_broad_sample"},
+    ),
     "CytoTable": (
         layout(
             {
@@ -164,8 +189,25 @@ def test_conventions_of_the_field_are_read_without_a_word(name: str, tmp_path: P
     assert found.screen.features.shape == (24, 4)
     assert (wells["control_type"] == "negative").tolist() == [False, False, False, True, True, False] * 4
     assert wells["well"].tolist() == list(WELLS) * 4
-    assert wells["batch"].nunique() == (4 if name in ("LINCS", "cpDistiller's obs") else 2)
-    assert any("batch" in line for line in found.account.warnings) == (name in ("LINCS", "cpDistiller's obs"))
+    derived = "= plate" in columns.values() or "= batch" in columns.values()
+    assert wells["batch"].nunique() == (4 if derived else 2)
+    assert any("batch" in line for line in found.account.warnings) == derived
+
+
+@pytest.mark.parametrize("name", list(LAYOUTS))
+def test_an_h5ad_of_the_same_layout_is_read_alike(name: str, tmp_path: Path) -> None:
+    """obs has the columns, under the same names."""
+    frame, _ = LAYOUTS[name]
+    values = frame.iloc[:, -4:]
+    obs = frame.iloc[:, :-4].set_index(frame.index.astype(str))
+    anndata.AnnData(values.to_numpy(np.float32), obs=obs, var=pd.DataFrame(index=values.columns)).write_h5ad(
+        tmp_path / "s.h5ad"
+    )
+    found, table = read_screen(ScreenSpec(path=tmp_path / "s.h5ad"), Path()), read(frame, tmp_path)
+    assert found.account.columns == table.account.columns
+    for column in ("batch", "plate", "well", "perturbation", "control_type", "target", "site"):
+        pd.testing.assert_series_equal(found.screen.wells[column], table.screen.wells[column])
+    np.testing.assert_allclose(found.screen.features, table.screen.features, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -212,8 +254,10 @@ def test_a_plain_table_is_read_by_the_plain_names_alone(tmp_path: Path) -> None:
 
 def test_columns_that_describe() -> None:
     names = ["Metadata_Batch", "Image_Metadata_Site", "plate", "gene", "f1"]
-    assert describing(names, {"plate": "f1"}) == {"Metadata_Batch", "Image_Metadata_Site", "f1"}
+    assert describing(names, {"plate": "f1"}) == {"Metadata_Batch", "Image_Metadata_Site", "plate", "gene", "f1"}
     assert describing(names[2:], {}) == {"plate", "gene"}
+    plain = ["Metadata_Plate", "Metadata_Well", "Metadata_Compound"]
+    assert describing([*names, *plain], {}) == {"Metadata_Batch", "Image_Metadata_Site", *plain}
     given = dict.fromkeys(("batch", "plate", "well", "perturbation"), "gene")
     assert describing(names[2:], given) == {"gene"}
     assert [bare(name) for name in ("Metadata_pert_type", "Image_Metadata_Well", "Cell Type")] == [

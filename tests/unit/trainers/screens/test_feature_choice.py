@@ -209,6 +209,25 @@ def test_what_looks_like_a_feature_is_refused_by_name(name: str, values: list[ob
     assert not choose_features(frame, FeaturePatterns(exclude=(name,))).problems
 
 
+@pytest.mark.parametrize("values", [["low", "high", "low"], [True, False, True], ["#DIV/0!", "#DIV/0!", "#N/A"]])
+def test_a_name_of_cellprofiler_with_other_values_is_refused(values: list[object]) -> None:
+    frame = profile().assign(Cells_AreaShape_Solidity=values * (N // 3), comment=["a", "b", "c"] * (N // 3))
+    found = choose_features(frame)
+    (line,) = found.problems
+    assert line.startswith("feature 'Cells_AreaShape_Solidity' is not numeric but holds t")
+    assert found.left_out == {"text": ("comment",)}
+
+
+def test_numbers_as_text_are_numbers_and_codes_are_none() -> None:
+    frame = profile(("AreaShape", "Texture", "Edge"))
+    frame = frame.assign(Hue=frame["Edge"].round(3).astype(str), donor=["0012", "0734", "0201"] * (N // 3))
+    found = choose_features(frame)
+    assert found.names == ("AreaShape", "Texture", "Edge", "Hue")
+    np.testing.assert_allclose(found.features[:, 3], frame["Edge"].round(3), rtol=1e-6)
+    assert found.left_out == {"whole numbers beside decimal ones": ("donor",)}
+    assert found.forms == {"Hue": "text"}
+
+
 def test_many_columns_of_one_fault_are_one_line() -> None:
     frame = profile().assign(**{f"Cells_Q_{place}": ["1,5", "0,25", "2,125"] * (N // 3) for place in range(15)})
     (line,) = choose_features(frame).problems
@@ -256,3 +275,8 @@ def test_a_declared_matrix_needs_no_family() -> None:
     found = choose_features(frame, matrix="X")
     assert (found.names, found.families) == (("TP53", "BRCA1"), {"X": 2})
     assert found.left_out == {"coordinates": ("Cells_Location_Center_X",)}
+
+
+def test_a_list_beside_columns_of_its_names_is_a_problem() -> None:
+    frame = profile(("e_0", "e_1", "e_2")).assign(e=as_lists(list))
+    assert any("stand beside a list column of the same name" in line for line in choose_features(frame).problems)

@@ -61,6 +61,34 @@ def test_what_is_declared_needs_no_search(profiles: pd.DataFrame, plain: Reading
     assert read(tmp_path / "hash.csv", separator="#").screen.fingerprint == plain.screen.fingerprint
 
 
+@pytest.mark.parametrize("above", ["\n", "\n\r\n  \n", "\nsep=,\n"])
+def test_blank_lines_above_the_header(profiles: pd.DataFrame, plain: Reading, tmp_path: Path, above: str) -> None:
+    (tmp_path / "s.csv").write_text(above + profiles.to_csv(index=False))
+    assert read(tmp_path / "s.csv").screen.fingerprint == plain.screen.fingerprint
+    (tmp_path / "blank.csv").write_text(above)
+    with pytest.raises(InputError, match="the file is empty"):
+        read(tmp_path / "blank.csv")
+
+
+def test_rows_that_are_longer_than_the_header(profiles: pd.DataFrame, tmp_path: Path) -> None:
+    text = profiles.to_csv(index=False)
+    (tmp_path / "one.csv").write_text(text.replace("E1,Plate1,A02,", "E1,Plate1,A02,,", 1))
+    with pytest.raises(InputError, match="Expected 10 fields in line 3, saw 11"):
+        read(tmp_path / "one.csv")
+    (tmp_path / "all.csv").write_text(text.replace(",Count\n", "\n", 1))
+    said = r"more fields than the header's 9 \(first: 'E1,Plate1,A01,.*separated by ','\? say so with separator"
+    with pytest.raises(InputError, match=said):
+        read(tmp_path / "all.csv")
+
+
+def test_an_embedding_written_as_one_long_field(profiles: pd.DataFrame, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).standard_normal((36, 9000)).astype(np.float32)
+    lists = [str(row.tolist()) for row in values]
+    assert max(map(len, lists)) > 131_072  # csv's own limit
+    profiles.drop(columns=FEATURES).assign(embedding=lists).to_csv(tmp_path / "s.csv", index=False)
+    np.testing.assert_array_equal(read(tmp_path / "s.csv").screen.features, values)
+
+
 def test_commas_between_thousands_are_not_taken_for_fractions(profiles: pd.DataFrame, tmp_path: Path) -> None:
     profiles.assign(Texture=["1,250", "2,125"] * 18).to_csv(tmp_path / "s.csv", index=False, sep=";")
     with pytest.raises(InputError, match="'Texture' holds decimal commas, or commas between thousands"):
@@ -268,3 +296,58 @@ def test_pandas_metadata_that_is_no_json(profiles: pd.DataFrame, tmp_path: Path)
         pq.read_table(tmp_path / "s.parquet").to_pandas()
     with pytest.raises(InputError, match=r"s\.parquet: not a readable Parquet file"):
         read_table(tmp_path / "s.parquet")
+
+
+@pytest.fixture
+def deep(profiles: pd.DataFrame, tmp_path: Path) -> tuple[Path, np.ndarray]:
+    """DeepProfiler's folder of 36 sites with 0 to 4 cells of 5 dimensions, and the means of the cells."""
+    rng = np.random.default_rng(2)
+    folder = tmp_path / "deep"
+    index = profiles.drop(columns=FEATURES).assign(Metadata_Site=1, DNA="images/a.tif")
+    index["Metadata_Plate"] = index["Metadata_Batch"] + index["Metadata_Plate"]
+    means = np.full((len(index), 5), np.nan, dtype=np.float32)
+    for row, (plate, well) in enumerate(zip(index["Metadata_Plate"], index["Metadata_Well"], strict=True)):
+        cells = rng.standard_normal((row % 5, 5)).astype(np.float32)
+        means[row] = cells.mean(axis=0) if len(cells) else np.nan
+        file = folder / "features" / plate / (f"{well}/1.npz" if row % 2 else f"{well}_1.npz")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(file, features=cells, metadata=np.array({"Metadata_Well": well}, dtype=object))
+    index.to_csv(folder / "index.csv", index=False)
+    return folder, means
+
+
+def test_deep_profiler(deep: tuple[Path, np.ndarray]) -> None:
+    folder, means = deep
+    with pytest.raises(InputError, match="40 feature values in 5 columns are NaN"):
+        read(folder)
+    found = read(folder, missing="drop_rows")
+    whole = np.isfinite(means).all(axis=1)
+    np.testing.assert_allclose(found.screen.features, means[whole], rtol=1e-5, atol=1e-6)
+    assert found.account.families == {"DeepProfiler features": 5}
+    assert found.account.columns["site"] == "Metadata_Site"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda folder: (folder / "features/E1Plate1/A02/1.npz").unlink(),
+            r"1 of 36 sites .* \('E1Plate1/A02/1.npz'\)",
+        ),
+        (lambda folder: np.savez(folder / "features/E1Plate1/A02/1.npz", x=1), "holds no array 'features'"),
+        (lambda folder: np.savez(folder / "features/E1Plate1/A02/1.npz", features=np.ones(3)), "expected cells × dim"),
+        (
+            lambda folder: np.savez(folder / "features/E1Plate1/A02/1.npz", features=np.ones((2, 3))),
+            "have 3 dimensions",
+        ),
+        (lambda folder: (folder / "features/E1Plate1/A02/1.npz").write_bytes(b"PK"), "not a readable .npz file"),
+        (lambda folder: (folder / "index.csv").write_text("Metadata_Plate\nE1\n"), "lacks the columns 'Metadata_Well'"),
+        (lambda folder: (folder / "index.csv").unlink(), "is a folder, expected one of"),
+    ],
+)
+def test_a_deep_profiler_folder_that_is_none(
+    deep: tuple[Path, np.ndarray], change: Callable[[Path], object], words: str
+) -> None:
+    change(deep[0])
+    with pytest.raises(InputError, match=words):
+        read(deep[0], missing="drop_rows")
