@@ -1,13 +1,14 @@
 """The sham arm: the deciding curve's key strengths again, with batch labels permuted within perturbation.
 
 Training with a batch label that means nothing shows what the adversary costs by itself: optimiser damage. What the real
-arm loses and the sham arm keeps is over-correction (docs/explanation/mechanism.md). The arm has its own λ = 0, trained
-like the others: a mini-batch is made of bio-batches, so permuted ones draw other mini-batches.
+arm loses and the sham arm keeps is over-correction, and what it gains beyond the sham arm is correction
+(docs/explanation/mechanism.md). So the arm is trained whenever strength moves anything, whatever T does. It has its own
+λ = 0, trained like the others: a mini-batch is made of bio-batches, so permuted ones draw other mini-batches.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -38,11 +39,12 @@ class ShamOptions(BesideOptions):
         default=True, description="After the grid and the search, train the sham arm at the deciding curve's margin."
     )
     strengths: int = Field(
-        default=3,
+        default=4,
         ge=1,
-        description="Strengths λ > 0: nearest the safe bound, nearest the loss, the largest, then in between; λ = 0 is "
-        "added.",
+        description="Strengths λ > 0: the advised, nearest the safe bound, nearest the loss, the largest, then in "
+        "between; λ = 0 is added.",
     )
+    key: ClassVar[int] = 4
 
 
 def propose(standing: Standing) -> Proposal | None:
