@@ -20,8 +20,8 @@ import numpy as np
 
 from sweeper.config.sweep_config import load_config
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
-from sweeper.metrics.evaluation import PanelOptions
 from sweeper.metrics.panel import table_evaluation
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.technical.batch_reader import batch_reader
 from sweeper.planning.description import versions
 from sweeper.planning.prepared import load_screen

@@ -31,7 +31,8 @@ def measure_once(size: str, *, without: bool) -> float:
 
     import sweeper
     from sweeper.metrics.biological.retention import uncorrected
-    from sweeper.metrics.evaluation import Evaluation, PanelOptions, Source
+    from sweeper.metrics.evaluation import Evaluation, Source
+    from sweeper.metrics.panel_options import PanelOptions
     from sweeper.metrics.registry import REGISTRY, measure
 
     if (loaded := Path(sweeper.__file__).parent.parent) != (wanted := Path(os.environ["PYTHONPATH"])):

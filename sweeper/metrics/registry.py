@@ -24,10 +24,10 @@ reported beside, and the three decide.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from types import MappingProxyType
 
 from sweeper.metrics.biological import accuracy, clustering, plain_accuracy, planted, retention, retrieval, target
+from sweeper.metrics.catalogue import check_metrics
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric, require_finite
 from sweeper.metrics.technical import (
     batch_probe,
@@ -40,7 +40,6 @@ from sweeper.metrics.technical import (
     silhouette,
     variance,
 )
-from trainers.errors import InputError
 
 REGISTRY: Mapping[str, Metric] = MappingProxyType(
     {
@@ -117,10 +116,7 @@ def resolve(names: Sequence[str]) -> tuple[Metric, ...]:
     Raises:
         InputError: an unknown name; names the nearest ones.
     """
-    for name in names:
-        if name not in REGISTRY:
-            near = get_close_matches(name, REGISTRY, n=3, cutoff=0.4) or list(REGISTRY)
-            raise InputError(f"metrics: unknown metric {name!r}; nearest: {', '.join(near)}")
+    check_metrics(names)
     return tuple(REGISTRY[name] for name in names)
 
 

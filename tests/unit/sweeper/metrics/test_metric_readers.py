@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks import readers as study
 from sweeper.metrics.biological.retention import uncorrected
-from sweeper.metrics.evaluation import PanelOptions
 from sweeper.metrics.panel import panel_rows, score_table
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.registry import REGISTRY, STANDS_IN, decisive, measure
 from sweeper.metrics.technical.batch_probe import batch_probe_knn, batch_probe_linear, batch_probe_spread
 from sweeper.metrics.technical.batch_reader import batch_reader, plate_reader
