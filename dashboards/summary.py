@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import pandas as pd
 
 from dashboards.dial import letter, speaking_of
@@ -15,10 +13,9 @@ from dashboards.gain_views import gain_view
 from dashboards.records import checked
 from dashboards.stages import stages
 from sweeper.decision import STATES, Decision, JudgedCurve
+from sweeper.decision.words.printed import filled
 from sweeper.findings.ladder_table import GAP, INSIDE, TEST, VALIDATION, LadderTable, Score
 from sweeper.findings.unit_gains import Gains
-
-WIDTH = 100
 
 
 def text_summary(decision: Decision, results: pd.DataFrame | None = None, gains: Gains | None = None) -> str:
@@ -39,7 +36,7 @@ def text_summary(decision: Decision, results: pd.DataFrame | None = None, gains:
 def _summary(decision: Decision, results: pd.DataFrame | None, gains: Gains | None) -> str:
     frame = checked(results, fresh_seeds=decision.fresh_seeds) if results is not None else None
     blocks = [f"{decision.rule.state.replace('_', ' ')}: {STATES[decision.rule.state]}"]
-    blocks += [textwrap.fill(words, WIDTH) for words in (decision.sentence, *decision.notes)]
+    blocks += [filled(words) for words in (decision.sentence, *decision.notes)]
     for view in ordered_views(decision):
         curve = ordered_curves(decision, decision.views[view])[0]
         blocks.append(_table(curve, frame, decides=view == decision.deciding_view))

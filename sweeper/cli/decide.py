@@ -48,9 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The verb."""
     import sweeper
-    from sweeper.config.sweep_config import apply_overrides
+    from sweeper.cli.common import warn
+    from sweeper.config.given import apply_overrides
+    from sweeper.decision.input.decision_settings import decision_settings
     from sweeper.decision.words.printed import printed
     from sweeper.errors import InputError
+    from sweeper.findings.stored import damaged_files
     from sweeper.store.store import dump_json, write_atomically
 
     if (options.folder is None) == (options.table is None):
@@ -61,7 +64,11 @@ def run(options: argparse.Namespace) -> int:
     given = {key: value for key, value in named.items() if value is not None}
     changes = {**apply_overrides({}, options.overrides), **given}
     _check_target(options.json)
+    decision_settings({"deciding_view": "any", **changes}, "decide")  # a key that is none shows before anything is read
     view = changes.pop("deciding_view", None)
+    if options.folder is not None:
+        for damaged in damaged_files(sweeper.open_store(options.folder).store):
+            warn(damaged)
     if options.folder is None:
         decision = _of_table(options, view, changes)
     else:

@@ -21,9 +21,16 @@ def round_strength(value: float) -> float:
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
+MOST_SEEDS = 10_000
+
+
 def counted_seeds(value: Any) -> Any:
     """A number n of seeds as 0..n-1; anything else as it is."""
-    return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    if not 1 <= value <= MOST_SEEDS:
+        raise ValueError(f"expected 1 to {MOST_SEEDS:,} seeds, or a list of them")
+    return tuple(range(value))
 
 
 class Section(BaseModel):

@@ -37,7 +37,7 @@ def local_workers(options: ExecutorOptions) -> int:
 def finished_seconds(store: Store) -> tuple[float, float] | None:
     """Worker seconds of a trained cell, and of scoring alone, on average; None where no trained cell is finished."""
     finished: list[dict[str, float]] = [store.record(cell_id)["seconds"] for cell_id in store.finished()]
-    trained = [seconds for seconds in finished if seconds.get("train")]
+    trained = [seconds for seconds in finished if seconds.get("train") and "score" in seconds]
     if not trained:
         return None
     score = sum(seconds["score"] for seconds in trained) / len(trained)
