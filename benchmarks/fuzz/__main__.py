@@ -1,9 +1,9 @@
 """Malformed configurations, settings, tables, stores and images at the command line's doors, counted by outcome.
 
-    make fuzz                                      (10,000 inputs; about half an hour of one core)
-    python -m benchmarks.fuzz --inputs 500 --door store --seed 3
+    make fuzz                                      (10,000 inputs; ten minutes of one core)
+    python -m benchmarks.fuzz --inputs 10000 --door store --only 17      one input again
 
-Every input is made from (seed, number) alone: `--only NUMBER` makes it again and shows what came of it. The result,
+Every input is made from (door, number, seed) alone. The result,
 benchmarks/fuzz.json, and the table that is printed have a row a kind of input. The exit code is 1 where anything but
 a result or one clear line came out.
 """
@@ -16,66 +16,66 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fuzz.doors import Door, doors
+import numpy as np
+
+from benchmarks.fuzz.doors import SHARES, Make, doors
 from benchmarks.fuzz.outcome import FAULTS, GOOD, Outcome, run
 
 RESULT = Path(__file__).parents[1] / "fuzz.json"
 
 
-def attempts(given: list[Door], inputs: int) -> list[tuple[Door, int]]:
-    """(door, number) of every input, the doors in turn by their shares."""
-    total = sum(door.share for door in given)
-    return [(door, number) for door in given for number in range(max(1, round(inputs * door.share / total)))]
-
-
-def tried(door: Door, number: int, seed: int, folder: Path) -> Outcome:
-    """Make one input in a fresh folder, read it, and remove it."""
-    import numpy as np
-
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    attempt = door.make(np.random.default_rng([seed, number, *door.name.encode()]), folder)
-    return run(attempt)
-
-
-def fuzz(
-    inputs: int, seed: int, *, only: str | None = None, number: int | None = None, minutes: float = float("inf")
-) -> dict[str, Any]:
+def fuzz(inputs: int, seed: int, *, only: str = "", number: int | None = None, processes: int = 1) -> dict[str, Any]:
     """Kind of input → its outcomes, and every fault with what made it."""
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as made:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        home = Path.cwd()
-        os.chdir(made)  # whatever is written relative to here goes with it
-        try:
-            chosen = [door for door in doors(Path(made)) if only is None or only in door.name]
-            counts = {door.name: Counter[str]() for door in chosen}
-            faults: list[dict[str, Any]] = []
-            for door, at in attempts(chosen, inputs):
-                if (number is not None and at != number) or time.monotonic() - began > 60 * minutes:
-                    continue
-                found = tried(door, at, seed, Path(made) / "input")
-                counts[door.name][found.kind] += 1
-                if number is not None:
-                    print(f"{door.name} {at}: {found.kind}: {found.words}")
-                if found.kind in FAULTS:
-                    words = found.words.replace(made, "…")
-                    faults.append({"door": door.name, "number": at, "kind": found.kind, "words": words})
-        finally:
-            os.chdir(home)
+    names = [(name, count) for name, count in shares(inputs) if only in name]
+    if processes == 1:
+        found = [_one_door((name, count, seed, number)) for name, count in names]
+    else:
+        with ProcessPoolExecutor(processes) as pool:
+            found = list(pool.map(_one_door, [(name, count, seed, number) for name, count in names]))
     return {
         "schema": "fuzz/1",
         "seed": seed,
-        "inputs": sum(sum(found.values()) for found in counts.values()),
-        "minutes": round((time.monotonic() - began) / 60, 1),
-        "outcomes": {name: {kind: found[kind] for kind in (*GOOD, *FAULTS)} for name, found in counts.items()},
-        "faults": faults,
+        "outcomes": {name: counts for (name, _), (counts, _) in zip(names, found, strict=True)},
+        "faults": [fault for _, faults in found for fault in faults],
     }
+
+
+def shares(inputs: int) -> list[tuple[str, int]]:
+    """(door, number of its inputs)."""
+    total = sum(SHARES.values())
+    return [(name, max(1, round(inputs * share / total))) for name, share in SHARES.items()]
+
+
+def _one_door(task: tuple[str, int, int, int | None]) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """The outcomes of one kind, and its faults, which are printed as they are found."""
+    name, count, seed, number = task
+    counts, faults, home = Counter[str](), [], Path.cwd()
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as made:
+        os.chdir(made)  # whatever is written relative to here goes with it
+        try:
+            door = doors(Path(made))[name]
+            for at in range(count) if number is None else [number]:
+                found = tried(name, door, at, seed, Path(made) / "input")
+                counts[found.kind] += 1
+                if found.kind in FAULTS:
+                    words = found.words.replace(made, "…")
+                    faults.append({"door": name, "number": at, "kind": found.kind, "words": words})
+                    print(f"{name} {at}: {found.kind}: {words}", flush=True)
+        finally:
+            os.chdir(home)
+    return {kind: counts[kind] for kind in (*GOOD, *FAULTS)}, faults
+
+
+def tried(name: str, make: Make, number: int, seed: int, folder: Path) -> Outcome:
+    """Make one input in a fresh folder and read it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return run(make(np.random.default_rng([seed, number, *name.encode()]), folder))
 
 
 def table(document: dict[str, Any]) -> str:
@@ -93,16 +93,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--inputs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no further input after this long")
-    parser.add_argument("--door", help="only kinds whose name holds this; nothing is written")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--door", default="", help="only kinds whose name holds this: their rows of the result alone")
     parser.add_argument("--only", type=int, metavar="NUMBER", help="only the input of this number; nothing is written")
     given = parser.parse_args()
-    found = fuzz(given.inputs, given.seed, only=given.door, number=given.only, minutes=given.minutes)
+    found = fuzz(given.inputs, given.seed, only=given.door, number=given.only, processes=given.processes)
     print(table(found))
-    for fault in found["faults"]:
-        print(f"{fault['door']} {fault['number']}: {fault['kind']}: {fault['words']}")
-    if given.door is None and given.only is None:
-        RESULT.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if given.only is None:
+        kept = json.loads(RESULT.read_text(encoding="utf-8")) if given.door and RESULT.exists() else found
+        new = set(found["outcomes"])
+        kept["outcomes"] |= found["outcomes"]
+        kept["faults"] = [fault for fault in kept["faults"] if fault["door"] not in new] + found["faults"]
+        RESULT.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 1 if found["faults"] else 0
 
 

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import anndata
 import numpy as np
@@ -43,51 +43,53 @@ CONFIG: dict[str, Any] = {
 }  # fmt: skip
 
 Make = Callable[[np.random.Generator, Path], Attempt]
+Write = Callable[[pd.DataFrame, Path], int]
 
 
-class Door(NamedTuple):
-    """A kind of input.
+SHARES = {
+    "configuration": 0.30,
+    "--set": 0.30,
+    **{f"profiles {suffix}": 0.056 for suffix in (".csv", ".parquet", ".h5ad", ".gct", ".npz")},
+    **{f"decide table {suffix}": 0.02 for suffix in (".csv", ".parquet")},
+    "store": 0.02,
+    "images PNG": 0.03,
+    "images TIFF": 0.03,
+}
+"""Kind of input → its share of all."""
 
-    Attributes:
-        name: for the table.
-        share: of all inputs.
-        make: a malformed input in an empty folder, and the call that reads it.
+
+def doors(folder: Path) -> dict[str, Make]:
+    """Kind of input → what makes a malformed one in an empty folder, with the call that reads it.
+
+    The whole inputs are made in `folder` once.
     """
-
-    name: str
-    share: float
-    make: Make
-
-
-def doors(folder: Path) -> tuple[Door, ...]:
-    """Every door, with its whole inputs made in `folder` once."""
     table, whole = _table(), folder / "whole"
     whole.mkdir(parents=True, exist_ok=True)
     decided = _store(whole / "store")
     shutil.copytree(_images(whole / "images"), whole / "tiffs")
     _as_tiffs(whole / "tiffs")
-    formats: Mapping[str, Callable[[pd.DataFrame, Path], int]] = {
+    writers: Mapping[str, Write] = {
         ".csv": _write_csv,
         ".parquet": _write_parquet,
         ".h5ad": _write_h5ad,
         ".gct": _write_gct,
         ".npz": _write_npz,
     }
-    return (
-        Door("configuration", 0.22, _config),
-        Door("--set", 0.29, partial(_override, keys=[key for key, _, _ in documented_keys()])),
-        *(
-            Door(f"profiles {suffix}", 0.06, partial(_profiles, table=table, suffix=suffix, write=write))
-            for suffix, write in formats.items()
-        ),
-        *(
-            Door(f"decide table {suffix}", 0.03, partial(_decided, table=decided, suffix=suffix, write=formats[suffix]))
+    return {
+        "configuration": _config,
+        "--set": partial(_override, keys=[key for key, _, _ in documented_keys()]),
+        **{
+            f"profiles {suffix}": partial(_profiles, table=table, suffix=suffix, write=write)
+            for suffix, write in writers.items()
+        },
+        **{
+            f"decide table {suffix}": partial(_decided, table=decided, suffix=suffix, write=writers[suffix])
             for suffix in (".csv", ".parquet")
-        ),
-        Door("store", 0.03, partial(_stored, whole=whole / "store")),
-        Door("images PNG", 0.05, partial(_packed, whole=whole / "images")),
-        Door("images TIFF", 0.05, partial(_packed, whole=whole / "tiffs")),
-    )
+        },
+        "store": partial(_stored, whole=whole / "store"),
+        "images PNG": partial(_packed, whole=whole / "images"),
+        "images TIFF": partial(_packed, whole=whole / "tiffs"),
+    }
 
 
 # ---- settings --------------------------------------------------------------------------------------------------------
@@ -194,7 +196,7 @@ def _profiles(
     *,
     table: pd.DataFrame,
     suffix: str,
-    write: Callable[[pd.DataFrame, Path], int],
+    write: Write,
 ) -> Attempt:
     path, touched, dimensions = _written(rng, folder, table, suffix, write)
     if suffix == ".npz" and touched is not None:
@@ -208,7 +210,7 @@ def _written(
     folder: Path,
     table: pd.DataFrame,
     suffix: str,
-    write: Callable[[pd.DataFrame, Path], int],
+    write: Write,
 ) -> tuple[Path, tuple[str, ...] | None, int]:
     """A changed table as a file, what was touched of it (None: its bytes were damaged) and its number of features."""
     import warnings
@@ -239,7 +241,7 @@ def _decided(
     *,
     table: pd.DataFrame,
     suffix: str,
-    write: Callable[[pd.DataFrame, Path], int],
+    write: Write,
 ) -> Attempt:
     path, _, _ = _written(rng, folder, table, suffix, write)
     out = folder / "decision.json"
@@ -374,4 +376,4 @@ def _packed(rng: np.random.Generator, folder: Path, *, whole: Path) -> Attempt:
     return Attempt(arguments, written=out / "manifest.json")
 
 
-__all__ = ["Door", "doors"]
+__all__ = ["SHARES", "Make", "doors"]

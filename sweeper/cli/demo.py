@@ -15,7 +15,7 @@ from sweeper.cli.common import Counter, add_overrides
 
 if TYPE_CHECKING:
     from sweeper.config.sweep_config import SweepConfig
-    from trainers.screens.images.image_simulation import ImageSimulationSpec
+    from trainers.screens.images.image_simulation_spec import ImageSimulationSpec
 
 EXAMPLE = """examples:
   sweeper demo

@@ -21,7 +21,7 @@ MOST_OF = {
     "count": 1_000,
     "embedding_dim": 65_536,
     "folds": 1_000,
-    "features": 100_000,
+    "features": 20_000,
     "hidden_widths": 65_536,
     "critic_width": 65_536,
     "epochs": 100_000,
@@ -52,7 +52,7 @@ MOST_OF = {
 }
 """Largest whole numbers by the key or its last part; a million for all others."""
 MOST_WHOLE = 1_000_000
-MOST_SIMULATED = 2_000_000_000
+MOST_SIMULATED = 200_000_000
 MOST_CELLS = 1_000_000
 _SIMULATED = ("batches", "plates_per_batch", "wells_per_plate")
 _FORBIDDEN = ("/", "\\")

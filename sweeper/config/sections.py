@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from sweeper.decision.verdict.next_points import NextOptions
+if TYPE_CHECKING:
+    from sweeper.decision.verdict.next_points import NextOptions
 
 SIGNIFICANT_DIGITS = 4
 """Strengths are rounded to this many significant digits, so that a strength has one spelling and one content hash."""
@@ -132,6 +133,8 @@ class LocateSearch(Section):
     @property
     def next_options(self) -> NextOptions:
         """These options as the decision's next points take them."""
+        from sweeper.decision.verdict.next_points import NextOptions
+
         return NextOptions(strengths=self.strengths_per_round, seeds=self.extra_seeds, width=self.width)
 
 

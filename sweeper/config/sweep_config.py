@@ -18,10 +18,9 @@ from pydantic import (
     model_validator,
 )
 
+from sweeper.arms.arm_options import PseudoOptions, ShamOptions
 from sweeper.arms.confirm import ConfirmOptions
-from sweeper.arms.pseudo import PseudoOptions
 from sweeper.arms.rungs import Ladder, resolve
-from sweeper.arms.sham import ShamOptions
 from sweeper.config.given import apply_overrides, parse_yaml, read_text
 from sweeper.config.limits import check_cells, check_limits, check_name
 from sweeper.config.listed import listed
@@ -37,18 +36,20 @@ from sweeper.config.sections import (
 )
 from sweeper.config.wording import one_line
 from sweeper.decision.input.decision_settings import DecisionSettings
-from sweeper.decision.verdict.next_points import NextOptions
 from sweeper.errors import ConfigError
-from sweeper.metrics.evaluation import PanelOptions
+from sweeper.metrics.panel_options import PanelOptions
 from trainers.errors import InputError
 from trainers.image_features import FrozenBackbone
 from trainers.registry import DEFAULT, trainer, trainer_names, usable_trainers
-from trainers.screens.images.image_simulation import ImageSimulationSpec
+from trainers.screens.images.image_simulation_spec import ImageSimulationSpec
 from trainers.screens.images.source import SOURCES, ImageInput, ImageSource, relative_to
 from trainers.screens.screen_spec import ScreenSpec
-from trainers.screens.simulated_screen import SimulationSpec
-from trainers.screens.splits import ViewSpec
+from trainers.screens.simulation_spec import SimulationSpec
+from trainers.screens.view_spec import ViewSpec
 from trainers.trainer import Dial, Spaced, Trainer
+
+if TYPE_CHECKING:
+    from sweeper.decision.verdict.next_points import NextOptions
 
 Model = TypeVar("Model", bound=BaseModel)
 

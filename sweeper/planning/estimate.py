@@ -15,7 +15,6 @@ from sweeper.planning.cells import Cell, cell_split, make_packs
 from sweeper.planning.images import open_images
 from sweeper.planning.inputs import trainer_inputs
 from sweeper.planning.prepared import Prepared
-from sweeper.running.worker import training_cell
 from sweeper.store.store import Store
 from trainers.screens.table import Screen
 
@@ -49,6 +48,8 @@ def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> tuple[float, f
     known = finished_seconds(prepared.store)
     if known is not None:
         return known
+    from sweeper.running.worker import training_cell  # heavy
+
     wells = prepared.screen.wells
     how = prepared.config.how
     if how.one_at_a_time:  # a single cell tells, and one that corrects is the slow kind

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from sweeper.arms.proposal import Proposal
 from sweeper.errors import InputError, StoreMismatchError
-from sweeper.metrics.units import COLUMNS as UNIT_COLUMNS
+from sweeper.metrics.unit_axes import COLUMNS as UNIT_COLUMNS
 from sweeper.store.lease import FOLDER as LEASES
 from sweeper.store.lease import Lease, owned
 from sweeper.store.reading import (

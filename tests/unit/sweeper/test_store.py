@@ -9,7 +9,8 @@ from sweeper.arms.proposal import Block, Proposal
 from sweeper.errors import InputError, StoreMismatchError
 from sweeper.findings.stored import damaged_files, readable_decision
 from sweeper.store.store import Store
-from trainers.screens.simulated_screen import SimulationSpec, simulate
+from trainers.screens.simulated_screen import simulate
+from trainers.screens.simulation_spec import SimulationSpec
 
 SCREEN = simulate(
     SimulationSpec(

@@ -108,7 +108,11 @@ def _few(t):
             "NO_BASELINE_SIGNAL",
             "the same number in every run",
         ),
-        (lambda t: t.assign(value=t["value"].where(t["role"] == "biological", 0.5)), "NO_TECHNICAL_EFFECT", "No rule"),
+        (
+            lambda t: t.assign(value=t["value"].where(t["role"] == "biological", 0.5)),
+            "NO_TECHNICAL_EFFECT",
+            "do not correct",
+        ),
     ],
 )
 def test_too_little_gives_a_state_and_never_a_point(bare, change, state, said):
