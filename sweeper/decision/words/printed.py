@@ -30,16 +30,23 @@ def printed(decision: Decision) -> str:
     ]
     if view is not None:
         said += [choice_text(view.choice), frontier_text(view.frontier, decision.settings.confidence)]
-    blocks += [textwrap.fill(spoken(words, dial), WIDTH) for words in (*said, *decision.notes) if words]
+    blocks += [wrapped(spoken(words, dial)) for words in (*said, *decision.notes) if words]
     if decision.departures:
-        blocks.append(textwrap.fill(departed(decision.departures), WIDTH))
+        blocks.append(wrapped(departed(decision.departures)))
     if rule.by_delta:
         blocks.append(delta_table(rule))
     if decision.ready_rules:
         words = [spoken(in_words(item), dial) for item in decision.ready_rules.rules]
-        lines = [textwrap.fill(text, WIDTH, initial_indent="- ", subsequent_indent="  ") for text in words]
+        lines = [wrapped(text, initial_indent="- ", subsequent_indent="  ") for text in words]
         blocks.append("\n".join(["ready rules", *lines]))
     return "\n\n".join(blocks)
+
+
+def wrapped(text: str, *, initial_indent: str = "", subsequent_indent: str = "") -> str:
+    """Lines of `WIDTH`, broken between words alone."""
+    return textwrap.fill(
+        text, WIDTH, initial_indent=initial_indent, subsequent_indent=subsequent_indent, break_on_hyphens=False
+    )
 
 
 def departed(departures: Sequence[Departure]) -> str:
