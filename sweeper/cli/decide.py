@@ -12,7 +12,6 @@ settings than those declared before the sweep.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The verb."""
     import sweeper
+    from sweeper.cli.common import warn
+    from sweeper.config.given import apply_overrides
+    from sweeper.decision.input.decision_settings import decision_settings
     from sweeper.decision.words.printed import printed
     from sweeper.errors import InputError
     from sweeper.store.store import dump_json, write_atomically
@@ -59,9 +61,15 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--trainer: a sweep has one; it goes with --table only")
     named = {"delta": options.delta, "deciding_view": options.view, "method": options.method}
     given = {key: value for key, value in named.items() if value is not None}
-    changes = {**_overrides(options.overrides), **given}
+    changes = {**apply_overrides({}, options.overrides), **given}
     _check_target(options.json)
+    decision_settings({"deciding_view": "any", **changes}, "decide")  # a key that is none shows before anything is read
     view = changes.pop("deciding_view", None)
+    if options.folder is not None:
+        from sweeper.findings.stored import damaged_files
+
+        for damaged in damaged_files(sweeper.open_store(options.folder).store):
+            warn(damaged)
     if options.folder is None:
         decision = _of_table(options, view, changes)
     else:
@@ -73,14 +81,6 @@ def run(options: argparse.Namespace) -> int:
         write_atomically(options.json, dump_json(decision.to_json()))
         print(f"\ndecision: {options.json}")
     return 0
-
-
-def _overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    if not overrides:
-        return {}
-    from sweeper.config.sweep_config import apply_overrides
-
-    return apply_overrides({}, overrides)
 
 
 def _of_table(options: argparse.Namespace, view: str | None, changes: dict[str, Any]) -> Decision:

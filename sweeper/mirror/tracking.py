@@ -237,21 +237,10 @@ class Mirror:
             if not token:
                 return
 
-    def _create(self, *, start_time: int | None, tags: Mapping[str, str], name: str, key: Mapping[str, str]) -> Run:
-        """A new run; or the one that another writer of this sweep made meanwhile, so that `key` names a single run.
-
-        Every writer looks after it has written, sees at least its own run, and keeps the same one of several.
-        """
-        made = self._client.create_run(self._experiment_id, start_time=start_time, tags=dict(tags), run_name=name)
-        first = min(self._search(**key), key=_age, default=made)
-        if first.info.run_id != made.info.run_id:
-            self._client.delete_run(made.info.run_id)
-        return first
-
     def _open_parent(self, found: Run | None, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
         if found is None:
             identity = {"sweeper.sweep_id": self._sweep_id, "sweeper.kind": "sweep", "mlflow.source.name": "sweeper"}
-            found = self._create(start_time=None, tags=identity, name=name, key={"kind": "sweep"})
+            found = self._client.create_run(self._experiment_id, tags=identity, run_name=name)
         run_id = str(found.info.run_id)
         if found.info.status != "RUNNING":
             self._client.update_run(run_id, status="RUNNING")
@@ -269,7 +258,7 @@ class Mirror:
             del self._children[cell.cell_id]
             known = None
         if known is None:
-            known = self._create_child(cell)
+            known = self._child_of(cell)
             self._children[cell.cell_id] = known
         # The run's own start as timestamp makes a repeated point identical to the first, which MLflow then drops.
         metrics = _metrics(cell.metrics, cell.curve, timestamp=known.start_time)
@@ -279,16 +268,21 @@ class Mirror:
         self._client.set_terminated(known.run_id, run_status, end_time=_milliseconds(cell.ended))
         self._children[cell.cell_id] = replace(known, run_status=run_status, cell_status=cell.status)
 
-    def _create_child(self, cell: MirroredCell) -> _Child:
-        identity = {
-            "mlflow.parentRunId": self.parent_run_id,
-            "mlflow.source.name": "sweeper",
-            "sweeper.sweep_id": self._sweep_id,
-            "sweeper.kind": "cell",
-            "sweeper.cell_id": cell.cell_id,
-        }
-        started = _milliseconds(cell.started)
-        return _child(self._create(start_time=started, tags=identity, name=cell.name, key={"cell_id": cell.cell_id}))
+    def _child_of(self, cell: MirroredCell) -> _Child:
+        """The cell's run: a new one, unless another writer (of a copy of the folder) has made it since we opened."""
+        found = min(self._search(cell_id=cell.cell_id), key=_age, default=None)
+        if found is None:
+            identity = {
+                "mlflow.parentRunId": self.parent_run_id,
+                "mlflow.source.name": "sweeper",
+                "sweeper.sweep_id": self._sweep_id,
+                "sweeper.kind": "cell",
+                "sweeper.cell_id": cell.cell_id,
+            }
+            found = self._client.create_run(
+                self._experiment_id, start_time=_milliseconds(cell.started), tags=identity, run_name=cell.name
+            )
+        return _child(found)
 
     def _log(self, run_id: str, metrics: Sequence[Metric], params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Everything of a run in as few requests as `log_batch` allows."""
@@ -370,7 +364,7 @@ def check_tracking(configured: str | None, folder: Path) -> str:
             urllib.request.urlopen(probe, timeout=_PROBE_SECONDS).close()  # noqa: S310 - scheme checked above
     except urllib.error.HTTPError as error:
         error.close()  # it answers; whether it is an MLflow server shows next
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: an address that is none
         reason = getattr(error, "reason", error)
         if not isinstance(reason, ssl.SSLError):  # MLflow may know the certificate
             raise InputError(f"cannot open MLflow at {_masked(uri)}: {_first_line(reason)}") from error
@@ -385,12 +379,19 @@ def _is_sqlite(database: Path) -> bool:
 @contextmanager
 def _reported_as(kind: type[Exception], where: str) -> Iterator[None]:
     """Turn whatever MLflow, a database driver or the network raises into one line of `kind`."""
+    from alembic.util.exc import CommandError  # a database that a newer MLflow has written
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:  # OSError: files and requests' errors
+    except (
+        MlflowException,
+        SQLAlchemyError,
+        CommandError,
+        ImportError,
+        OSError,
+    ) as error:  # OSError: files and requests' errors
         raise kind(f"{where}: {_first_line(error)}") from error
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from sweeper.config.listed import listed
+from sweeper.config.wording import one_line
 from trainers.errors import InputError
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -116,16 +117,9 @@ class DecisionSettings(BaseModel):
 def decision_settings(values: Mapping[str, Any], source: str) -> DecisionSettings:
     """Validated settings; raises `InputError`, one line with `source` and the key that is wrong."""
     try:
-        return DecisionSettings.model_validate(values)
+        return DecisionSettings.model_validate(listed(values, DecisionSettings))
     except ValidationError as error:
-        first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        near = get_close_matches(key, list(DecisionSettings.model_fields), n=1, cutoff=0.5)
-        raise InputError(f"{source}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] in ("missing", "value_error") else f", got {first['input']!r}"
-    raise InputError(f"{source}: {key + ': ' if key else ''}{message}{given}")
+        raise InputError(one_line(error, source, DecisionSettings)) from None
 
 
 @dataclass(frozen=True)

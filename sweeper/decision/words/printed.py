@@ -30,23 +30,21 @@ def printed(decision: Decision) -> str:
     ]
     if view is not None:
         said += [choice_text(view.choice), frontier_text(view.frontier, decision.settings.confidence)]
-    blocks += [wrapped(spoken(words, dial)) for words in (*said, *decision.notes) if words]
+    blocks += [filled(spoken(words, dial)) for words in (*said, *decision.notes) if words]
     if decision.departures:
-        blocks.append(wrapped(departed(decision.departures)))
+        blocks.append(filled(departed(decision.departures)))
     if rule.by_delta:
         blocks.append(delta_table(rule))
     if decision.ready_rules:
         words = [spoken(in_words(item), dial) for item in decision.ready_rules.rules]
-        lines = [wrapped(text, initial_indent="- ", subsequent_indent="  ") for text in words]
+        lines = [filled(text, first="- ", others="  ") for text in words]
         blocks.append("\n".join(["ready rules", *lines]))
     return "\n\n".join(blocks)
 
 
-def wrapped(text: str, *, initial_indent: str = "", subsequent_indent: str = "") -> str:
-    """Lines of `WIDTH`, broken between words alone."""
-    return textwrap.fill(
-        text, WIDTH, initial_indent=initial_indent, subsequent_indent=subsequent_indent, break_on_hyphens=False
-    )
+def filled(text: str, *, first: str = "", others: str = "") -> str:
+    """A paragraph of `WIDTH` columns, lines broken between words only: a broken "held-out" reads as two."""
+    return textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=others, break_on_hyphens=False)
 
 
 def departed(departures: Sequence[Departure]) -> str:

@@ -21,7 +21,6 @@ VIEWS = {
     "held_out_batches": "held-out batches",
     "held_out_cell_types": "held-out cell types",
 }
-STILL_IMPROVING = "Batch removal was still improving at the largest strength: sweep larger λ."
 
 
 def strength_text(value: float | None) -> str:
@@ -137,9 +136,10 @@ def _located(decision: JudgedCurve, estimate: Estimate, point: Location) -> list
 
 def _unsaturated(decision: JudgedCurve) -> str:
     """What follows from batch removal that still improves at the largest strength."""
+    found = "Batch removal was still improving at the largest strength"
     if at_its_end(decision.trainer, decision.levels[-1].weight):
-        return "Batch removal was still improving at the largest strength, and there is no stronger setting."
-    return STILL_IMPROVING
+        return f"{found}, and there is no stronger setting."
+    return f"{found}: sweep larger λ."
 
 
 def _fallback(estimate: Estimate) -> list[str]:

@@ -16,7 +16,7 @@ from sweeper.arms.proposal import Proposal
 from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import tabulate_and_decide
 from sweeper.library.rounds import kept_rounds
-from sweeper.metrics.units import COLUMNS
+from sweeper.metrics.unit_axes import COLUMNS
 from sweeper.planning.cells import Cell
 from sweeper.planning.description import sweep_description
 from sweeper.planning.estimate import estimate
