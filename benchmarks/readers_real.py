@@ -41,7 +41,7 @@ def screens() -> dict[str, tuple[Screen, PanelOptions]]:
     config = load_config(JUMP)
     try:
         found["JUMP source 3"] = (load_screen(config), config.panel)
-        screen = read_screen(ScreenSpec(path=BBBC021, negative_controls=("DMSO",)), Path())
+        screen = read_screen(ScreenSpec(path=BBBC021, negative_controls=("DMSO",)), Path()).screen
     except InputError as absent:
         print(absent)
         return found

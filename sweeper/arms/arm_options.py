@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from sweeper.arms.beside import BesideOptions
@@ -14,11 +16,12 @@ class ShamOptions(BesideOptions):
         default=True, description="After the grid and the search, train the sham arm at the deciding curve's margin."
     )
     strengths: int = Field(
-        default=3,
+        default=4,
         ge=1,
-        description="Strengths λ > 0: nearest the safe bound, nearest the loss, the largest, then in between; λ = 0 is "
-        "added.",
+        description="Strengths λ > 0: the advised, nearest the safe bound, nearest the loss, the largest, then in "
+        "between; λ = 0 is added.",
     )
+    key: ClassVar[int] = 4
 
 
 class PseudoOptions(BesideOptions):

@@ -1,8 +1,9 @@
 """The sham arm: the deciding curve's key strengths again, with batch labels permuted within perturbation.
 
 Training with a batch label that means nothing shows what the adversary costs by itself: optimiser damage. What the real
-arm loses and the sham arm keeps is over-correction (docs/explanation/mechanism.md). The arm has its own λ = 0, trained
-like the others: a mini-batch is made of bio-batches, so permuted ones draw other mini-batches.
+arm loses and the sham arm keeps is over-correction, and what it gains beyond the sham arm is correction
+(docs/explanation/mechanism.md). So the arm is trained whenever strength moves anything, whatever T does. It has its own
+λ = 0, trained like the others: a mini-batch is made of bio-batches, so permuted ones draw other mini-batches.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def _place(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
     return tuple(
         part
         for number, part in enumerate(location)
-        if not (isinstance(part, str) and ("[" in part or part in {"LogRange", "int", "float", "str", "bool"}))
+        if not (isinstance(part, str) and ("[" in part or part in {"SpacedRange", "int", "float", "str", "bool"}))
         and not (number == 1 and location[0] == "images")  # the layout, as the branch of the union is named
     )
 

@@ -237,21 +237,10 @@ class Mirror:
             if not token:
                 return
 
-    def _create(self, *, start_time: int | None, tags: Mapping[str, str], name: str, key: Mapping[str, str]) -> Run:
-        """A new run; or the one that another writer of this sweep made meanwhile, so that `key` names a single run.
-
-        Every writer looks after it has written, sees at least its own run, and keeps the same one of several.
-        """
-        made = self._client.create_run(self._experiment_id, start_time=start_time, tags=dict(tags), run_name=name)
-        first = min(self._search(**key), key=_age, default=made)
-        if first.info.run_id != made.info.run_id:
-            self._client.delete_run(made.info.run_id)
-        return first
-
     def _open_parent(self, found: Run | None, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
         if found is None:
             identity = {"sweeper.sweep_id": self._sweep_id, "sweeper.kind": "sweep", "mlflow.source.name": "sweeper"}
-            found = self._create(start_time=None, tags=identity, name=name, key={"kind": "sweep"})
+            found = self._client.create_run(self._experiment_id, tags=identity, run_name=name)
         run_id = str(found.info.run_id)
         if found.info.status != "RUNNING":
             self._client.update_run(run_id, status="RUNNING")
@@ -269,7 +258,7 @@ class Mirror:
             del self._children[cell.cell_id]
             known = None
         if known is None:
-            known = self._create_child(cell)
+            known = self._child_of(cell)
             self._children[cell.cell_id] = known
         # The run's own start as timestamp makes a repeated point identical to the first, which MLflow then drops.
         metrics = _metrics(cell.metrics, cell.curve, timestamp=known.start_time)
@@ -279,16 +268,21 @@ class Mirror:
         self._client.set_terminated(known.run_id, run_status, end_time=_milliseconds(cell.ended))
         self._children[cell.cell_id] = replace(known, run_status=run_status, cell_status=cell.status)
 
-    def _create_child(self, cell: MirroredCell) -> _Child:
-        identity = {
-            "mlflow.parentRunId": self.parent_run_id,
-            "mlflow.source.name": "sweeper",
-            "sweeper.sweep_id": self._sweep_id,
-            "sweeper.kind": "cell",
-            "sweeper.cell_id": cell.cell_id,
-        }
-        started = _milliseconds(cell.started)
-        return _child(self._create(start_time=started, tags=identity, name=cell.name, key={"cell_id": cell.cell_id}))
+    def _child_of(self, cell: MirroredCell) -> _Child:
+        """The cell's run: a new one, unless another writer (of a copy of the folder) has made it since we opened."""
+        found = min(self._search(cell_id=cell.cell_id), key=_age, default=None)
+        if found is None:
+            identity = {
+                "mlflow.parentRunId": self.parent_run_id,
+                "mlflow.source.name": "sweeper",
+                "sweeper.sweep_id": self._sweep_id,
+                "sweeper.kind": "cell",
+                "sweeper.cell_id": cell.cell_id,
+            }
+            found = self._client.create_run(
+                self._experiment_id, start_time=_milliseconds(cell.started), tags=identity, run_name=cell.name
+            )
+        return _child(found)
 
     def _log(self, run_id: str, metrics: Sequence[Metric], params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Everything of a run in as few requests as `log_batch` allows."""

@@ -124,7 +124,7 @@ def _start(options: ExecutorOptions, folder: Path) -> int:
     else:
         try:
             ray.init(**quiet)
-        except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        except Exception as error:  # noqa: BLE001 - a node that does not come up raises a bare Exception
             raise InputError(
                 f"RAY_ADDRESS={address}: cannot connect to Ray: {_first_line(error)}; a cluster with token "
                 "authentication needs RAY_AUTH_MODE=token and its RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"

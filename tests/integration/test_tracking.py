@@ -171,6 +171,19 @@ def test_a_run_left_open_by_a_crash_is_completed_not_duplicated(store: Store, re
     assert len(store.client().get_metric_history(children["cell1"].info.run_id, "training/loss")) == 3
 
 
+def test_two_writers_of_one_sweep_double_nothing(store: Store) -> None:
+    """A copied folder, say, mirrored to the same server: both open before either has written a cell."""
+    first, second = store.mirror("two-writers"), store.mirror("two-writers")
+    assert second.parent_run_id == first.parent_run_id
+    cells = [cell(number) for number in range(4)]
+    first.log_cells(cells[:3])
+    second.log_cells(cells)
+    first.log_cells(cells)
+    assert set(store.children("two-writers")) == {one.cell_id for one in cells}
+    assert all(run.info.status == "FINISHED" for run in store.children("two-writers").values())
+    assert len(store.runs("two-writers")) == 5
+
+
 def test_of_duplicates_the_oldest_counts(store: Store) -> None:
     mirror = store.mirror("twice")
     client = store.client()

@@ -42,11 +42,11 @@ class DecisionSettings(BaseModel):
         (0.05, 0.10, 0.20), description="Losses at which the curve is also judged; `delta` is always among them."
     )
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="One-sided level of every bound.")
-    method: Literal["bracket", "posterior"] = Field(
-        "bracket",
-        description="What bounds the point: bracket, the drawdown bracket, tested level against level; or posterior, "
-        "curves of eight families averaged (bma-bms), with the bracket as fall-back and cross-check. The posterior "
-        "narrows the interval; it does not meet every gate of its study (benchmarks/README.md).",
+    method: Literal["combined", "posterior", "bracket"] = Field(
+        "combined",
+        description="How the point is found: combined, curves of eight families averaged (bma-bms) locate it, the "
+        "drawdown bracket bounds it, and what is advised lies below both; posterior, the curves alone, with the "
+        "bracket as cross-check; or bracket, level tested against level, which locates nothing.",
     )
     target: Literal["this_screen", "new_perturbations"] = Field(
         "this_screen",

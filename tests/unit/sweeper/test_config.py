@@ -68,7 +68,7 @@ def test_overrides_reach_nested_keys() -> None:
             "strengths: {adversarial_weight: [-1.0]}",
             ["strengths.adversarial_weight", "-1.0", "expected a number of 0 or more"],
         ),
-        (f"strengths: {{margin: [{math.pi / 2}]}}", ["strengths.margin", "expected a number below 1.57"]),
+        (f"strengths: {{margin: [{math.pi / 2}]}}", ["strengths.margin", "less than 1.57"]),
         ("strengths: {adversarial_weight: {low: 3, high: 1, count: 4}}", ["high must be above low"]),
         ("seeds: []", ["seeds"]),
         ("seeds: [1, 1]", ["seeds", "repeated"]),
