@@ -51,6 +51,11 @@ MOST_OF = {
     "pack_size": 100_000,
 }
 """Largest whole numbers by the key or its last part; a million for all others."""
+MOST_STRENGTH = {
+    **dict.fromkeys(("phenotype", "batch_shift", "plate_shift", "row_gradient", "column_gradient", "noise"), 1000.0),
+    **dict.fromkeys(("batch_scale", "nonlinearity", "batch_effect", "position_effect"), 10.0),
+}
+"""Of a simulated screen, in units of its noise or as a logarithm: beyond them nothing of a screen is left."""
 MOST_WHOLE = 1_000_000
 MOST_SIMULATED = 200_000_000
 MOST_CELLS = 1_000_000
@@ -67,8 +72,9 @@ def check_limits(given: BaseModel, source: str) -> None:
             continue
         if isinstance(value, int) and abs(value) > (most := MOST_OF.get(key, MOST_OF.get(last, MOST_WHOLE))):
             raise ConfigError(f"{at}: expected a whole number of {most:,} or less, got {_short(value)}")
-        if isinstance(value, float) and not (math.isfinite(value) and abs(value) <= MOST):
-            raise ConfigError(f"{at}: expected a finite number of {MOST:,.0f} or less, got {value:g}")
+        largest = MOST_STRENGTH.get(last, MOST)
+        if isinstance(value, float) and not (math.isfinite(value) and abs(value) <= largest):
+            raise ConfigError(f"{at}: expected a finite number of {largest:,.0f} or less, got {value:g}")
         if isinstance(value, str | Path) and (bad := next((c for c in str(value) if ord(c) < 32), None)) is not None:
             raise ConfigError(f"{at}: holds the control character {bad!r}; expected plain text")
     sizes = [size for name in (*_SIMULATED, "features") if isinstance(size := getattr(given, name, None), int)]
