@@ -102,6 +102,12 @@ benchmark-images-training: install ## study: training on images
 benchmark-images-demo: install ## study: the image demo
 	$(BIN)/python benchmarks/images_demo.py
 
+benchmark-doors: install ## study: the time of the quick verbs
+	$(BIN)/python benchmarks/doors.py
+
+fuzz: install ## 10,000 malformed inputs at every door
+	$(BIN)/python -m benchmarks.fuzz
+
 COMPILE = $(BIN)/uv pip compile -q --upgrade pyproject.toml --extra dev --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 
 lock: install ## upgrade the pinned versions, on purpose

@@ -43,7 +43,8 @@ from torchvision.transforms import functional as reference
 from trainers.images.augment import augmented, draw
 from trainers.images.image_settings import AugmentSettings
 from trainers.images.inputs import RowReader
-from trainers.screens.images.image_simulation import ImageSimulationSpec, draw_simulation
+from trainers.screens.images.image_simulation import draw_simulation
+from trainers.screens.images.image_simulation_spec import ImageSimulationSpec
 from trainers.screens.images.manifest import (
     FORMAT,
     IMAGES,
@@ -54,7 +55,8 @@ from trainers.screens.images.manifest import (
     write_manifest,
 )
 from trainers.screens.images.packing import pack
-from trainers.screens.images.plates import RXRX1_PATTERN, PlateFolder, list_plates
+from trainers.screens.images.plate_folder import RXRX1_PATTERN, PlateFolder
+from trainers.screens.images.plates import list_plates
 from trainers.screens.images.render import render
 from trainers.screens.table import make_wells, wells_digest
 

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from sweeper.config.sweep_config import load_config
 from sweeper.metrics.composites import composites
 from sweeper.metrics.controls import control_embedding
-from sweeper.metrics.evaluation import PanelOptions
 from sweeper.metrics.panel import score_table
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.probes.pseudo_batch import residualise
 from sweeper.planning.description import versions
 from sweeper.planning.prepared import load_screen

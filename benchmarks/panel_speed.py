@@ -121,9 +121,9 @@ def simulated(wells: int, dimensions: int, seed: int = 0) -> tuple[NDArray[np.fl
 
 def panel(wells: int, dimensions: int, device: str | None, names: list[str]) -> None:
     """Measure the named metrics one after another with the panel, `START` first; print a line each."""
-    from sweeper.metrics.evaluation import PanelOptions
     from sweeper.metrics.gate import gate
     from sweeper.metrics.panel import score_table, table_evaluation
+    from sweeper.metrics.panel_options import PanelOptions
     from sweeper.metrics.registry import measure
 
     rows, table = simulated(wells, dimensions)

@@ -20,8 +20,8 @@ import numpy as np
 
 from sweeper.config.sweep_config import load_config
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
-from sweeper.metrics.evaluation import PanelOptions
 from sweeper.metrics.panel import table_evaluation
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.technical.batch_reader import batch_reader
 from sweeper.planning.description import versions
 from sweeper.planning.prepared import load_screen
@@ -41,7 +41,7 @@ def screens() -> dict[str, tuple[Screen, PanelOptions]]:
     config = load_config(JUMP)
     try:
         found["JUMP source 3"] = (load_screen(config), config.panel)
-        screen = read_screen(ScreenSpec(path=BBBC021, negative_controls=("DMSO",)), Path())
+        screen = read_screen(ScreenSpec(path=BBBC021, negative_controls=("DMSO",)), Path()).screen
     except InputError as absent:
         print(absent)
         return found

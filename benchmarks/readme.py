@@ -124,9 +124,10 @@ def _followed() -> list[str]:
 def _adversaries() -> list[str]:
     result = _load("adversaries")
     lines = [
-        "**Which adversary** (the same table, margin 0.3, 5 seeds; `make benchmark-adversaries`). Entries as above: at",
-        "λ = 0, at the λ that is best for biology, and at the λ with the lowest batch probe of those that keep 95 % of",
-        "the retrieval above chance.",
+        "**Which adversary** (JUMP-CP source_3, margin 0.3, 5 seeds; `make benchmark-adversaries`). Each entry:",
+        "held-out accuracy / retrieval mAP / balanced accuracy of a fresh linear batch probe, at λ = 0, at",
+        "the λ that is best for biology, and at the λ with the lowest batch probe of those that keep 95 % of the",
+        "retrieval above chance.",
         "",
         "| view | input | adversary | λ = 0 | best λ for biology | lowest batch probe that keeps retrieval |",
         "|---|---|---|---|---|---|",

@@ -4,7 +4,7 @@
 
 CHECKOUT is one of an earlier commit. The default panel of a sweep on simulated test rows of three sizes, as a worker
 scores them: the reference of a split is made once and shared by the cells scored one after another (8 here). Processor
-seconds a cell, one thread, the two codes in turn, the smallest of 4 rounds; the ratio is what counts. Without CHECKOUT
+seconds a cell, one thread, the two codes in turn, the smallest of 3 rounds; the ratio is what counts. Without CHECKOUT
 the other side is the panel without the reader, on this code.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 
 SIZES = {"768 wells × 16": (4, 2, 96, 16), "1,536 wells × 24": (8, 2, 96, 24), "4,608 wells × 128": (6, 2, 384, 128)}
 """Batches, plates a batch, wells a plate, dimensions."""
-CELLS, ROUNDS = 8, 4
+CELLS, ROUNDS = 8, 3
 
 
 def measure_once(size: str, *, without: bool) -> float:
@@ -31,7 +31,8 @@ def measure_once(size: str, *, without: bool) -> float:
 
     import sweeper
     from sweeper.metrics.biological.retention import uncorrected
-    from sweeper.metrics.evaluation import Evaluation, PanelOptions, Source
+    from sweeper.metrics.evaluation import Evaluation, Source
+    from sweeper.metrics.panel_options import PanelOptions
     from sweeper.metrics.registry import REGISTRY, measure
 
     if (loaded := Path(sweeper.__file__).parent.parent) != (wanted := Path(os.environ["PYTHONPATH"])):
@@ -105,6 +106,7 @@ def main() -> None:
         return
     here = Path(__file__).resolve().parent.parent
     sides = {"before": options.before or here, "now": here}
+    before = "the panel without the reader" if options.before is None else _revision(options.before)
     found: dict[str, Any] = {}
     for size in SIZES:
         seconds: dict[str, list[float]] = {side: [] for side in sides}
@@ -121,9 +123,8 @@ def main() -> None:
             "ratio": round(best["now"] / best["before"], 3),
         }
         print(size, found[size], flush=True)
-    before = "the panel without the reader" if options.before is None else _revision(options.before)
-    result = {"before": before, "cells": CELLS, "rounds": options.rounds, "seconds a cell": found}
-    options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        result = {"before": before, "cells": CELLS, "rounds": options.rounds, "seconds a cell": found}
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def _revision(checkout: Path) -> str:

@@ -47,8 +47,8 @@ def first_screen(decision: Decision) -> FirstScreen:
 
 
 def tone(state: State, recommended: float | None) -> str:
-    """Returns "good" with a strength to use, "stop" where use does harm or nothing could be read, else "warn"."""
-    if recommended is not None:
+    """Returns "good" with a λ > 0 to use, "stop" where use does harm or nothing could be read, else "warn"."""
+    if recommended:
         return "good"
     return "stop" if state in HARM else "warn"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import pandas as pd
 
 from dashboards.dial import letter, speaking_of
@@ -15,10 +13,9 @@ from dashboards.gain_views import gain_view
 from dashboards.records import checked
 from dashboards.stages import stages
 from sweeper.decision import STATES, Decision, JudgedCurve
+from sweeper.decision.words.printed import filled
 from sweeper.findings.ladder_table import GAP, INSIDE, TEST, VALIDATION, LadderTable, Score
 from sweeper.findings.unit_gains import Gains
-
-WIDTH = 100
 
 
 def text_summary(decision: Decision, results: pd.DataFrame | None = None, gains: Gains | None = None) -> str:
@@ -39,7 +36,7 @@ def text_summary(decision: Decision, results: pd.DataFrame | None = None, gains:
 def _summary(decision: Decision, results: pd.DataFrame | None, gains: Gains | None) -> str:
     frame = checked(results, fresh_seeds=decision.fresh_seeds) if results is not None else None
     blocks = [f"{decision.rule.state.replace('_', ' ')}: {STATES[decision.rule.state]}"]
-    blocks += [textwrap.fill(words, WIDTH) for words in (decision.sentence, *decision.notes)]
+    blocks += [filled(words) for words in (decision.sentence, *decision.notes)]
     for view in ordered_views(decision):
         curve = ordered_curves(decision, decision.views[view])[0]
         blocks.append(_table(curve, frame, decides=view == decision.deciding_view))
@@ -99,15 +96,15 @@ def _table(curve: JudgedCurve, frame: pd.DataFrame | None, *, decides: bool) -> 
     compared = stages(curve, trade_off(curve))
     title = f"{name(curve.view)} (decides)" if decides else name(curve.view)
     head = f"{title}, margin {number(curve.margin)}: {curve.state.replace('_', ' ')}"
-    rows = [("", "biology B", "batch removal T", *(("batch probe",) if frame is not None else ()))]
     probes = None
     if frame is not None:
         wanted = [(stage.label, stage.weight) for stage in compared]
         probes = probe_comparison(frame, view=curve.view, margin=curve.margin or 0.0, stages=wanted)
+    rows = [("", "biology B", "batch removal T", *((probes.title,) if probes is not None else ()))]
     for stage in compared:
         accuracy = () if probes is None else (fixed(probes.accuracy(stage.label)),)
         rows.append((stage.label, fixed(stage.biological), fixed(stage.technical), *accuracy))
     lines = [f"  {first:<24}" + "".join(f"{cell:>17}" for cell in rest) for first, *rest in rows]
     if probes is not None and probes.chance is not None:
-        lines.append(f"  chance of the batch probe: {number(probes.chance)}")
+        lines.append(f"  chance of the {probes.title}: {number(probes.chance)}")
     return "\n".join([head, *lines])

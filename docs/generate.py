@@ -67,6 +67,21 @@ def keys() -> str:
     return "\n".join(lines)
 
 
+def trainers() -> str:
+    """Every trainer that is installed, with its dials."""
+    from trainers.registry import usable_trainers
+
+    lines = ["# Trainers", "", "What can be swept: `trainer: NAME` in a configuration. Others register themselves"]
+    lines += ["([how](../how-to/own-method.md)). 0 of the first dial is no correction.", ""]
+    lines += ["| name | what | reads | dial | range | published setting |", "|---|---|---|---|---|---|"]
+    for made in usable_trainers():
+        for number, dial in enumerate(made.dials):
+            name, what, reads = (f"`{made.name}`", _cell(made.summary), made.reads) if number == 0 else ("", "", "")
+            published = "–" if dial.published is None else f"{dial.published:g}"
+            lines.append(f"| {name} | {what} | {reads} | {_cell(dial.title)} | {dial.range_text} | {published} |")
+    return "\n".join([*lines, "", "Settings of each stand under its name among the [keys](keys.md).", ""])
+
+
 STANDINGS = {
     "primary": "decides: its anchored value is part of the composite that the decision is made on",
     "secondary": "reported beside the primary ones",
@@ -130,6 +145,7 @@ def commands() -> str:
 
 GENERATED = {
     "reference/keys.md": keys,
+    "reference/trainers.md": trainers,
     "reference/metrics.md": metrics,
     "reference/states.md": states,
     "reference/commands.md": commands,

@@ -54,7 +54,7 @@ def spoken_values(value: Value, dial: Dial) -> Value:
     if isinstance(value, Enum):
         return value
     if isinstance(value, str):
-        found = spoken(value, dial)
+        found = value if value == trainer(DEFAULT).dials[0].symbol else spoken(value, dial)  # alone: a unit's code
     elif isinstance(value, Mapping):
         found = {key: spoken_values(item, dial) for key, item in value.items()}
     elif isinstance(value, list | tuple) and not hasattr(value, "_fields"):

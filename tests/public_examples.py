@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 import sweeper
-from trainers.screens.simulated_screen import SimulationSpec, simulate
+from trainers.screens.simulated_screen import simulate
+from trainers.screens.simulation_spec import SimulationSpec
 
 CONFIG = """\
 name: tiny

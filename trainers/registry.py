@@ -64,6 +64,12 @@ def trainer(name: str) -> Trainer:
     return made
 
 
+def trainer_package(name: str) -> dict[str, str]:
+    """The package that a trainer of another one comes from, and its version; {} for this package's own."""
+    point = _points().get(name)
+    return {} if point is None or point.dist is None else {point.dist.name: point.dist.version}
+
+
 def usable_trainers() -> tuple[Trainer, ...]:
     """Every trainer that can be loaded; one that cannot is told of when it is asked for."""
     found = []
@@ -85,4 +91,4 @@ def _check(name: str, made: Trainer) -> None:
         raise InputError(f"{where}: 0 of its first dial, {made.dials[0].title}, must be no correction")
 
 
-__all__ = ["DEFAULT", "GROUP", "trainer", "trainer_names", "usable_trainers"]
+__all__ = ["DEFAULT", "GROUP", "trainer", "trainer_names", "trainer_package", "usable_trainers"]

@@ -110,6 +110,7 @@ def screened(sweep: Sweep) -> Sweep:
         metrics=(),
         left_out=(),
         controls={},
+        control_runs={},
     )
     found = screen(curve, SETTINGS)
     usable = found.usable()

@@ -12,7 +12,8 @@ from dashboards.figures.style import INK, MUTED, TECHNICAL, finish, tint
 from dashboards.formatting import drawn, fixed, name, number
 from dashboards.records import controls, seed_means, trained
 
-PROBE = "batch_probe"
+READER, PROBE = "batch_reader", "batch_probe"
+"""The strongest of the fresh classifiers, and what the names of single ones begin with."""
 _SHAPES = ("diamond", "square", "triangle-up", "circle")
 _COLOURS = (TECHNICAL, "#8C4A00", "#E69F00", MUTED)
 
@@ -29,7 +30,7 @@ class ProbeStage:
 
 @dataclass(frozen=True)
 class ProbeComparison:
-    """Probes before and after correction in one view; `chance` is 1/B, the balanced accuracy of guessing.
+    """Probes before and after correction in one view; `chance` is that of the first, 1/B or the luck of the strongest.
 
     A stage that could not be measured is not in `stages`.
     """
@@ -40,8 +41,13 @@ class ProbeComparison:
     stages: tuple[ProbeStage, ...]
     chance: float | None
 
+    @property
+    def title(self) -> str:
+        """What the first probe is: the strongest reader, else a single probe (the linear one where there is one)."""
+        return "batch reader" if self.probes[:1] == (READER,) else "batch probe"
+
     def accuracy(self, label: str) -> float | None:
-        """Mean of the first probe (the linear one where there is one) at a stage; None when it was not measured."""
+        """Mean of the first probe at a stage; None when it was not measured."""
         found = (stage.mean for stage in self.stages if stage.label == label and stage.probe == self.probes[0])
         return next(found, None)
 
@@ -53,11 +59,12 @@ def probe_comparison(
 
     Permuted labels, fresh seeds and rungs at the same strength are other arms, and in no number here.
     """
-    rows = frame[(frame["view"] == view) & frame["metric"].str.startswith(PROBE, na=False)]
+    probing = frame["metric"].str.startswith(PROBE, na=False) | (frame["metric"] == READER)
+    rows = frame[(frame["view"] == view) & probing]
     rows = pd.concat([trained(rows), controls(rows)])
     values = seed_means(rows)
     values = values[values["raw"].notna()]
-    probes = tuple(sorted(values["metric"].unique(), key=lambda probe: ("linear" not in probe, probe)))
+    probes = tuple(sorted(values["metric"].unique(), key=lambda probe: (probe != READER, "linear" not in probe, probe)))
     found = []
     for label, weight in stages:
         if weight is None:
@@ -69,7 +76,7 @@ def probe_comparison(
             accuracies = tuple(at.loc[at["metric"] == probe, "raw"].tolist())
             if accuracies:
                 found.append(ProbeStage(label, probe, sum(accuracies) / len(accuracies), accuracies))
-    chance = values["chance"].mean()
+    chance = values.loc[values["metric"].isin(probes[:1]), "chance"].mean()
     labels = tuple(label for label, _ in stages if any(stage.label == label for stage in found))
     return ProbeComparison(view, labels, probes, tuple(found), float(chance) if pd.notna(chance) else None)
 

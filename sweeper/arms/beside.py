@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import log10
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -23,6 +23,8 @@ class BesideOptions(Section):
 
     enabled: bool
     strengths: int
+    key: ClassVar[int] = 3
+    """Key strengths of the curve, all of which are trained."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         default=None, min_length=1, description="Seeds of the arm; none: those of the sweep. A number n: 0..n-1."
     )
@@ -35,20 +37,21 @@ class BesideOptions(Section):
     def most_cells(self, prepared: Prepared) -> int:
         """Cells of a round at most, λ = 0 included."""
         config = prepared.config
-        return (self.strengths + 1) * len(self.seeds or config.seeds) * prepared.folds[config.decision.deciding_view]
+        seeds, folds = len(self.seeds or config.seeds), prepared.folds[config.decision.deciding_view]
+        return (max(self.strengths, self.key) + 1) * seeds * folds
 
 
 def propose_beside(
     standing: Standing, arm: Arm, options: BesideOptions, *, why: str, how: Mapping[str, Any]
 ) -> Proposal | None:
     """Proposed once for what the real arm holds; again, for strengths the arm lacks, when that has grown."""
-    curve = standing.rule_to_explain
+    curve = standing.to_explain if arm is Arm.SHAM else standing.rule_to_explain
     if curve is None or standing.already(arm, curve):
         return None
     config = standing.prepared.config
     have = {strength for proposal in standing.made(arm) for strength in proposal.strengths}
     margin = float(curve.margin or 0.0)
-    wanted = [(weight, margin) for weight in (0.0, *key_strengths(curve, options.strengths))]
+    wanted = [(weight, margin) for weight in (0.0, *key_strengths(curve, options.strengths, gains=arm is Arm.SHAM))]
     new = tuple(strength for strength in wanted if strength not in have)
     if not new or len(wanted) == 1:
         return None
@@ -62,12 +65,14 @@ def propose_beside(
     )
 
 
-def key_strengths(curve: JudgedCurve, count: int) -> tuple[float, ...]:
+def key_strengths(curve: JudgedCurve, count: int, *, gains: bool = False) -> tuple[float, ...]:
     """λ > 0 of an arm: those trained ones nearest the safe bound, nearest the loss, and the largest.
 
     Args:
         curve: the deciding curve.
-        count: strengths wanted; what the three leave open is filled where the gap, in decades, is largest.
+        count: strengths wanted; what these leave open is filled where the gap, in decades, is largest.
+        gains: the arm explains gains as well as losses: the advised strength too or, where none above 0 is, that of the
+            best biology.
 
     Returns:
         Ascending, at least one for a curve with an estimate; none without.
@@ -78,6 +83,10 @@ def key_strengths(curve: JudgedCurve, count: int) -> tuple[float, ...]:
     interval = curve.estimate.interval
     safe, loss = interval.lower, interval.median or interval.upper
     chosen = {levels[-1]}
+    advised = curve.estimate.advised
+    gained = advised.weight if advised is not None and advised.weight > 0 else curve.best_weight
+    if gains and gained:
+        chosen.add(gained)
     if loss is not None:
         chosen.add(_nearest(levels, loss))
         chosen.add(_nearest(levels, safe) if safe is not None else levels[0])

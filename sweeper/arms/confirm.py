@@ -92,7 +92,7 @@ def confirm_strengths(curve: JudgedCurve) -> tuple[float, ...]:
         None at all for a curve without a bound: there is nothing to confirm.
     """
     levels = curve.kept_weights
-    wanted = [bound for bound in (curve.recommended, curve.safe_up_to, curve.unsafe_from) if bound is not None]
+    wanted = [bound for bound in (curve.recommended, curve.safe_up_to, curve.unsafe_from) if bound]
     if not wanted or not levels:
         return ()
     nearest = (min(levels, key=lambda level: (abs(log10(level / bound)), level)) for bound in wanted)

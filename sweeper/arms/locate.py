@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sweeper.arms.proposal import Block, Proposal
 from sweeper.config.sections import LocateSearch
-from sweeper.decision import JudgedCurve
-from sweeper.decision.verdict.next_points import REASONS, NextPoints
 from trainers.trainer import Trainer
+
+if TYPE_CHECKING:
+    from sweeper.decision import JudgedCurve
+    from sweeper.decision.verdict.next_points import NextPoints
 
 
 def propose(
@@ -21,6 +24,8 @@ def propose(
         curve: that curve.
         spent: cells of earlier rounds of this kind.
     """
+    from sweeper.decision.verdict.next_points import REASONS
+
     weights = [weight for weight in points.weights if trainer.dials[0].allows(weight)]
     if not weights and not points.seeds:
         return None

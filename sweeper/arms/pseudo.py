@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
 
 from sweeper.arms.arm import Arm
-from sweeper.arms.beside import BesideOptions, propose_beside
+from sweeper.arms.beside import propose_beside
 from sweeper.arms.cell_rows import CellRows
 from sweeper.arms.proposal import Proposal, Upcoming
 from sweeper.errors import InputError
-from sweeper.metrics.probes.pseudo_batch import halves
 from trainers.base import IntArray
 from trainers.screens.splits import Split
 
@@ -35,22 +33,6 @@ TITLE = "pseudo-batch arm"
 FEWEST_WELLS = 8
 FEWEST_PERTURBATIONS = 2
 NONE = "no batch has training and test wells of 2 perturbations"
-
-
-class PseudoOptions(BesideOptions):
-    """Trainings that are to correct one batch, split into two at random, for the split: any loss is over-correction."""
-
-    enabled: bool = Field(
-        default=False,
-        description="After the grid and the search, train the deciding curve's key strengths on one real batch whose "
-        "wells are dealt at random to two pseudo-batches.",
-    )
-    strengths: int = Field(
-        default=3,
-        ge=1,
-        description="Strengths λ > 0: nearest the safe bound, nearest the loss, the largest, then in between; λ = 0 is "
-        "added.",
-    )
 
 
 def propose(standing: Standing) -> Proposal | None:
@@ -126,6 +108,8 @@ def pseudo_batches(wells: pd.DataFrame, split: Split, *, seed: int) -> PseudoBat
     inside = np.flatnonzero(batch == name)
     own = wells.iloc[inside].reset_index(drop=True)
     half = np.zeros(len(wells), dtype=np.int64)
+    from sweeper.metrics.probes.pseudo_batch import halves
+
     half[inside] = halves(own, seed) == "b"
     labels = batch.astype(object)
     labels[inside] = [f"{name}/{'ab'[code]}" for code in half[inside]]
@@ -151,4 +135,4 @@ def _enough(rows: IntArray, perturbation: NDArray[np.str_]) -> bool:
     return len(rows) >= FEWEST_WELLS and len(np.unique(perturbation[rows])) >= FEWEST_PERTURBATIONS
 
 
-__all__ = ["NONE", "TITLE", "PseudoBatches", "PseudoOptions", "propose", "pseudo_batches", "rows", "upcoming"]
+__all__ = ["NONE", "TITLE", "PseudoBatches", "propose", "pseudo_batches", "rows", "upcoming"]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from sweeper.arms.arm import Arm, stored_name
 from sweeper.config.sections import Section
+from sweeper.config.wording import one_line
 from sweeper.content import content_hash
 from trainers.trainer import Trainer
 
@@ -126,9 +127,7 @@ def _validated(model: type[BaseModel], settings: Mapping[str, Any], name: str) -
     try:
         return model.model_validate(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"rung {name}: settings.{key}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise ValueError(one_line(error, f"rung {name}: settings", model)) from None
 
 
 def _check(made: ResolvedRung, given: Rung, below: list[ResolvedRung], how: Trainer) -> None:
@@ -139,9 +138,9 @@ def _check(made: ResolvedRung, given: Rung, below: list[ResolvedRung], how: Trai
     except ValueError as error:
         raise ValueError(f"rung {made.name}: {error}") from None
     for strength in made.strengths:
-        for setting, dial in zip(strength, how.dials, strict=False):
+        for key, setting, dial in zip(("adversarial_weight", "margin"), strength, how.dials, strict=False):
             if not dial.allows(setting):
-                raise ValueError(f"rung {made.name}: {setting:g} is no {dial.title}; it must be {dial.range_text}")
+                raise ValueError(f"rung {made.name}: {key}: {dial.refusal(setting)}")
     for other in below:
         if (other.settings, other.strengths) == (made.settings, made.strengths):
             raise ValueError(f"rung {made.name}: is rung {other.name} under another name; change something")

@@ -9,6 +9,7 @@ from sweeper.arms.arm import Arm
 from sweeper.arms.observed import strength_composites
 from sweeper.arms.optuna_rounds import SAMPLER, propose_strengths
 from sweeper.arms.proposal import Block, Proposal, Upcoming
+from sweeper.decision.words.reasons import counted
 
 if TYPE_CHECKING:
     from sweeper.arms.standing import Standing
@@ -67,11 +68,11 @@ def upcoming(prepared: Prepared, made: int) -> Upcoming | None:
         options = config.locate
         each = options.strengths_per_round * seeds * prepared.folds[config.decision.deciding_view]
         budget = "" if options.max_cells is None else f", {options.max_cells} in all"
-        line = f"locate:    until settled: {options.rounds} rounds at most, about {each} cells each{budget}"
+        line = f"locate:    until settled: {counted(options.rounds, 'round')} at most, about {each} cells each{budget}"
         most = each * max(0, options.rounds - made)
         return Upcoming(line, most if options.max_cells is None else min(most, options.max_cells))
     if config.search == "optuna" and config.optuna.rounds:
         each = config.optuna.strengths_per_round * seeds * sum(prepared.folds.values())
-        line = f"optuna:    {config.optuna.rounds} rounds, up to {each} further cells each"
+        line = f"optuna:    {counted(config.optuna.rounds, 'round')}, up to {each} further cells each"
         return Upcoming(line, each * max(0, config.optuna.rounds - made))
     return None

@@ -1,8 +1,9 @@
 """The sham arm: the deciding curve's key strengths again, with batch labels permuted within perturbation.
 
 Training with a batch label that means nothing shows what the adversary costs by itself: optimiser damage. What the real
-arm loses and the sham arm keeps is over-correction (docs/explanation/mechanism.md). The arm has its own λ = 0, trained
-like the others: a mini-batch is made of bio-batches, so permuted ones draw other mini-batches.
+arm loses and the sham arm keeps is over-correction, and what it gains beyond the sham arm is correction
+(docs/explanation/mechanism.md). So the arm is trained whenever strength moves anything, whatever T does. It has its own
+λ = 0, trained like the others: a mini-batch is made of bio-batches, so permuted ones draw other mini-batches.
 """
 
 from __future__ import annotations
@@ -11,13 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 
 from sweeper.arms.arm import Arm
-from sweeper.arms.beside import BesideOptions, propose_beside
+from sweeper.arms.beside import propose_beside
 from sweeper.arms.cell_rows import CellRows
 from sweeper.arms.proposal import Proposal, Upcoming
-from sweeper.metrics.technical.design import permuted_within
 from trainers.base import IntArray
 from trainers.screens.splits import Split
 from trainers.screens.table import codes
@@ -29,20 +28,6 @@ if TYPE_CHECKING:
 
 TITLE = "sham arm"
 _STREAM = 8_2026  # keeps these draws apart from every other use of a cell's seed
-
-
-class ShamOptions(BesideOptions):
-    """Trainings with batch labels permuted within perturbation: what the adversary costs by itself."""
-
-    enabled: bool = Field(
-        default=True, description="After the grid and the search, train the sham arm at the deciding curve's margin."
-    )
-    strengths: int = Field(
-        default=3,
-        ge=1,
-        description="Strengths λ > 0: nearest the safe bound, nearest the loss, the largest, then in between; λ = 0 is "
-        "added.",
-    )
 
 
 def propose(standing: Standing) -> Proposal | None:
@@ -94,6 +79,8 @@ def permuted_batches(batches: IntArray, perturbations: pd.Series, train: IntArra
         train: row numbers.
         seed: of the cell.
     """
+    from sweeper.metrics.technical.design import permuted_within
+
     groups = pd.factorize(perturbations.iloc[train], sort=True)[0].astype(np.int64)
     permuted = np.array(batches)
     permuted[train] = next(permuted_within(batches[train], groups, count=1, seed=(seed, _STREAM)))

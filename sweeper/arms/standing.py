@@ -20,7 +20,7 @@ from sweeper.planning.prepared import Prepared, known_cells
 from sweeper.store.store import Store
 
 NOTHING_TO_EXPLAIN = (State.NO_BASELINE_SIGNAL, State.NO_TECHNICAL_EFFECT)
-"""States without anything that over-correction or training damage could have taken, and without a rule to confirm."""
+"""States without a bound to confirm, and without anything that a correction for nothing could have cost."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +77,17 @@ class Standing:
 
     @property
     def rule_to_explain(self) -> JudgedCurve | None:
-        """The deciding curve, where it has anything that an arm beside it could explain or confirm."""
+        """The deciding curve, where it has a bound that an arm beside it could explain or confirm."""
         curve, _ = self.deciding
         return None if curve is None or curve.state in NOTHING_TO_EXPLAIN else curve
+
+    @property
+    def to_explain(self) -> JudgedCurve | None:
+        """The deciding curve, where strength moves anything: gains want an explanation as losses do."""
+        curve, _ = self.deciding
+        if curve is None or curve.estimate is None or curve.state is State.NO_BASELINE_SIGNAL:
+            return None
+        return curve if curve.estimate.moves else None
 
 
 __all__ = ["Standing"]

@@ -98,12 +98,20 @@ def _outcome(options: argparse.Namespace, interrupts: Interrupts) -> int:
     except KeyboardInterrupt:
         interrupts.tell()
         return EXIT_INTERRUPTED
+    except MemoryError as error:
+        print(f"sweeper: this takes more memory than there is {error}".rstrip(), file=sys.stderr)
+        return EXIT_FAILED
     except BrokenPipeError:
         if not _unread():
             raise
         # Whoever read the output (`| head`) has enough; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise
+        print(f"sweeper: {error.filename}: {error.strerror}", file=sys.stderr)
+        return EXIT_INPUT
     return code
 
 

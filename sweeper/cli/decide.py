@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", type=Path, metavar="FILE", help="a tidy table instead: .csv, .tsv (.gz) or .parquet")
     parser.add_argument("--delta", type=float, metavar="SHARE", help="loss of biology that counts (default 0.10)")
     parser.add_argument("--view", metavar="VIEW", help="the evaluation view that decides")
-    parser.add_argument("--method", metavar="METHOD", help="bracket or posterior")
+    parser.add_argument("--method", metavar="METHOD", help="combined (default), posterior or bracket")
     parser.add_argument("--trainer", metavar="NAME", help="whose rows of the table are judged, where it has several")
     parser.add_argument(
         "--set",
@@ -48,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The verb."""
     import sweeper
-    from sweeper.config.sweep_config import apply_overrides
+    from sweeper.cli.common import warn
+    from sweeper.config.given import apply_overrides
+    from sweeper.decision.input.decision_settings import decision_settings
     from sweeper.decision.words.printed import printed
     from sweeper.errors import InputError
     from sweeper.store.store import dump_json, write_atomically
@@ -61,7 +63,13 @@ def run(options: argparse.Namespace) -> int:
     given = {key: value for key, value in named.items() if value is not None}
     changes = {**apply_overrides({}, options.overrides), **given}
     _check_target(options.json)
+    decision_settings({"deciding_view": "any", **changes}, "decide")  # a key that is none shows before anything is read
     view = changes.pop("deciding_view", None)
+    if options.folder is not None:
+        from sweeper.findings.stored import damaged_files
+
+        for damaged in damaged_files(sweeper.open_store(options.folder).store):
+            warn(damaged)
     if options.folder is None:
         decision = _of_table(options, view, changes)
     else:

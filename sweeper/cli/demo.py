@@ -15,7 +15,7 @@ from sweeper.cli.common import Counter, add_overrides
 
 if TYPE_CHECKING:
     from sweeper.config.sweep_config import SweepConfig
-    from trainers.screens.images.image_simulation import ImageSimulationSpec
+    from trainers.screens.images.image_simulation_spec import ImageSimulationSpec
 
 EXAMPLE = """examples:
   sweeper demo
@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The verb."""
     from sweeper.cli.run import sweep
-    from sweeper.config.sweep_config import apply_overrides, build_config, parse_yaml
+    from sweeper.config.given import apply_overrides, parse_yaml
+    from sweeper.config.sweep_config import build_config
 
     name = "demo_images.yaml" if options.images else "demo.yaml"
     text = files("sweeper").joinpath(name).read_text(encoding="utf-8")

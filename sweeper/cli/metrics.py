@@ -18,8 +18,8 @@ from sweeper.cli.common import warn
 
 if TYPE_CHECKING:
     from sweeper.metrics.composites import Composites
-    from sweeper.metrics.evaluation import PanelOptions
     from sweeper.metrics.panel import Panel
+    from sweeper.metrics.panel_options import PanelOptions
     from trainers.base import FloatArray
     from trainers.screens.readers import Reading
     from trainers.screens.table import Screen

@@ -17,8 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The verb."""
     import sweeper
+    from sweeper.cli.common import warn
     from sweeper.cli.outputs import print_outputs
+    from sweeper.findings.stored import damaged_files
 
     sweep = sweeper.open_store(options.folder)
+    for damaged in damaged_files(sweep.store):
+        warn(damaged)
     print_outputs(sweep.store, sweeper.write_report(sweep))
     return 0

@@ -78,8 +78,8 @@ def _images(options: argparse.Namespace) -> int:
 
 def _keys(options: argparse.Namespace) -> int:
     from sweeper.config.sweep_config import documented_keys
-    from trainers.screens.images.image_simulation import ImageSimulationSpec
-    from trainers.screens.profile_simulation import SimulationSpec
+    from trainers.screens.images.image_simulation_spec import ImageSimulationSpec
+    from trainers.screens.simulation_spec import SimulationSpec
 
     for key, default, meaning in documented_keys(ImageSimulationSpec if options.images else SimulationSpec):
         print(f"{key} = {default}\n    {meaning}")

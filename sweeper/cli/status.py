@@ -17,12 +17,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The verb."""
     import sweeper
-    from sweeper.findings.stored import planned_rounds
+    from sweeper.cli.common import warn
+    from sweeper.findings.stored import damaged_files, planned_rounds, readable_decision
     from sweeper.library.rounds import kept_rounds, proposed_next
     from sweeper.library.stored_sweep import MISSING
 
     sweep = sweeper.open_store(options.folder)
-    store, cells = sweep.store, sweep.cells
+    store = sweep.store
+    for damaged in damaged_files(store):
+        warn(damaged)
+    cells = sweep.cells
     finished = cells[cells["status"] != MISSING]
     missing = len(cells) - len(finished)
     print(f"{sweep.name} ({store.description()['sweep_id']}) in {store.folder}")
@@ -36,8 +40,7 @@ def run(options: argparse.Namespace) -> int:
     counts = [(sum(cell.cell_id in done for cell in planned), len(planned)) for _, planned in rounds]
     for line in kept_rounds([proposal for proposal, _ in rounds], counts):
         print(line)
-    if store.decision_path.exists():
-        decision = sweep.decision
+    if (decision := readable_decision(store)) is not None:
         note = " (made before the missing cells)" if missing else ""
         print(f"decision: {decision.rule.state}{note}\n          {decision.sentence}")
         if following := proposed_next(store):

@@ -24,9 +24,6 @@ def run(options: argparse.Namespace) -> int:
     """The verb."""
     from sweeper.config.sweep_config import documented_keys, load_config
     from sweeper.errors import InputError
-    from sweeper.metrics.biological.target_sets import count_targets
-    from sweeper.planning.images import open_images
-    from sweeper.planning.prepared import prepare
 
     if options.keys:
         for key, default, meaning in documented_keys():
@@ -34,6 +31,9 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.config is None:
         raise InputError("validate: give a CONFIG.yaml, or --keys")
+    from sweeper.planning.images import open_images
+    from sweeper.planning.prepared import prepare
+
     prepared = prepare(load_config(options.config, options.overrides), embed=False)
     for warning in prepared.warnings:
         warn(warning)
@@ -52,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join(account_lines(prepared.account)))
     for column in ("batch", "plate", "perturbation", "target", "cell_type"):
         if wells[column].notna().any():
+            from sweeper.metrics.biological.target_sets import count_targets
+
             count = count_targets(wells[column]) if column == "target" else wells[column].nunique()
             print(f"           {count} {column}")
     kinds = wells["control_type"].value_counts()

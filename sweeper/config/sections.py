@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from sweeper.decision.verdict.next_points import NextOptions
+if TYPE_CHECKING:
+    from sweeper.decision.verdict.next_points import NextOptions
 
 SIGNIFICANT_DIGITS = 4
 """Strengths are rounded to this many significant digits, so that a strength has one spelling and one content hash."""
@@ -21,9 +22,16 @@ def round_strength(value: float) -> float:
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
+MOST_SEEDS = 10_000
+
+
 def counted_seeds(value: Any) -> Any:
     """A number n of seeds as 0..n-1; anything else as it is."""
-    return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    if not 1 <= value <= MOST_SEEDS:
+        raise ValueError(f"expected 1 to {MOST_SEEDS:,} seeds, or a list of them")
+    return tuple(range(value))
 
 
 class Section(BaseModel):
@@ -125,6 +133,8 @@ class LocateSearch(Section):
     @property
     def next_options(self) -> NextOptions:
         """These options as the decision's next points take them."""
+        from sweeper.decision.verdict.next_points import NextOptions
+
         return NextOptions(strengths=self.strengths_per_round, seeds=self.extra_seeds, width=self.width)
 
 

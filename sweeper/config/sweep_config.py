@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
-import yaml
 from pydantic import (
     BaseModel,
     Field,
@@ -20,32 +18,38 @@ from pydantic import (
     model_validator,
 )
 
+from sweeper.arms.arm_options import PseudoOptions, ShamOptions
 from sweeper.arms.confirm import ConfirmOptions
-from sweeper.arms.pseudo import PseudoOptions
 from sweeper.arms.rungs import Ladder, resolve
-from sweeper.arms.sham import ShamOptions
+from sweeper.config.given import apply_overrides, parse_yaml, read_text
+from sweeper.config.limits import check_cells, check_limits, check_name
+from sweeper.config.listed import listed
 from sweeper.config.sections import (
     ExecutorOptions,
     LocateSearch,
     OptunaSearch,
     Section,
+    SpacedRange,
     Strengths,
     TrackingOptions,
     counted_seeds,
 )
+from sweeper.config.wording import one_line
 from sweeper.decision.input.decision_settings import DecisionSettings
-from sweeper.decision.verdict.next_points import NextOptions
 from sweeper.errors import ConfigError
-from sweeper.metrics.evaluation import PanelOptions
+from sweeper.metrics.panel_options import PanelOptions
 from trainers.errors import InputError
 from trainers.image_features import FrozenBackbone
 from trainers.registry import DEFAULT, trainer, trainer_names, usable_trainers
-from trainers.screens.images.image_simulation import ImageSimulationSpec
+from trainers.screens.images.image_simulation_spec import ImageSimulationSpec
 from trainers.screens.images.source import SOURCES, ImageInput, ImageSource, relative_to
 from trainers.screens.screen_spec import ScreenSpec
-from trainers.screens.simulated_screen import SimulationSpec
-from trainers.screens.splits import ViewSpec
+from trainers.screens.simulation_spec import SimulationSpec
+from trainers.screens.view_spec import ViewSpec
 from trainers.trainer import Dial, Spaced, Trainer
+
+if TYPE_CHECKING:
+    from sweeper.decision.verdict.next_points import NextOptions
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -216,21 +220,25 @@ class SweepKeys(Section):
     def _check_dials(self) -> None:
         """Refuse settings that a dial does not have, that do not go with the trainer's, and views it cannot serve."""
         first, *further = self.how.dials
-        grid = self.strengths.grid()
-        for weight, _ in grid:
+        swept = self.strengths.adversarial_weight
+        ranged = isinstance(swept, SpacedRange)
+        ends = (swept.low, swept.high) if isinstance(swept, SpacedRange) else swept  # never a range of 10¹² settings
+        for weight, end in zip(ends, (".low", ".high") if ranged else [""] * len(ends), strict=True):
             if not first.allows(weight):
-                raise ValueError(_out_of("strengths.adversarial_weight", weight, first))
+                raise ValueError(f"strengths.adversarial_weight{end}: {first.refusal(weight)}")
         searched = (self.optuna.margin or ()) if self.optuna.rounds else ()
         for key, margins in (("strengths.margin", self.strengths.margin), ("optuna.margin", searched)):
             for margin in margins:
                 if further and not further[0].allows(margin):
-                    raise ValueError(_out_of(key, margin, further[0]))
+                    raise ValueError(f"{key}: {further[0].refusal(margin)}")
                 if not further and margin:
                     raise ValueError(f"{key}: {self.trainer} has one dial, {first.title}; give margin: [0]")
         if self.search == "optuna" and self.optuna.rounds and not first.allows(self.optuna.high):
-            raise ValueError(_out_of("optuna.high", self.optuna.high, first))
+            raise ValueError(f"optuna.high: {first.refusal(self.optuna.high)}")
         try:
-            self.how.check(self.trainer_settings, grid)
+            self.how.check(
+                self.trainer_settings, [(weight, m) for weight in (0.0, *ends) for m in self.strengths.margin]
+            )
         except ValueError as error:
             raise ValueError(f"{self.trainer}.{error}") from None
         beyond = [view.view for view in self.views if view.view not in VIEWS_WITHIN_BATCHES]
@@ -297,10 +305,6 @@ def _listed(dial: Dial) -> Any:
     return list(dial.grid)
 
 
-def _out_of(key: str, setting: float, dial: Dial) -> str:
-    return f"{key}: {setting:g} is no {dial.title}; it must be {dial.range_text}"
-
-
 if TYPE_CHECKING:
     SweepConfig = SweepKeys
 else:
@@ -320,76 +324,6 @@ else:
     )
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice (plain YAML keeps the last one in silence)."""
-
-
-def _mapping_without_repeats(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
-        seen.add(key)
-    return dict(loader.construct_mapping(node, deep=True))
-
-
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
-
-
-def parse_yaml(text: str, source: str) -> dict[str, Any]:
-    """Parse safe YAML whose top level is a mapping; errors name `source` and the line."""
-    try:
-        data = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        raise ConfigError(f"{source}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
-    if not isinstance(data, dict):
-        raise ConfigError(f"{source}: expected keys and values at the top level, got {type(data).__name__}")
-    return data
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{matches[0]}'?" if matches else ""
-
-
-def _known_keys(root: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Keys of the section that holds `location`, for a suggestion."""
-    model: Any = root
-    for part in location[:-1]:
-        if isinstance(part, int):
-            continue
-        field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
-        if field is None:
-            return []
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-    return list(model.model_fields) if hasattr(model, "model_fields") else []
-
-
-def _first_line(error: ValidationError, source: str, root: type[BaseModel] = SweepConfig) -> str:
-    """One line for the error that says most."""
-    # Of a union the branch that got deepest is the one that was meant.
-    first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), None)
-    first = first or max(error.errors(), key=lambda e: len(e["loc"]))
-    location = tuple(
-        part
-        for number, part in enumerate(first["loc"])
-        if not (isinstance(part, str) and ("[" in part or part == "SpacedRange"))
-        and not (number == 1 and first["loc"][0] == "images")  # the layout, as pydantic names the branch of the union
-    )
-    key = ".".join(str(part) for part in location) or "top level"
-    if first["type"] == "extra_forbidden":
-        text = f"unknown key '{key}'{_nearest(str(location[-1]), _known_keys(root, location))}"
-    else:
-        message = first["msg"].removeprefix("Value error, ")
-        given = "" if first["type"] in {"value_error", "missing"} else f", got {first['input']!r}"
-        text = f"{key}: {message}{given}"
-    return f"{source}: {text}"
-
-
 def build_simulation(overrides: Sequence[str]) -> SimulationSpec:
     """A simulation from key=value overrides of its defaults; raises `ConfigError` naming the key."""
     return _from_overrides(SimulationSpec, overrides)
@@ -407,15 +341,12 @@ def build_image_source(data: Mapping[str, Any], overrides: Sequence[str], source
     if layout not in SOURCES:
         raise ConfigError(f"{source}: layout: expected one of {', '.join(SOURCES)}, got {layout!r}")
     model = SOURCES[layout]
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        raise ConfigError(_first_line(error, source, model)) from None
+    return read(model, given, source)
 
 
 def load_image_source(path: Path, overrides: Sequence[str], given: Mapping[str, Any]) -> ImageSource:
     """The section `images` of a YAML file, with `given` keys added; its paths are relative to the file."""
-    section = parse_yaml(_read_text(path), str(path)).get("images")
+    section = parse_yaml(read_text(path), str(path)).get("images")
     if not isinstance(section, dict):
         raise ConfigError(f"{path}: no section 'images' (layout, path, …)")
     source = build_image_source({**section, **given}, overrides, f"{path}: images")
@@ -427,36 +358,30 @@ def build_panel_options(overrides: Sequence[str]) -> PanelOptions:
     return _from_overrides(PanelOptions, overrides)
 
 
-def _from_overrides(model: type[Model], overrides: Sequence[str]) -> Model:
+def validated(model: type[Model], data: Mapping[str, Any], source: str) -> Model:
+    """The values as the model declares them; raises `ConfigError`, one line with `source` and the key."""
     try:
-        return model.model_validate(apply_overrides({}, overrides))
+        return model.model_validate(listed(data, model))
     except ValidationError as error:
-        raise ConfigError(_first_line(error, "--set", model)) from None
+        raise ConfigError(one_line(error, source, model)) from None
+    except (OverflowError, RecursionError, MemoryError) as error:
+        raise ConfigError(f"{source}: a value is beyond what a computer holds ({type(error).__name__})") from None
+
+
+def read(model: type[Model], data: Mapping[str, Any], source: str) -> Model:
+    """As `validated`, for what a user gives today: without infinite numbers and absurd sizes."""
+    found = validated(model, data, source)
+    check_limits(found, source)
+    return found
+
+
+def _from_overrides(model: type[Model], overrides: Sequence[str]) -> Model:
+    return read(model, apply_overrides({}, overrides), "--set")
 
 
 def build_config(data: Mapping[str, Any], source: str) -> SweepConfig:
     """Validate plain values into a `SweepConfig`; raises `ConfigError` naming `source` and the key."""
-    try:
-        return SweepConfig.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(_first_line(error, source)) from None
-
-
-def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Set dotted keys, `abra.steps=200`; the value is YAML. Raises `ConfigError` for what is not key=value."""
-    merged: dict[str, Any] = dict(data)
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"--set {override}: expected key=value, e.g. --set abra.steps=200")
-        *path, last = key.split(".")
-        node = merged
-        for part in path:
-            child = node.get(part)
-            node[part] = dict(child) if isinstance(child, Mapping) else {}
-            node = node[part]
-        node[last] = yaml.safe_load(text)
-    return merged
+    return validated(SweepConfig, data, source)
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> SweepConfig:
@@ -467,7 +392,9 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> SweepConfig:
     (5, 200)
     """
     path = Path(path)
-    config = build_config(apply_overrides(parse_yaml(_read_text(path), str(path)), overrides), str(path))
+    config = read(SweepConfig, apply_overrides(parse_yaml(read_text(path), str(path)), overrides), str(path))
+    check_name(config.name, str(path))
+    check_cells(len(config.strengths.grid()), len(config.seeds), str(path))
     if config.screen is not None:
         absolute = (path.parent / config.screen.path).resolve()
         config = config.model_copy(update={"screen": config.screen.model_copy(update={"path": absolute})})
@@ -478,14 +405,6 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> SweepConfig:
     if config.frozen is not None:
         changed["frozen"] = config.frozen.located(base)
     return config.model_copy(update=changed)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(f"{path}: cannot read the configuration: {reason}") from None
 
 
 def documented_keys(root: type[BaseModel] = SweepConfig) -> Iterator[tuple[str, str, str]]:

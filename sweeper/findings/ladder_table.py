@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sweeper.metrics.biological.plain_accuracy import IN_DISTRIBUTION, PLAIN
+from sweeper.metrics.catalogue import PLAIN_ACCURACIES
 
 if TYPE_CHECKING:
     from sweeper.arms.rungs import ResolvedRung
 
+PLAIN, IN_DISTRIBUTION = PLAIN_ACCURACIES
 VALIDATION, TEST, INSIDE, GAP = "validation", "test", "in_distribution", "gap"
 """Batches that select, batches that test, batches of training, and the drop from the last to the second."""
 
@@ -106,9 +107,9 @@ def ladder_table(
     """
     trainers = [rung.trainer for rung in rungs]
     mine = units[(units["view"] == view) & (units["axis"] == "batch") & units["trainer"].isin(trainers)]
-    mine = mine[mine["metric"].isin([PLAIN.name, IN_DISTRIBUTION.name])]
+    mine = mine[mine["metric"].isin(PLAIN_ACCURACIES)]
     mine = mine.assign(**{name: mine[name].astype(str) for name in ("trainer", "metric", "unit")})
-    inside = mine["metric"] == IN_DISTRIBUTION.name
+    inside = mine["metric"] == IN_DISTRIBUTION
     mine["part"] = mine["unit"].map(parts).mask(inside, INSIDE)
     mine["cell_type"] = mine["unit"].map(cell_types)
     mine["hits"] = mine["value"].astype("float64") * mine["wells"]
@@ -123,7 +124,7 @@ def ladder_table(
             types = {str(name): _score(of) for name, of in tested.groupby("cell_type", sort=True)}
             if gap := _gap(at):
                 scores[GAP] = gap
-            done = int(at.loc[at["metric"] == PLAIN.name, "cell_id"].nunique())
+            done = int(at.loc[at["metric"] == PLAIN, "cell_id"].nunique())
             scored.append((weight, margin, scores, types, done))
         measured = [entry for entry in scored if VALIDATION in entry[2]]
         best = max(measured, key=lambda entry: entry[2][VALIDATION].mean, default=None)  # the first, smallest λ of ties
@@ -142,7 +143,7 @@ def ladder_table(
         ]
     chosen = [rung for rung in found if rung.selected]
     top = max(chosen, key=lambda rung: rung.scores[VALIDATION].mean, default=None)
-    chance = results.loc[results["trainer"].isin(trainers) & (results["metric"] == PLAIN.name), "chance"].dropna()
+    chance = results.loc[results["trainer"].isin(trainers) & (results["metric"] == PLAIN), "chance"].dropna()
     one_run = mine[(mine["part"] == TEST) & (mine["cell_id"] == mine["cell_id"].iloc[0])] if len(mine) else mine
     return LadderTable(
         view=view,

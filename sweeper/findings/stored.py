@@ -27,6 +27,7 @@ from sweeper.planning.cells import (
     with_stored_panel,
 )
 from sweeper.planning.prepared import known_cells, proposed_cells
+from sweeper.store.reading import DamagedFileError, read_object
 from sweeper.store.results import read_units, tidy, to_parquet_bytes, units, write_units
 from sweeper.store.store import Store, dump_json, write_atomically
 from trainers.screens.splits import fold_count, make_split
@@ -109,13 +110,28 @@ def stored_decision(store: Store) -> Decision | None:
     """
     if not store.decision_path.exists():
         return None
-    text = store.decision_path.read_text(encoding="utf-8")
+    data = read_object(store.decision_path)
     try:
-        return Decision.from_json(json.loads(text))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{store.decision_path}: not JSON ({error}); decide again with `sweeper report`") from None
+        return Decision.from_json(data)
     except InputError as error:
-        raise InputError(f"{store.decision_path}: {error}") from None
+        raise DamagedFileError(store.decision_path, str(error)) from None
+
+
+def readable_decision(store: Store) -> Decision | None:
+    """As `stored_decision`; None also where it cannot be read, which `damaged_files` says."""
+    try:
+        return stored_decision(store)
+    except DamagedFileError:
+        return None
+
+
+def damaged_files(store: Store) -> list[str]:
+    """What cannot be read of the store's results, one line a file with what that costs."""
+    try:
+        stored_decision(store)
+    except DamagedFileError as error:
+        return [f"{error.path.name}: {error.reason}; `sweeper report` makes it anew", *store.damage()]
+    return list(store.damage())
 
 
 def deciding_units(store: Store, settings: DecisionSettings) -> pd.DataFrame | None:
@@ -203,7 +219,7 @@ def report_provenance(store: Store) -> dict[str, Any]:
         "versions": description["versions"],
         "screen": description["screen"],
         "account": description.get("account"),  # absent in stores written before it was kept
-        "warnings": [*unfinished, *description["warnings"]],
+        "warnings": [*unfinished, *damaged_files(store), *description["warnings"]],
         "metrics": {
             metric.name: {"title": metric.title, "direction": metric.direction} for metric in REGISTRY.values()
         },

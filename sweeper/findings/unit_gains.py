@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
 from sweeper.decision import Decision
-from sweeper.metrics.units import PERTURBATION
+from sweeper.metrics.unit_axes import PERTURBATION
 
 Array = NDArray[np.float64]
 

@@ -34,8 +34,9 @@ def write_outputs(store: Store) -> Outputs:
     from dashboards.report import write_report
     from sweeper.findings.stored import report_provenance, stored_gains, stored_ladder, tabulate_and_decide
 
+    provenance = report_provenance(store)  # first: a store that cannot be reported on is left as it is
     results, decision = tabulate_and_decide(store)
     gains = stored_gains(store, results)
     ladder = stored_ladder(store, results)
-    write_report(results, decision, report_provenance(store), store.report_path, gains=gains, ladder=ladder)
+    write_report(results, decision, provenance, store.report_path, gains=gains, ladder=ladder)
     return Outputs(results, decision, gains, ladder)

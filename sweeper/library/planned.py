@@ -9,8 +9,7 @@ import pandas as pd
 from sweeper.arms.arm_rounds import upcoming_rounds
 from sweeper.arms.proposal import Upcoming
 from sweeper.config.sweep_config import SweepConfig
-from sweeper.library.stored_sweep import OF_CELL
-from sweeper.planning.cells import Cell
+from sweeper.planning.cells import OF_CELL, Cell
 from sweeper.planning.estimate import Estimate, estimate, local_workers
 from sweeper.planning.prepared import Prepared, prepare
 

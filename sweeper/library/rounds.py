@@ -31,12 +31,14 @@ def proposed_next(store: Store) -> str:
     A sweep's decision.json has no seconds: it comes out equal however often the sweep was interrupted. Returns "" where
     nothing is proposed, or nothing is decided yet.
     """
+    if not store.decision_path.exists():
+        return ""
     from sweeper.decision.words.advice import next_text
-    from sweeper.findings.stored import stored_decision
+    from sweeper.findings.stored import readable_decision
     from sweeper.planning.estimate import finished_seconds
     from sweeper.spoken import dial_of, spoken
 
-    decision = stored_decision(store)
+    decision = readable_decision(store)
     if decision is None:
         return ""
     points = decision.next_points

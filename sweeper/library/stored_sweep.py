@@ -19,12 +19,12 @@ from sweeper.findings.stored import (
     stored_config,
     stored_decision,
 )
+from sweeper.planning.cells import OF_CELL
 from sweeper.store.store import Store
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-OF_CELL = ("cell_id", "trainer", "adversarial_weight", "margin", "seed", "view", "fold", "split")
 MISSING = "missing"
 """Status of a planned cell that is not finished."""
 

@@ -6,7 +6,7 @@ column have the last alone. B is the mean of activity, retrieval, shared targets
 part is anchored by its own floor and ceiling, (value - floor) / (ceiling - floor) within [0, 1], never by the other
 embeddings that happen to be compared. The two are objectives beside each other; where one number is needed it is
 √(T·B), which, unlike a weighted sum, is 0 for an embedding of pure noise. In a sweep the metrics of standing "primary"
-decide instead: see `registry`.
+decide: T's parts of the batch, and three label metrics, see `registry`.
 """
 
 from __future__ import annotations

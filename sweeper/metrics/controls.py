@@ -8,28 +8,16 @@ score).
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sweeper.metrics.catalogue import CONTROLS
 from sweeper.metrics.classifier import shrunken_covariance
 from trainers.base import FloatArray, IntArray
 from trainers.errors import InputError
 from trainers.screens.normalise import normalise
 
-Control = Literal[
-    "raw",
-    "random",
-    "label_shuffled",
-    "batch_standardised",
-    "plate_control_centred",
-    "sphering",
-    "identities_permuted",
-    "one_hot_jitter",
-]
-CONTROLS: tuple[Control, ...] = get_args(Control)
 _RANDOM_DIMENSION = 64
 _LABEL_DIMENSION = 256
 _JITTER = 0.01
@@ -166,4 +154,4 @@ def _negative(wells: pd.DataFrame) -> NDArray[np.bool_]:
     return np.asarray(wells["control_type"] == "negative", dtype=bool)
 
 
-__all__ = ["CONTROLS", "Control", "UnavailableControlError", "control_embedding"]
+__all__ = ["UnavailableControlError", "control_embedding"]

@@ -24,8 +24,9 @@ from sweeper.metrics.bootstrap import (
     differences,
 )
 from sweeper.metrics.composites import STAND_INS, Composites, anchored, composites
-from sweeper.metrics.evaluation import Evaluation, Measurement, Metric, PanelOptions, require_finite
+from sweeper.metrics.evaluation import Evaluation, Measurement, Metric, require_finite
 from sweeper.metrics.gate import judge
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.registry import BATCH_READER, REGISTRY, decisive, measure, resolve
 from sweeper.metrics.units import unit_table
 from trainers.errors import InputError

@@ -9,28 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweeper.metrics.evaluation import Axis, Float64Array, Measurement, Metric, Unit
+from sweeper.metrics.unit_axes import AXES, COLUMNS, PERTURBATION
 from trainers.base import IntArray
-from trainers.errors import InputError
-from trainers.screens.names import nearest
-from trainers.screens.table import CANONICAL
-
-PERTURBATION: Axis = "perturbation"
-AXES: tuple[Axis, ...] = ("batch", "cell_type", PERTURBATION)
-"""The axes kept unless the options name others; one whose column a screen lacks has no units there."""
-COLUMNS = ("metric", "axis", "unit", "wells", "value")
-"""Columns of a cell's units: three categories, int32, float32."""
-
-
-def check_axes(axes: Sequence[Axis], wells: pd.DataFrame) -> None:
-    """Refuse an axis that these wells cannot have; the canonical cell_type may be absent or empty.
-
-    Raises:
-        InputError: no such column; names the nearest ones.
-    """
-    for axis in axes:
-        if axis not in CANONICAL and axis not in wells.columns:
-            known = sorted({*AXES, *(str(name) for name in wells.columns if name not in CANONICAL)})
-            raise InputError(f"panel.units: the screen has no column {axis!r}; {nearest(axis, known)}")
 
 
 def query_units(
@@ -103,4 +83,4 @@ def unit_table(found: Sequence[tuple[Metric, Measurement]], axes: Sequence[Axis]
     return frame.astype({**categories, "wells": "int32", "value": "float32"})
 
 
-__all__ = ["AXES", "COLUMNS", "PERTURBATION", "check_axes", "query_units", "unit_table"]
+__all__ = ["query_units", "unit_table"]

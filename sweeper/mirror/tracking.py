@@ -364,7 +364,7 @@ def check_tracking(configured: str | None, folder: Path) -> str:
             urllib.request.urlopen(probe, timeout=_PROBE_SECONDS).close()  # noqa: S310 - scheme checked above
     except urllib.error.HTTPError as error:
         error.close()  # it answers; whether it is an MLflow server shows next
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: an address that is none
         reason = getattr(error, "reason", error)
         if not isinstance(reason, ssl.SSLError):  # MLflow may know the certificate
             raise InputError(f"cannot open MLflow at {_masked(uri)}: {_first_line(reason)}") from error
@@ -379,12 +379,19 @@ def _is_sqlite(database: Path) -> bool:
 @contextmanager
 def _reported_as(kind: type[Exception], where: str) -> Iterator[None]:
     """Turn whatever MLflow, a database driver or the network raises into one line of `kind`."""
+    from alembic.util.exc import CommandError  # a database that a newer MLflow has written
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:  # OSError: files and requests' errors
+    except (
+        MlflowException,
+        SQLAlchemyError,
+        CommandError,
+        ImportError,
+        OSError,
+    ) as error:  # OSError: files and requests' errors
         raise kind(f"{where}: {_first_line(error)}") from error
 
 

@@ -11,13 +11,13 @@ import pandas as pd
 from sweeper.arms.arm import Arm, read_name, stored_name
 from sweeper.config.sweep_config import SweepConfig
 from sweeper.content import content_hash
-from sweeper.metrics.biological.plain_accuracy import PLAIN_ACCURACIES
-from sweeper.metrics.controls import CONTROLS
-from sweeper.metrics.registry import REGISTRY
+from sweeper.metrics.catalogue import CONTROLS, IN_SWEEP, METRICS, PLAIN_ACCURACIES
 from sweeper.spoken import strength_text
 from trainers.screens.splits import Split, make_split
 
 MAX_PACK = 96
+OF_CELL = ("cell_id", "trainer", "adversarial_weight", "margin", "seed", "view", "fold", "split")
+"""What names a cell in tables."""
 
 SplitKey = tuple[str, int, int]
 """View, fold, seed."""
@@ -97,9 +97,8 @@ def panel_names(config: SweepConfig) -> tuple[str, ...]:
     """
     wanted = config.metrics
     if wanted is None:
-        wanted = tuple(name for name, metric in REGISTRY.items() if metric.in_sweep)
-        wanted += PLAIN_ACCURACIES if config.images is not None else ()
-    return tuple(name for name in REGISTRY if name in wanted)
+        wanted = (*IN_SWEEP, *(PLAIN_ACCURACIES if config.images is not None else ()))
+    return tuple(name for name in METRICS if name in wanted)
 
 
 def with_stored_panel(config: SweepConfig, stored: Sequence[str]) -> SweepConfig:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sweeper.planning.prepared import Prepared
+from trainers.registry import trainer_package
 
 VERSIONED = (
     "sweeper",
@@ -39,7 +40,7 @@ def sweep_description(prepared: Prepared, command: Sequence[str]) -> dict[str, A
         "config": prepared.config.model_dump(mode="json"),
         "identity": prepared.identity,
         "command": list(command),
-        "versions": versions(),
+        "versions": {**versions(), **trainer_package(prepared.config.trainer)},
         "warnings": list(prepared.warnings),
         "design": {view: index.to_json() for view, index in prepared.designs.items()},
         "account": prepared.account.to_json(),

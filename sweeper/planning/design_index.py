@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import gammaln, xlogy
 
 Counts = NDArray[np.int64]
 LISTED = 5
@@ -130,19 +130,19 @@ def _above_chance(counts: Counts) -> float:
 def _batch_entropy(counts: Counts) -> float:
     """Entropy of the batches, in nats."""
     share = counts.sum(axis=0) / counts.sum()
-    return float(-xlogy(share, share).sum())
+    return float(-_x_log_x(share).sum())
 
 
 def _divergence(counts: Counts) -> float:
     """Generalised Jensen-Shannon divergence of the columns, Σ_b π_b·KL(P_b ‖ ΣπP), over its largest value H(π)."""
     entropy = _batch_entropy(counts)
-    return 0.0 if entropy <= 0 else _information(counts, float(xlogy(counts, counts).sum())) / entropy
+    return 0.0 if entropy <= 0 else _information(counts, float(_x_log_x(counts).sum())) / entropy
 
 
 def _information(counts: Counts, cells: float) -> float:
     """Mutual information in nats, given Σ x·ln x over the cells."""
     total, rows, columns = counts.sum(), counts.sum(axis=1), counts.sum(axis=0)
-    margins = xlogy(total, total) - xlogy(rows, rows).sum() - xlogy(columns, columns).sum()
+    margins = _x_log_x(total) - _x_log_x(rows).sum() - _x_log_x(columns).sum()
     return max(0.0, float((cells + margins) / total))
 
 
@@ -159,9 +159,21 @@ def _expected_divergence(counts: Counts) -> float:
         for column, also in zip(columns.tolist(), column_times.tolist(), strict=True):
             x = np.arange(max(1, row + column - total), min(row, column) + 1)
             log_p = _log_choose(column, x) + _log_choose(total - column, row - x) - _log_choose(total, row)
-            cells += times * also * float((np.exp(log_p) * xlogy(x, x)).sum())
+            cells += times * also * float((np.exp(log_p) * _x_log_x(x)).sum())
     return _information(counts, cells) / entropy
 
 
 def _log_choose(n: int, k: NDArray[np.int64] | int) -> NDArray[np.float64]:
-    return np.asarray(gammaln(n + 1.0) - gammaln(np.asarray(k) + 1.0) - gammaln(n - np.asarray(k) + 1.0))
+    logs = _log_factorials(n)
+    return np.asarray(logs[n] - logs[np.asarray(k)] - logs[n - np.asarray(k)])
+
+
+@cache
+def _log_factorials(n: int) -> NDArray[np.float64]:
+    """(n + 1,) ln k! of k = 0 … n. Sums of logarithms, as SciPy's take longer to import than to compute here."""
+    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+
+
+def _x_log_x(x: NDArray[Any] | np.generic) -> NDArray[np.float64]:
+    """x·ln x, 0 at 0."""
+    return np.asarray(x * np.log(np.where(np.asarray(x) > 0, x, 1)), dtype=np.float64)

@@ -15,7 +15,6 @@ from sweeper.planning.cells import Cell, cell_split, make_packs
 from sweeper.planning.images import open_images
 from sweeper.planning.inputs import trainer_inputs
 from sweeper.planning.prepared import Prepared
-from sweeper.running.worker import training_cell
 from sweeper.store.store import Store
 from trainers.screens.table import Screen
 
@@ -37,7 +36,7 @@ def local_workers(options: ExecutorOptions) -> int:
 def finished_seconds(store: Store) -> tuple[float, float] | None:
     """Worker seconds of a trained cell, and of scoring alone, on average; None where no trained cell is finished."""
     finished: list[dict[str, float]] = [store.record(cell_id)["seconds"] for cell_id in store.finished()]
-    trained = [seconds for seconds in finished if seconds.get("train")]
+    trained = [seconds for seconds in finished if seconds.get("train") and "score" in seconds]
     if not trained:
         return None
     score = sum(seconds["score"] for seconds in trained) / len(trained)
@@ -49,6 +48,8 @@ def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> tuple[float, f
     known = finished_seconds(prepared.store)
     if known is not None:
         return known
+    from sweeper.running.worker import training_cell  # heavy
+
     wells = prepared.screen.wells
     how = prepared.config.how
     if how.one_at_a_time:  # a single cell tells, and one that corrects is the slow kind

@@ -14,8 +14,8 @@ from sweeper.arms.pseudo import pseudo_batches
 from sweeper.config.sweep_config import SweepConfig
 from sweeper.content import content_hash
 from sweeper.errors import InputError
-from sweeper.metrics.registry import REGISTRY, resolve
-from sweeper.metrics.units import check_axes
+from sweeper.metrics.catalogue import check_metrics
+from sweeper.metrics.unit_axes import check_axes
 from sweeper.planning.cells import (
     Cell,
     SplitKey,
@@ -152,7 +152,7 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
     Args:
         embed: make the features that stand for images. Without it the screen of images has none: for dry runs.
     """
-    resolve(config.metrics if config.metrics is not None else tuple(REGISTRY))
+    check_metrics(config.metrics or ())
     config = _as_begun(config)
     images = None if config.images is None else open_images(config)
     settings = settings_identity(config)

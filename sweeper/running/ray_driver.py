@@ -115,12 +115,15 @@ def _start(options: ExecutorOptions, folder: Path) -> int:
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
-        # "local", not None: None would join whatever cluster was last started on this machine.
-        ray.init(address="local", include_dashboard=False, **quiet)
+        try:
+            # "local", not None: None would join whatever cluster was last started on this machine.
+            ray.init(address="local", include_dashboard=False, **quiet)
+        except Exception as error:  # noqa: BLE001 - a node that does not come up raises a bare Exception
+            raise InputError(f"Ray does not start on this machine: {_first_line(error)}") from None
     else:
         try:
             ray.init(**quiet)
-        except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        except Exception as error:  # noqa: BLE001 - a node that does not come up raises a bare Exception
             raise InputError(
                 f"RAY_ADDRESS={address}: cannot connect to Ray: {_first_line(error)}; a cluster with token "
                 "authentication needs RAY_AUTH_MODE=token and its RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"

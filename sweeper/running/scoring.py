@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweeper.metrics.evaluation import Evaluation, Measurement, PanelOptions, Predict, Source
+from sweeper.metrics.evaluation import Evaluation, Measurement, Predict, Source
 from sweeper.metrics.gate import judge
 from sweeper.metrics.panel import measure_panel, panel_rows
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.registry import resolve
 from sweeper.planning.cells import Cell
 from trainers.base import FloatArray

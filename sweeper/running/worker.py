@@ -20,7 +20,8 @@ from sweeper.config.sweep_config import SweepConfig, build_config
 from sweeper.content import content_hash
 from sweeper.metrics.biological.retention import uncorrected
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
-from sweeper.metrics.evaluation import Evaluation, PanelOptions, Predict, Source
+from sweeper.metrics.evaluation import Evaluation, Predict, Source
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.planning.cells import Cell, PackPlan, SplitKey, cell_metrics, cell_split
 from sweeper.planning.images import open_images
 from sweeper.planning.inputs import trainer_inputs

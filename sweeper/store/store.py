@@ -31,9 +31,19 @@ from numpy.typing import NDArray
 
 from sweeper.arms.proposal import Proposal
 from sweeper.errors import InputError, StoreMismatchError
+from sweeper.metrics.unit_axes import COLUMNS as UNIT_COLUMNS
 from sweeper.store.lease import FOLDER as LEASES
 from sweeper.store.lease import Lease, owned
-from trainers.screens.table import Screen
+from sweeper.store.reading import (
+    DamagedFileError,
+    read_description,
+    read_json,
+    read_object,
+    read_record,
+    read_table,
+    record_fault,
+)
+from trainers.screens.table import REQUIRED, Screen
 
 RETRIED = frozenset({"failed", "oom"})
 """Statuses that `--retry-failed` runs again. A collapsed cell is a result."""
@@ -97,7 +107,7 @@ class Store:
     def check(self, sweep_id: str) -> None:
         """Raise `StoreMismatchError` unless the folder is free or this sweep's; writes nothing."""
         if (self.folder / "sweep.json").exists():
-            found = self.description()["sweep_id"]
+            found = read_object(self.folder / "sweep.json").get("sweep_id")
             if found != sweep_id:
                 raise StoreMismatchError(
                     f"{self.folder}: holds another sweep (id {found}, this configuration is {sweep_id}: data, splits, "
@@ -128,24 +138,22 @@ class Store:
     def description(self) -> dict[str, Any]:
         """sweep.json; raises `InputError` where there is none."""
         path = self.folder / "sweep.json"
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(
-                f"{self.folder}: no sweep here (sweep.json is missing); give the folder of a sweep"
-            ) from None
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}") from None
-        if not isinstance(data, dict) or "sweep_id" not in data:
-            raise InputError(f"{path}: key 'sweep_id' is missing; give the folder of a sweep")
-        return data
+        if not path.exists():
+            raise InputError(f"{self.folder}: no sweep here (sweep.json is missing); give the folder of a sweep")
+        return read_description(path)
 
     def screen(self) -> Screen:
         """The stored screen, its features memory-mapped read-only so that all packs of a node share the page cache."""
         folder = self.folder / "screen"
-        features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
-        names = tuple(json.loads((folder / "features.json").read_text())["names"])
-        return Screen(features=features, feature_names=names, wells=pd.read_parquet(folder / "wells.parquet"))
+        try:
+            features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
+            names = tuple(str(name) for name in read_object(folder / "features.json")["names"])
+            wells = read_table(folder / "wells.parquet", REQUIRED)
+            return Screen(features=features, feature_names=names, wells=wells)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, InputError) as error:
+            told = " ".join(str(error).split())[:200]
+            remedy = f"remove {folder} and give the run's command again: it is made anew from the screen's own file"
+            raise InputError(f"{folder}: damaged ({told}); {remedy}") from None
 
     @contextmanager
     def owned(self, sweep_id: str) -> Iterator[Lease]:
@@ -163,26 +171,46 @@ class Store:
 
     def finished(self, *, retry: bool = False) -> frozenset[str]:
         """Ids of the finished cells; with `retry`, without those whose status is in `RETRIED`."""
-        if not self.cells_folder.exists():
-            return frozenset()
-        ids = (path.name for path in self.cells_folder.iterdir() if not path.name.startswith("."))
-        if not retry:
-            return frozenset(ids)
-        return frozenset(i for i in ids if self.record(i)["status"] not in RETRIED)
+        ids = frozenset(i for i in self._cell_folders() if record_fault(self.cells_folder / i) is None)
+        return frozenset(i for i in ids if self.record(i)["status"] not in RETRIED) if retry else ids
+
+    def _cell_folders(self) -> tuple[str, ...]:
+        if not self.cells_folder.is_dir():
+            return ()
+        return tuple(sorted(path.name for path in self.cells_folder.iterdir() if not path.name.startswith(".")))
+
+    def damage(self) -> tuple[str, ...]:
+        """What cannot be read of the finished cells, one line a file: such a cell counts as not finished.
+
+        Damaged values by batch and perturbation cost a cell those alone.
+        """
+        found = []
+        for cell_id in self._cell_folders():
+            if (reason := record_fault(self.cells_folder / cell_id)) is not None:
+                found.append(f"cells/{cell_id}/record.json: {reason}; the cell counts as not finished")
+                continue
+            try:
+                self._read_units(cell_id)
+            except DamagedFileError as error:
+                found.append(f"cells/{cell_id}/{error.path.name}: {error.reason}; the cell counts without it")
+        return tuple(found)
 
     def record(self, cell_id: str) -> dict[str, Any]:
-        """The result record of a finished cell."""
-        data: dict[str, Any] = json.loads((self.cells_folder / cell_id / "record.json").read_text(encoding="utf-8"))
-        return data
+        """The result record of a finished cell; raises `DamagedFileError`."""
+        return read_record(self.cells_folder / cell_id)
 
     def records(self, cell_ids: Iterable[str]) -> Iterator[dict[str, Any]]:
         """Result records in the order given."""
         return (self.record(cell_id) for cell_id in cell_ids)
 
     def curve(self, cell_id: str) -> list[dict[str, float]]:
-        """The training curve of a finished cell; empty for controls."""
-        data: list[dict[str, float]] = json.loads((self.cells_folder / cell_id / "curve.json").read_text())
-        return data
+        """The training curve of a finished cell; empty for controls, and where it cannot be read."""
+        try:
+            data = read_json(self.cells_folder / cell_id / "curve.json")
+        except DamagedFileError:
+            return []
+        rows = data if isinstance(data, list) else []
+        return [row for row in rows if isinstance(row, dict) and all(isinstance(v, int | float) for v in row.values())]
 
     def embeddings(self, cell_id: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """(rows, embeddings): row numbers of the screen, (n,), and their embeddings, (n, e), stored as float16."""
@@ -192,12 +220,16 @@ class Store:
     def units(self, cell_id: str) -> pd.DataFrame | None:
         """A finished cell's label metrics by batch, cell type and perturbation (`sweeper.metrics.units.COLUMNS`).
 
-        None where there are none: not asked for, not an `ok` cell, or written before they were kept.
+        None where there are none: not asked for, not an `ok` cell, written before they were kept, or damaged since.
         """
         try:
-            return pd.read_parquet(self.cells_folder / cell_id / "units.parquet")
-        except FileNotFoundError:
+            return self._read_units(cell_id)
+        except DamagedFileError:
             return None
+
+    def _read_units(self, cell_id: str) -> pd.DataFrame | None:
+        path = self.cells_folder / cell_id / "units.parquet"
+        return read_table(path, UNIT_COLUMNS) if path.exists() else None
 
     def write_cell(
         self,
@@ -211,7 +243,7 @@ class Store:
     ) -> bool:
         """Write a finished cell in one rename. False when it is there already (the first result stays).
 
-        `replace` is for a failed cell that is run again.
+        `replace` is for a failed cell that is run again; a damaged one gives way unasked.
         """
         cell_id = record["cell_id"]
         final = self.cells_folder / cell_id
@@ -224,7 +256,7 @@ class Store:
         if units is not None and len(units):
             units.to_parquet(temporary / "units.parquet", index=False, compression="zstd")
         write_atomically(temporary / "record.json", dump_json(record))
-        if replace and final.exists():
+        if final.exists() and (replace or record_fault(final) is not None):
             shutil.rmtree(final)
         try:
             temporary.rename(final)
@@ -250,8 +282,8 @@ class Store:
         found = []
         for path in paths:
             try:
-                found.append(Proposal.from_json(json.loads(path.read_text(encoding="utf-8"))))
-            except (KeyError, TypeError, ValueError):
+                found.append(Proposal.from_json(read_object(path)))
+            except (KeyError, TypeError, ValueError, OverflowError):
                 raise InputError(f"{path}: not a round as this version keeps it; sweep into another folder") from None
         return found
 

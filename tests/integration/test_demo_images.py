@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweeper.config.sweep_config import build_config, build_image_simulation, parse_yaml
+from sweeper.config.given import parse_yaml
+from sweeper.config.sweep_config import build_config, build_image_simulation
 from sweeper.metrics.panel import REGISTRY
 from sweeper.planning.cells import make_cells
 from sweeper.running.scoring import score

@@ -13,12 +13,14 @@ The comment above a block says which:
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import runpy
 import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +106,7 @@ def check(words: list[str], where: str) -> None:
 def test_every_block_says_how_it_is_checked() -> None:
     for page in PAGES:
         for block in blocks(page):
-            if block.language in {"sh", "python", "yaml"}:
+            if block.language in {"sh", "python", "yaml", "toml"}:
                 assert block.kind in {"run", "parsed", "not run", "file", "keys"}, f"{page}: unmarked\n{block.text}"
             else:
                 assert block.language == "text", f"{page}: a block of language {block.language!r}\n{block.text}"
@@ -194,8 +196,31 @@ def test_what_a_page_says_can_be_done(
             for words in block.commands():
                 assert words[0] == "sweeper", f"{page}: {words}"
                 further = SMALL if block.about == "small" and words[1] == "run" else []
-                code = main([*words[1:], *further])
-                assert code == 0, f"{page}: {' '.join(words)}\n{capsys.readouterr().err}"
+                code, told = call([*words[1:], *further], tmp_path, capsys)
+                assert code == 0, f"{page}: {' '.join(words)}\n{told}"
+
+
+def call(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit code and complaints; in a process of its own where the page made a package, which is then as installed."""
+    if not (folder / "pyproject.toml").exists():
+        return main(arguments), capsys.readouterr().err
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    information = folder / f"{project['name']}-{project['version']}.dist-info"
+    information.mkdir(exist_ok=True)
+    (information / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n", encoding="utf-8"
+    )
+    ((group, points),) = project["entry-points"].items()
+    lines = [f"[{group}]", *(f"{name} = {value}" for name, value in points.items()), ""]
+    (information / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "sweeper", *arguments],
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr
 
 
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")

@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from trainers.base import FloatArray, Inputs, IntArray, TrainingCell
 from trainers.corrector import Corrector, batches_of
 from trainers.errors import InputError
-from trainers.screens.normalise import location_and_scale
-from trainers.screens.table import codes
 from trainers.trainer import Dial
 
 FEWEST = 2
@@ -54,6 +52,8 @@ class Center(Corrector):
 
     def try_out(self, inputs: Inputs, settings: CenterSettings) -> None:
         """Refuse a batch that has too few rows to be centred by."""
+        from trainers.screens.table import codes
+
         rows = np.arange(len(inputs.wells))
         groups = codes(inputs.wells[settings.by])
         for group in np.unique(groups):
@@ -61,6 +61,9 @@ class Center(Corrector):
 
     def correct(self, inputs: Inputs, cell: TrainingCell, settings: CenterSettings) -> FloatArray:
         """(n, d) the screen with every batch of the cell centred by a share."""
+        from trainers.screens.normalise import location_and_scale
+        from trainers.screens.table import codes
+
         assert inputs.features is not None  # noqa: S101 - what it reads
         share, _ = cell.dials
         by_batch = settings.by == "batch" or cell.batches is not None  # an arm's labels are all it knows of batches

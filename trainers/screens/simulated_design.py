@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trainers.base import FloatArray, IntArray
 from trainers.screens.positions import PLATE_LAYOUTS, well_name
-from trainers.screens.profile_simulation import SimulationSpec
+from trainers.screens.simulation_spec import SimulationSpec
 
 NEGATIVE_CONTROL = "DMSO"
 

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from trainers.base import FloatArray, IntArray
 from trainers.screens.positions import PLATE_LAYOUTS
-from trainers.screens.profile_simulation import Simulation, SimulationSpec, write_simulation
+from trainers.screens.profile_simulation import Simulation, write_simulation
 from trainers.screens.simulated_design import (
     NEGATIVE_CONTROL,
     batch_names,
@@ -41,6 +41,7 @@ from trainers.screens.simulated_design import (
     perturbation_names,
     target_name,
 )
+from trainers.screens.simulation_spec import SimulationSpec
 from trainers.screens.table import make_screen
 
 _POSITIVE_STRENGTH = 2.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,9 @@ from sweeper.decision.inference.posterior import Location, Posterior, crossings,
 from sweeper.decision.inference.summaries import effective, locatable_drop, onset, technical_kept
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.verdict.states import State
-from sweeper.decision.verdict.values import Sensitivity
+
+if TYPE_CHECKING:
+    from sweeper.decision.verdict.values import Sensitivity
 
 Array = NDArray[np.float64]
 POWER = 0.80
@@ -64,7 +66,8 @@ class Points:
         made: dict[str, Point] = {}
         if settings.method == "bracket":
             return Points(strengths[-1], None, {})
-        for stream, (name, fitted) in enumerate({"": biology, **metrics}.items()):
+        compared = metrics if len(metrics) > 1 else {}
+        for stream, (name, fitted) in enumerate({"": biology, **compared}.items()):
             peak = peak_of(fitted)
             if peak <= NOTHING:
                 continue
@@ -133,7 +136,8 @@ def drawn_summaries(
     top = peak_of(removal)
     if top > NOTHING:
         drawn = _posterior(strengths, removal, top, settings, stream=999)
-        found["effective"] = effective(drawn, settings.epsilon_effective, settings.confidence)
+        if chosen.limit is not None:
+            found["effective"] = effective(drawn, settings.epsilon_effective, settings.confidence, up_to=chosen.limit)
         kept = technical_kept(composite.posterior, drawn, settings.delta, settings.epsilon_technical / top)
         found["p_technical_kept"] = kept
     if chosen.fallback is None and chosen.state in (State.NOT_REACHED, State.INCONCLUSIVE):

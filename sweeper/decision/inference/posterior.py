@@ -103,6 +103,7 @@ def fit_posterior(
     draws: int,
     seed: tuple[int, ...],
     families: Collection[str] | None = None,
+    noise_draws: int = NOISE_COURSES,
 ) -> Posterior:
     """Curves drawn from the posterior, from `seed` alone.
 
@@ -114,6 +115,7 @@ def fit_posterior(
         discrepancy: s.d., in units of the peak, by which a true curve may differ from the nearest family at each level.
         draws: R.
         families: those to average over; None: all eight.
+        noise_draws: courses of the noise.
     """
     bank = shapes(strengths)
     rng = np.random.default_rng(seed)
@@ -135,7 +137,7 @@ def fit_posterior(
         used[here, :k] = group.rows[rows]
     at_levels = intercepts[:, None] + np.einsum("nk,nkl->nl", amplitudes, bank.levels[used])
     residuals = (means / peak - at_levels) / scales[:, None]
-    courses = noise_courses(noise, NOISE_COURSES, rng)
+    courses = noise_courses(noise, noise_draws, rng)
     log_weights += _over_courses(residuals, covariance, np.diagonal(noise.within) / peak**2, courses)
     weights = np.exp(log_weights - log_weights.max())
     weights /= weights.sum()
@@ -186,12 +188,11 @@ def _over_courses(residuals: Array, covariance: Array, within: Array, courses: A
     """
     total = np.diagonal(covariance)
     factors = 1 + (courses - 1) * (within / total)[:, None]
-    # rᵀ·F^−½·V⁻¹·F^−½·r over the pairs of levels, so that all courses F are one product.
-    first, second = np.triu_indices(len(total))
-    inverse = np.linalg.inv(covariance)[first, second] * np.where(first == second, 1.0, 2.0)
-    pairs = residuals[:, first] * residuals[:, second] * inverse
-    misfits = pairs @ (1 / np.sqrt(factors[first] * factors[second]))
-    fitted = pairs.sum(axis=1)
+    # rᵀ·F^−½·V⁻¹·F^−½·r over all pairs of levels, so that all courses F are one product.
+    inverse, scale = np.linalg.inv(covariance), 1 / np.sqrt(factors)
+    pairs = (residuals[:, :, None] * residuals[:, None, :]).reshape(len(residuals), -1)
+    weights = (inverse[:, :, None] * scale[:, None] * scale[None, :]).reshape(len(total) ** 2, -1)
+    misfits, fitted = pairs @ weights, pairs @ inverse.ravel()
     logs = -0.5 * (misfits + np.log(factors).sum(axis=0))
     highest = logs.max(axis=1)
     return np.asarray(highest + np.log(np.exp(logs - highest[:, None]).mean(axis=1)) + 0.5 * fitted)

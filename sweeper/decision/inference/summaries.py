@@ -12,7 +12,7 @@ from sweeper.decision.inference.noise import Noise, draw
 from sweeper.decision.inference.posterior import Posterior, fit_posterior
 
 Array = NDArray[np.float64]
-BOOTSTRAPS, POWER_CURVES = 80, 300
+BOOTSTRAPS, POWER_CURVES, POWER_COURSES = 40, 200, 12
 LARGEST = 8.0  # times δ: the largest loss that is tried
 LEVEL_FAMILIES = ("flat", "hinge", "loss", "two losses")
 NEWTON_STEPS, LONGEST, RIDGE = 50, 2.0, 1e-3
@@ -34,11 +34,13 @@ def onset(biology: Posterior, confidence: float) -> Span:
     return _span(biology.x[np.argmax(biology.curves, axis=1)], confidence)
 
 
-def effective(removal: Posterior, epsilon: float, confidence: float) -> Span:
-    """λ_E = inf{λ : T(λ) ≥ T(0) + (1 − ε_E)·(max T − T(0))} of each drawn curve of batch removal."""
-    start, best = removal.curves[:, :1], removal.curves.max(axis=1, keepdims=True)
-    reached = removal.curves >= start + (1 - epsilon) * (best - start)
-    return _span(removal.x[np.argmax(reached, axis=1)], confidence)
+def effective(removal: Posterior, epsilon: float, confidence: float, *, up_to: float) -> Span:
+    """λ_E = inf{λ : T(λ) ≥ T(0) + (1 − ε_E)·(max T − T(0))} of each drawn curve, over λ ≤ `up_to`."""
+    inside = removal.x <= np.log10(up_to) + 1e-9
+    curves = removal.curves[:, inside]
+    start, best = curves[:, :1], curves.max(axis=1, keepdims=True)
+    reached = curves >= start + (1 - epsilon) * (best - start)
+    return _span(removal.x[inside][np.argmax(reached, axis=1)], confidence)
 
 
 def technical_kept(biology: Posterior, removal: Posterior, delta: float, tolerance: float) -> float | None:
@@ -90,6 +92,7 @@ def locatable_drop(
             draws=POWER_CURVES,
             seed=(*seed, n),
             families=LEVEL_FAMILIES,
+            noise_draws=POWER_COURSES,
         )
         located[n] = (posterior.drawdown() >= delta).any(axis=1).mean() >= p_identify
     intercept, slope = _logistic(np.log(drops / delta), located)

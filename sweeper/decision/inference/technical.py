@@ -47,20 +47,24 @@ def assess_technical(
     epsilon_effective: float,
     confidence: float,
 ) -> Technical:
-    """Rise, saturation and effective strength from level means (L,) with λ = 0 first.
+    """Rise, saturation and effective strength from level means with λ = 0 first.
+
+    Of `means` and `draws` only as many levels count as there are strengths: within the safe range an over-corrected
+    strength must not set the bar.
 
     The rise is max over l of (difference to λ = 0 − quantile·SE), with the median of the many-to-one max-t for the
     estimate (half-median-unbiased, Chernozhukov, Lee & Rosen 2013) and its `confidence` quantile for the lower bound.
     The upper bound of λ_E is the `confidence` quantile of λ_E over level means drawn anew with the fitted noise. The
     maximum of noisy means is too high, in the data and again in every draw, which pushes the bound up: it is cautious.
     """
+    means, errors = means[: len(strengths)], draws.errors[: len(strengths)]
     rises = contrasts(noise, draws, 1.0, np.arange(1, len(strengths)), 0)
     error, drawn = np.sqrt(rises.variance), np.sqrt(rises.drawn)
-    highest = ratio(draws.errors[1:] - draws.errors[0], drawn).max(axis=0)
+    highest = ratio(errors[1:] - errors[0], drawn).max(axis=0)
     gain = means[1:] - means[0]
     rise, lower = (float((gain - np.quantile(highest, q) * error).max()) for q in (0.5, confidence))
     has_effect = rise >= epsilon_technical
-    again = means[:, None] + draws.errors
+    again = means[:, None] + errors
     reached = means[1:] >= _threshold(means, epsilon_effective)
     effective = 1 + int(np.argmax(reached))
     first = 1 + np.argmax(again[1:] >= _threshold(again, epsilon_effective), axis=0)

@@ -25,6 +25,8 @@ from sweeper.decision.input.results_table import (
 )
 
 Array = NDArray[np.float64]
+Untrained = Mapping[str, Mapping[str, Mapping[float, float]]]
+"""Control → metric → seed → value."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Curve:
         metrics: what the composites are made of.
         left_out: primary metrics that could be measured nowhere.
         controls: control name → role → composite of that untrained embedding, None where a metric is missing.
+        control_runs: the same for each seed, (S,); NaN where a metric is missing.
     """
 
     strengths: tuple[float, ...]
@@ -79,6 +82,7 @@ class Curve:
     metrics: tuple[MetricUse, ...]
     left_out: tuple[LeftOut, ...]
     controls: Mapping[str, Mapping[str, float | None]]
+    control_runs: Mapping[str, Mapping[str, Array]]
 
 
 def build_curve(selection: Selection, settings: DecisionSettings) -> Curve:
@@ -97,9 +101,10 @@ def build_curve(selection: Selection, settings: DecisionSettings) -> Curve:
     ok = rows[(rows["status"] == "ok") & np.isfinite(rows["value"])]
     used: list[MetricUse] = []
     left_out: list[LeftOut] = []
+    untrained = _by_control(selection.controls)
     for role in ROLES:
         for name in wanted[role]:
-            use = _anchor(name, role, ok[ok["metric"] == name], selection.controls)
+            use = _anchor(name, role, ok[ok["metric"] == name], untrained)
             if isinstance(use, MetricUse):
                 used.append(use)
                 left_out += _empty_folds(use, rows, ok)
@@ -132,7 +137,8 @@ def build_curve(selection: Selection, settings: DecisionSettings) -> Curve:
         by_metric={name: np.where(cells == "ok", values, np.nan) for name, values in by_metric.items()},
         metrics=tuple(used),
         left_out=tuple(left_out),
-        controls=_controls(selection.controls, used),
+        controls=_controls(untrained, used),
+        control_runs=_control_runs(untrained, used, seeds),
     )
 
 
@@ -160,12 +166,12 @@ def _statuses(rows: pd.DataFrame) -> pd.DataFrame:
     return worst.map(lambda rank: "absent" if pd.isna(rank) else names[int(rank)])
 
 
-def _anchor(name: str, role: str, ok: pd.DataFrame, controls: pd.DataFrame) -> MetricUse | str:
+def _anchor(name: str, role: str, ok: pd.DataFrame, untrained: Untrained) -> MetricUse | str:
     """The metric's anchors on this curve, or why it cannot be anchored ("" when it has no value at all)."""
     if ok.empty:
         return ""
     stated, ceiling = ok["floor"].mean(), ok["ceiling"].mean()
-    measured = _mean_over_seeds(controls, LABEL_SHUFFLED, name) if role == "biological" else None
+    measured = _mean_over_seeds(untrained, LABEL_SHUFFLED, name) if role == "biological" else None
     # Shuffled labels on an embedding that still holds the batch can lie below chance (replicates in other batches are
     # then farther than anything on the own plate). A floor below chance would make every loss look smaller.
     from_control = measured is not None and not measured < stated
@@ -177,11 +183,20 @@ def _anchor(name: str, role: str, ok: pd.DataFrame, controls: pd.DataFrame) -> M
     return MetricUse(name, role, floor, "label_shuffled" if from_control else "stated", float(ceiling))
 
 
-def _mean_over_seeds(controls: pd.DataFrame, control: str, metric: str) -> float | None:
-    """Mean of a control's metric: folds within a seed first, then seeds; None where it was not measured."""
-    of = (controls["trainer"] == control) & (controls["metric"] == metric) & (controls["status"] == "ok")
-    rows = controls[of & np.isfinite(controls["value"])]
-    return None if rows.empty else float(rows.groupby("seed", dropna=False)["value"].mean().mean())
+def _by_control(controls: pd.DataFrame) -> Untrained:
+    """Every control's measured metrics by seed, folds averaged."""
+    rows = controls[(controls["status"] == "ok") & np.isfinite(controls["value"])]
+    means = rows.groupby(["trainer", "metric", "seed"], dropna=False)["value"].mean()
+    found: dict[str, dict[str, dict[float, float]]] = {trainer: {} for trainer in sorted(set(controls["trainer"]))}
+    for (trainer, metric, seed), value in means.items():
+        found[trainer].setdefault(metric, {})[seed] = float(value)
+    return found
+
+
+def _mean_over_seeds(untrained: Untrained, control: str, metric: str) -> float | None:
+    """Mean of a control's metric; None where it was not measured."""
+    values = untrained.get(control, {}).get(metric)
+    return None if not values else float(np.mean(list(values.values())))
 
 
 def _empty_folds(use: MetricUse, rows: pd.DataFrame, ok: pd.DataFrame) -> list[LeftOut]:
@@ -197,30 +212,49 @@ def _empty_folds(use: MetricUse, rows: pd.DataFrame, ok: pd.DataFrame) -> list[L
 
 def _by_seed(ok: pd.DataFrame, use: MetricUse, status: pd.DataFrame) -> Array:
     """(L, S) anchored metric, averaged over its folds; NaN where any fold that exists elsewhere is missing."""
-    folds = ok[ok["metric"] == use.name].pivot_table(
-        index=["adversarial_weight", "seed"], columns="split", values="value"
-    )
-    mean = folds.mean(axis=1, skipna=False).rename("value").reset_index()
-    wide = mean.pivot_table(index="adversarial_weight", columns="seed", values="value")
-    values = wide.reindex(index=status.index, columns=status.columns).to_numpy(dtype=float)
-    return np.asarray((values - use.floor) / (use.ceiling - use.floor))
+    rows = ok[ok["metric"] == use.name]
+    folds, fold = np.unique(rows["split"].to_numpy(dtype=str), return_inverse=True)
+    values = np.full((*status.shape, len(folds)), np.nan)
+    at = np.searchsorted(status.index.to_numpy(dtype=float), rows["adversarial_weight"].to_numpy(dtype=float))
+    of = np.searchsorted(status.columns.to_numpy(dtype=float), rows["seed"].to_numpy(dtype=float))
+    values[at, of, fold] = rows["value"].to_numpy(dtype=float)
+    return np.asarray((values.mean(axis=2) - use.floor) / (use.ceiling - use.floor))
 
 
-def _controls(controls: pd.DataFrame, used: list[MetricUse]) -> dict[str, dict[str, float | None]]:
-    """Where the untrained embeddings lie on the two composites; drawn, never decided on."""
-    placed: dict[str, dict[str, float | None]] = {}
-    for trainer in sorted(set(controls["trainer"])):
-        place: dict[str, float | None] = {}
-        for role in ROLES:
-            members = [use for use in used if use.role == role]
-            means = [_mean_over_seeds(controls, trainer, use.name) for use in members]
-            anchored = [
-                (mean - use.floor) / (use.ceiling - use.floor)
-                for mean, use in zip(means, members, strict=True)
-                if mean is not None
-            ]
-            place[role] = float(np.mean(anchored)) if members and len(anchored) == len(members) else None
-        placed[read_name(trainer).trainer] = place
+def _controls(untrained: Untrained, used: list[MetricUse]) -> dict[str, dict[str, float | None]]:
+    """Where the untrained embeddings lie on the two composites, over all their seeds."""
+    found: dict[str, dict[str, float | None]] = {}
+    for trainer in untrained:
+        placed = _placed({use.name: _mean_over_seeds(untrained, trainer, use.name) for use in used}, used)
+        found[read_name(trainer).trainer] = {role: None if np.isnan(value) else value for role, value in placed.items()}
+    return found
+
+
+def _control_runs(untrained: Untrained, used: list[MetricUse], seeds: tuple[int, ...]) -> dict[str, dict[str, Array]]:
+    """The same, for each seed of the curve."""
+    found: dict[str, dict[str, Array]] = {}
+    for trainer, metrics in untrained.items():
+        runs = [_placed({use.name: _of_seed(metrics.get(use.name), seed) for use in used}, used) for seed in seeds]
+        found[read_name(trainer).trainer] = {role: np.array([run[role] for run in runs]) for role in ROLES}
+    return found
+
+
+def _of_seed(values: Mapping[float, float] | None, seed: int) -> float | None:
+    """A control without seeds has its one value in every seed."""
+    if not values:
+        return None
+    return next(iter(values.values())) if all(np.isnan(key) for key in values) else values.get(seed)
+
+
+def _placed(values: Mapping[str, float | None], used: list[MetricUse]) -> dict[str, float]:
+    """Role → mean of its anchored metrics; NaN where one is missing."""
+    placed: dict[str, float] = {}
+    for role in ROLES:
+        found = [(values[use.name], use) for use in used if use.role == role]
+        anchored = [
+            np.nan if value is None else (value - use.floor) / (use.ceiling - use.floor) for value, use in found
+        ]
+        placed[role] = float(np.mean(anchored)) if anchored else np.nan
     return placed
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from sweeper.config.listed import listed
+from sweeper.config.wording import one_line
 from trainers.errors import InputError
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -41,11 +42,11 @@ class DecisionSettings(BaseModel):
         (0.05, 0.10, 0.20), description="Losses at which the curve is also judged; `delta` is always among them."
     )
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="One-sided level of every bound.")
-    method: Literal["bracket", "posterior"] = Field(
-        "bracket",
-        description="What bounds the point: bracket, the drawdown bracket, tested level against level; or posterior, "
-        "curves of eight families averaged (bma-bms), with the bracket as fall-back and cross-check. The posterior "
-        "narrows the interval; it does not meet every gate of its study (benchmarks/README.md).",
+    method: Literal["combined", "posterior", "bracket"] = Field(
+        "combined",
+        description="How the point is found: combined, curves of eight families averaged (bma-bms) locate it, the "
+        "drawdown bracket bounds it, and what is advised lies below both; posterior, the curves alone, with the "
+        "bracket as cross-check; or bracket, level tested against level, which locates nothing.",
     )
     target: Literal["this_screen", "new_perturbations"] = Field(
         "this_screen",
@@ -116,16 +117,9 @@ class DecisionSettings(BaseModel):
 def decision_settings(values: Mapping[str, Any], source: str) -> DecisionSettings:
     """Validated settings; raises `InputError`, one line with `source` and the key that is wrong."""
     try:
-        return DecisionSettings.model_validate(values)
+        return DecisionSettings.model_validate(listed(values, DecisionSettings))
     except ValidationError as error:
-        first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        near = get_close_matches(key, list(DecisionSettings.model_fields), n=1, cutoff=0.5)
-        raise InputError(f"{source}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] in ("missing", "value_error") else f", got {first['input']!r}"
-    raise InputError(f"{source}: {key + ': ' if key else ''}{message}{given}")
+        raise InputError(one_line(error, source, DecisionSettings)) from None
 
 
 @dataclass(frozen=True)

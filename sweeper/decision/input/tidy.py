@@ -26,6 +26,8 @@ TEXT_COLUMNS = ("metric", "role", "view", "fold", "split", "status", "trainer", 
 STATUSES = ("ok", *LOST)
 _DEFAULTS = {"view": "table", "status": "ok", "trainer": "the model", "fold": "0"}
 _TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+LARGEST = 1e9
+"""Of any number: no strength and no metric comes near it, and squares of more are no numbers any more."""
 BEYOND = 2.0  # without a ceiling column: no noise takes a value on a scale that ends at 1 this far
 Mask = NDArray[np.bool_]
 
@@ -101,11 +103,13 @@ def completed(table: pd.DataFrame, source: str) -> pd.DataFrame:
     _refuse(rows["status"], ~rows["status"].isin(STATUSES), source, f"one of {', '.join(STATUSES)}")
     for column in ("adversarial_weight", "margin", "seed", "value", "floor", "ceiling"):
         rows[column] = _numbers(table, column, source)
+    below = (rows["ceiling"] < rows["floor"]).rename("ceiling")
+    _refuse(rows["ceiling"], below, source, "the best value, at or above the floor beside it")
     is_control = in_arms(rows["trainer"], Arm.CONTROL).to_numpy(dtype=bool)
     strength_needed: tuple[tuple[str, Callable[[pd.Series], pd.Series], str], ...] = (
-        ("adversarial_weight", lambda x: x >= 0, "a strength λ of 0 or more"),
-        ("margin", lambda x: x.notna(), "a margin"),
-        ("seed", lambda x: x == x.round(), "a whole number"),
+        ("adversarial_weight", lambda x: x.between(0, LARGEST), f"a strength λ of 0 to {LARGEST:g}"),
+        ("margin", lambda x: x.between(0, LARGEST), f"a margin of 0 to {LARGEST:g}"),
+        ("seed", lambda x: (x == x.round()) & (x.abs() <= LARGEST), f"a whole number of {LARGEST:g} or less"),
     )
     for column, holds, expected in strength_needed:
         _refuse(table[column], ~holds(rows[column]) & ~is_control, source, expected)
@@ -173,6 +177,8 @@ def _numbers(table: pd.DataFrame, column: str, source: str) -> pd.Series:
     numbers = pd.to_numeric(given, errors="coerce").astype("float64")
     empty = given.isna() | (given.astype(str).str.strip() == "")
     _refuse(given, (numbers.isna() & ~empty) | np.isinf(numbers), source, "a finite number")
+    if column in ("value", "floor", "ceiling"):
+        _refuse(given, numbers.abs() > LARGEST, source, f"a number from -{LARGEST:g} to {LARGEST:g}")
     if column in ("floor", "ceiling"):
         measured = pd.to_numeric(table["value"], errors="coerce").notna().to_numpy()
         _refuse(given, numbers.isna() & measured, source, f"the {column} of the metric beside every value")

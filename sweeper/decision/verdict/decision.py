@@ -119,6 +119,6 @@ class Decision:
         """
         given = document.get("schema")
         if given != SCHEMA:
-            raise InputError(f"decision: schema is {given!r}, expected {SCHEMA!r}; decide again with `sweeper report`")
+            raise InputError(f"decision: schema is {given!r}, expected {SCHEMA!r}")
         found: Decision = read(cls, document, "decision")
         return found

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from sweeper.decision.inference.best_of import entrants
 from sweeper.decision.inference.bracket import (
     Bracket,
     baseline_bracket,
@@ -17,16 +18,17 @@ from sweeper.decision.inference.bracket import (
     drawdown_bracket,
     max_t_quantile,
 )
-from sweeper.decision.inference.fitted import NOTHING, POWER, Fitted, Point, Points, drawn_summaries, fit, peak_of
+from sweeper.decision.inference.fitted import NOTHING, POWER, Fitted, Points, drawn_summaries, fit, peak_of
 from sweeper.decision.inference.noise import level_errors, signal_lower_bound
 from sweeper.decision.inference.perturbations import NoPerturbationsError, curve_covariances
-from sweeper.decision.inference.posterior import Location
 from sweeper.decision.inference.technical import Technical, assess_technical, technical_falls
 from sweeper.decision.input.collapse_screen import Screened, screen
 from sweeper.decision.input.curve import Curve, build_curve
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.input.results_table import InvalidTableError, prepare, select
 from sweeper.decision.input.shortage import shortage
+from sweeper.decision.verdict.advised import Range, advise
+from sweeper.decision.verdict.bounds import Ends, contradiction, early_metric, ends, fallback, lowest
 from sweeper.decision.verdict.states import Conditions, State, bracket_state, located_state
 from sweeper.decision.verdict.values import Estimate, Interval, JudgedCurve, Level, LevelMean, Run, Sensitivity
 from sweeper.decision.words.reasons import reasons
@@ -40,11 +42,15 @@ USABLE = (
     State.IDENTIFIED,
     State.IDENTIFIED_WIDE,
     State.CONFLICTING_METRICS,
+    State.CONFLICTING_METHODS,
     State.BRACKET_ONLY,
     State.NOT_REACHED,
     State.UNSTABLE,
     State.NOT_OVERCORRECTION,
 )
+"""States whose bounds allow a strength above 0."""
+ZERO_AT_LEAST = (State.NO_TECHNICAL_EFFECT, State.BELOW_RANGE)
+"""States in which λ = 0 can be advised although no strength above it was shown to be safe."""
 
 
 def judge_curve(
@@ -87,6 +93,10 @@ def judge_curve(
         metrics=curve.metrics,
         left_out=curve.left_out,
         controls=curve.controls,
+        control_runs={
+            name: {role: values[usable.any(axis=0)] for role, values in places.items()}
+            for name, places in curve.control_runs.items()
+        },
         lambda_unstable=screened.lambda_unstable,
     )
     lacking = shortage(curve, screened, settings)
@@ -144,17 +154,14 @@ def _judge(
         )
         for place, name in enumerate(names)
     }
-    points = Points.of(strengths, biology, metrics if len(names) > 1 else {}, settings)
+    curves = _Curves(strengths, biology, removal, metrics, Points.of(strengths, biology, metrics, settings))
     sensitivity = tuple(
-        _sensitivity(strengths, biology, removal, points, delta, technical, has_signal, settings, known)
-        for delta in settings.all_deltas
+        _sensitivity(curves, delta, technical, has_signal, settings, known) for delta in settings.all_deltas
     )
     chosen = next(entry for entry in sensitivity if entry.delta == settings.delta)
-    by_metric = {
-        name: _bracket(strengths, fitted, settings.delta, settings, known)[0] for name, fitted in metrics.items()
-    }
+    points, by_metric, inside = curves.points, chosen.metric_brackets, chosen.effective
+    at_effective, effective_upper = (inside.lambda_effective, inside.lambda_effective_upper) if inside else (None, None)
     established = {name: item.unsafe_from for name, item in by_metric.items() if item.unsafe_from is not None}
-    at_effective = technical.lambda_effective
     peak = peak_of(biology)
     estimate = Estimate(
         peak=peak,
@@ -177,14 +184,21 @@ def _judge(
             confidence=settings.confidence,
             below=known.lambda_unstable,
         ),
-        technical=technical,
+        contradiction=chosen.contradiction,
+        early=chosen.early,
+        limit=chosen.limit,
+        advised=chosen.advised,
+        technical=replace(technical, lambda_effective=at_effective, lambda_effective_upper=effective_upper),
         technical_falls=chosen.technical_falls,
+        at_chance=not technical.has_effect and _at_chance(curve, usable, settings),
+        moves=_moves(curves, technical, chosen, settings),
         window=chosen.window,
         recommended=chosen.recommended,
         biology_at_effective=None if at_effective is None else float(biology.means[strengths.index(at_effective)]),
         detectable_drop=chosen.detectable_drop,
         psi=chosen.psi,
         **drawn_summaries(strengths, biology, removal, points.composite, chosen, settings),
+        range=chosen.range,
         metric_brackets=by_metric,
         metric_locations=points.of_metrics(settings.delta, settings),
         crossings=points.crossings(settings),
@@ -217,118 +231,153 @@ def _bracket(
     return bracket, critical
 
 
+@dataclass(frozen=True, eq=False)
+class _Curves:
+    """What is fitted to one curve at its kept strengths."""
+
+    strengths: tuple[float, ...]
+    biology: Fitted
+    removal: Fitted
+    metrics: Mapping[str, Fitted]
+    points: Points
+
+
 def _sensitivity(
-    strengths: tuple[float, ...],
-    biology: Fitted,
-    removal: Fitted,
-    points: Points,
+    curves: _Curves,
     delta: float,
     technical: Technical,
     has_signal: bool,
     settings: DecisionSettings,
     known: JudgedCurve,
 ) -> Sensitivity:
-    """Location, bracket, state, window and power of the curve at one δ."""
+    """Location, bracket, state, advice and power of the curve at one δ."""
+    strengths, biology, points = curves.strengths, curves.biology, curves.points
     bracket, critical = _bracket(strengths, biology, delta, settings, known)
+    by_metric = {
+        name: _bracket(strengths, fitted, delta, settings, known)[0] for name, fitted in curves.metrics.items()
+    }
     conflict = points.conflict(delta, settings)
     location = conflict[1] if conflict else points.composite.at(delta, settings) if points.composite else None
-    fallback = _fallback(strengths, bracket, location, points.composite, settings)
-    safe, unsafe = bracket.safe_up_to, bracket.unsafe_from
-    if location is not None and fallback is None:
-        safe, unsafe = _trained(strengths, location, bracket, settings, known.lambda_unstable)
-    given = Conditions(
-        strengths=strengths,
-        safe_up_to=safe,
-        unsafe_from=unsafe,
-        lambda_unstable=known.lambda_unstable,
-        has_signal=has_signal,
-        has_technical_effect=technical.has_effect,
-        technical_saturated=technical.saturated,
-        technical_falls=unsafe is not None
-        and technical_falls(
-            removal.means,
-            removal.noise,
-            removal.draws,
-            at=strengths.index(unsafe),
-            epsilon_technical=settings.epsilon_technical,
-            confidence=settings.confidence,
-        ),
-    )
-    if location is None or fallback is not None:
+    because = fallback(location, points.composite, settings)
+    placed = None if because else location
+    clash = None
+    if placed is not None:
+        clash = contradiction(strengths, bracket, placed, same=conflict is None, p_identify=settings.p_identify)
+    unstable = known.lambda_unstable
+    bounds = ends(strengths, bracket, placed, contradicts=clash is not None, unstable=unstable, settings=settings)
+    locations = points.of_metrics(delta, settings)
+    early = early_metric(strengths, bounds, placed, by_metric, locations, settings.p_identify)
+    given = _conditions(curves, bounds, technical, has_signal, settings, unstable)
+    if placed is None:
         state = bracket_state(given)
     else:
         state = located_state(
             given,
-            location,
+            placed,
             conflicting=conflict is not None,
+            contradicted=clash is not None,
+            tested=settings.method == "combined",
             p_identify=settings.p_identify,
             p_not_reached=settings.p_not_reached,
         )
-    window = _window(state, technical.lambda_effective_upper, safe)
+    limit = bounds.safe if early is None else lowest(bounds.safe, early.safe_up_to)
+    safe, effective = _range(curves, state, bounds, limit, known.margin or 0.0, settings)
+    found = None
+    if safe is not None:
+        found = advise(
+            [safe], epsilon_technical=settings.epsilon_technical, confidence=settings.confidence, seed=settings.seed
+        )
     peak, error = peak_of(biology), float(np.sqrt((level_errors(biology.noise) ** 2).mean()))
     return Sensitivity(
         delta=delta,
         state=state,
-        safe_up_to=safe,
-        unsafe_from=unsafe,
+        safe_up_to=bounds.safe,
+        unsafe_from=bounds.unsafe,
         bracket=bracket,
         location=location,
-        fallback=fallback,
-        earliest=conflict[0] if conflict and fallback is None else None,
+        fallback=because,
+        contradiction=clash,
+        earliest=conflict[0] if conflict and because is None else None,
+        early=early,
+        limit=limit,
         technical_falls=given.technical_falls,
-        window=window,
-        recommended=window[0] if window else None,
+        window=(found.kept[0], limit) if found is not None and limit is not None else None,
+        advised=found,
+        recommended=found.weight if found is not None else None,
         detectable_drop=detectable_drop(biology.noise, biology.draws, critical, peak=peak, delta=delta, power=POWER),
         psi=delta * peak / error if error > 0 and peak > 0 else None,
+        metric_brackets=by_metric,
+        effective=effective,
+        range=safe,
     )
 
 
-def _fallback(
-    strengths: tuple[float, ...],
-    bracket: Bracket,
-    location: Location | None,
-    composite: Point | None,
-    settings: DecisionSettings,
-) -> str | None:
-    """Why the posterior does not decide; a loss proven at or below its safe bound is the error that does harm."""
-    if settings.method == "bracket":
-        return "declared"
-    if location is None or composite is None:
-        return "no_signal"
-    if composite.posterior.lof_p < settings.lack_of_fit:
-        return "poor_fit"
-    proven, safe = bracket.unsafe_from, location.lower
-    beyond = safe is None or safe > strengths[1]  # at the smallest λ > 0 the bound stands for that or less
-    return "conflict" if proven is not None and beyond and (safe is None or proven <= safe) else None
-
-
-def _trained(
-    strengths: tuple[float, ...],
-    location: Location,
-    bracket: Bracket,
+def _conditions(
+    curves: _Curves,
+    bounds: Ends,
+    technical: Technical,
+    has_signal: bool,
     settings: DecisionSettings,
     unstable: float | None,
-) -> tuple[float | None, float | None]:
-    """Largest trained λ > 0 below the safe bound; smallest at or above the interval's upper end.
+) -> Conditions:
+    removal, falls = curves.removal, False
+    if bounds.unsafe is not None:
+        falls = technical_falls(
+            removal.means,
+            removal.noise,
+            removal.draws,
+            at=curves.strengths.index(bounds.unsafe),
+            epsilon_technical=settings.epsilon_technical,
+            confidence=settings.confidence,
+        )
+    return Conditions(
+        strengths=curves.strengths,
+        safe_up_to=bounds.safe,
+        unsafe_from=bounds.unsafe,
+        lambda_unstable=unstable,
+        has_signal=has_signal,
+        has_technical_effect=technical.has_effect,
+        technical_saturated=technical.saturated,
+        technical_falls=falls,
+    )
 
-    Between "located" and "not reached" the quantiles rest on the prior as much as on the data: the bracket's bounds.
-    """
-    if location.lower is None:
-        unsafe: list[float] = []
-    elif location.upper is not None and location.p_detect >= settings.p_identify:
-        unsafe = [s for s in strengths[1:] if s >= location.upper * (1 - 1e-9)]
-    else:
-        return bracket.safe_up_to, bracket.unsafe_from
-    limits = [limit for limit in (location.lower, unstable) if limit is not None]
-    safe = [s for s in strengths[1:] if all(s < limit for limit in limits)]
-    return safe[-1] if safe else None, unsafe[0] if unsafe else None
+
+def _range(
+    curves: _Curves, state: State, bounds: Ends, limit: float | None, margin: float, settings: DecisionSettings
+) -> tuple[Range | None, Technical | None]:
+    """The strengths among which one may be advised, and what batch removal does among them; None without any."""
+    if state not in (*USABLE, *ZERO_AT_LEAST) or (bounds.safe is None and state not in ZERO_AT_LEAST):
+        return None, None
+    inside = curves.strengths[: 1 if limit is None else curves.strengths.index(limit) + 1]
+    effective = None
+    if len(inside) > 1:
+        effective = assess_technical(
+            inside,
+            curves.removal.means,
+            curves.removal.noise,
+            curves.removal.draws,
+            epsilon_technical=settings.epsilon_technical,
+            epsilon_effective=settings.epsilon_effective,
+            confidence=settings.confidence,
+        )
+    gains = effective is not None and effective.has_effect
+    return Range(margin, inside, curves.biology, curves.removal, gains), effective
 
 
-def _window(state: State, effective: float | None, safe: float | None) -> tuple[float, float] | None:
-    """[upper bound of λ_E, safe bound], where the state allows a recommendation and the two do not cross."""
-    if state not in USABLE or effective is None or safe is None or effective > safe:
-        return None
-    return effective, safe
+def _at_chance(curve: Curve, usable: NDArray[np.bool_], settings: DecisionSettings) -> bool:
+    """Whether at λ = 0 every technical metric is within ε_T of its ceiling, in the mean of the used runs."""
+    names = [use.name for use in curve.metrics if use.role == "technical"]
+    return all(curve.by_metric[name][0][usable[0]].mean() >= 1 - settings.epsilon_technical for name in names)
+
+
+def _moves(curves: _Curves, technical: Technical, chosen: Sensitivity, settings: DecisionSettings) -> bool:
+    """Whether strength is shown to change anything: batch removal, or biology in either direction."""
+    if technical.has_effect or chosen.unsafe_from is not None:
+        return True
+    return any(
+        bool((entrants([(fitted, len(curves.strengths))], confidence=settings.confidence, seed=0).least() > 0).any())
+        for fitted in (curves.biology, curves.removal)
+    )
 
 
 def _intervals(fitted: Fitted, confidence: float) -> list[LevelMean]:

@@ -1,14 +1,14 @@
-"""The choice of a view's margin, which comes before the choice of λ (docs/explanation/decision.md).
+"""The choice of a view's margin: both dials together, by the strength that is advised among all margins' safe ranges.
 
-In this order: the firmness of the rule, since a margin without a rule is of no use; accuracy out of distribution at
-each margin's λ_E, a secondary endpoint tested over the margins with Holm's correction (1979); biology at λ_E; for
-curves without a recommendation how much their state says; the smallest margin.
+Where no margin has a strength to advise, the margin whose state says most is shown, and of equal ones the smallest.
+Accuracy out of distribution at each margin's advised strength, tested over the margins with Holm's correction (1979),
+is told beside the choice; it does not make it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.special import stdtr
 
 from sweeper.decision.input.decision_settings import DecisionSettings
-from sweeper.decision.verdict.rule import Firmness
+from sweeper.decision.verdict.advised import advise
 from sweeper.decision.verdict.states import State
 from sweeper.decision.verdict.values import JudgedCurve
 
@@ -25,6 +25,7 @@ INFORMATIVE = (
     State.IDENTIFIED,
     State.IDENTIFIED_WIDE,
     State.CONFLICTING_METRICS,
+    State.CONFLICTING_METHODS,
     State.NOT_REACHED,
     State.BRACKET_ONLY,
     State.UNSTABLE,
@@ -36,17 +37,16 @@ INFORMATIVE = (
     State.INSUFFICIENT_DATA,
     State.INVALID_INPUT,
 )
-By = Literal["only", "rule", "accuracy", "biology", "state", "smallest"]
-FIRMEST_FIRST: tuple[Firmness, ...] = ("recommend", "suggest", "none")
+By = Literal["only", "advice", "rule", "accuracy", "biology", "state", "smallest"]
 MIN_PAIRS = 3
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One margin's accuracy out of distribution at its λ_E, against the reference margin.
+    """One margin's accuracy out of distribution at its advised strength, against the reference margin.
 
     Attributes:
-        effective: λ_E.
+        effective: λ advised at this margin alone.
         value: mean over seeds (folds averaged first); None where it was not measured.
         difference: mean of the paired differences to the reference, and `seeds` their number.
         p, p_holm: two-sided, paired t; None for the reference and where fewer than 3 pairs exist.
@@ -63,11 +63,12 @@ class Compared:
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen margin of a view, and the last criterion that told it from another one.
+    """The chosen margin of a view, and what told it from another one.
 
     Attributes:
-        by: "rule" (its firmness), "accuracy", "biology", "state" or "smallest"; "only" where there is one margin.
-        metric: of `compared`, the margins with the firmest rule.
+        by: "advice" (the strength advised among all margins is one of its), "state" or "smallest"; "only" where there
+            is one margin. Older files also have "rule", "accuracy" and "biology".
+        metric: of `compared`.
     """
 
     margin: float | None
@@ -77,43 +78,44 @@ class Choice:
 
 
 def choose(
-    curves: Sequence[JudgedCurve], firmness: Sequence[Firmness], table: pd.DataFrame, settings: DecisionSettings
-) -> tuple[JudgedCurve, Choice]:
-    """The curve of the chosen margin, and why.
+    decisions: Sequence[JudgedCurve], table: pd.DataFrame, settings: DecisionSettings
+) -> tuple[list[JudgedCurve], Choice]:
+    """The curves of one view, the chosen margin's with the advice of all margins together, and the choice.
 
     Args:
-        curves: those of one view.
-        firmness: of each curve's rule.
+        decisions: the curves, each with its own advice.
         table: `prepare`d rows of the trainer.
     """
-    firmest = min(firmness, key=FIRMEST_FIRST.index)
-    left = [item for item, one in zip(curves, firmness, strict=True) if one == firmest]
-    compared: tuple[Compared, ...] = ()
-    by: By = "only" if len(curves) == 1 else "rule"
-    steps: list[tuple[By, Callable[[JudgedCurve], float]]] = [("state", lambda item: INFORMATIVE.index(item.state))]
-    if firmest != "none":
-        compared = _compared(left, table, settings)
-        preferred = _preferred(compared, 1 - settings.confidence)
-        steps = [("accuracy", lambda item: item.margin not in preferred), ("biology", lambda item: -_biology(item))]
-    for name, key in (*steps, ("smallest", lambda item: item.margin or 0.0)):
-        first = min(map(key, left))
-        if any(key(item) > first for item in left):
-            left, by = [item for item in left if key(item) == first], name
-    return left[0], Choice(left[0].margin, by, settings.margin_metric, compared)
-
-
-def _biology(decision: JudgedCurve) -> float:
-    return (decision.estimate.biology_at_effective if decision.estimate else None) or 0.0
+    compared = _compared(decisions, table, settings)
+    ranges = [item.estimate.range for item in decisions if item.estimate and item.estimate.range]
+    found = advise(
+        ranges, epsilon_technical=settings.epsilon_technical, confidence=settings.confidence, seed=settings.seed
+    )
+    by: By = "only" if len(decisions) == 1 else "advice"
+    if found is None:
+        left = list(decisions)
+        first = min(INFORMATIVE.index(item.state) for item in left)
+        told = [item for item in left if INFORMATIVE.index(item.state) == first]
+        by = by if by == "only" else "state" if len(told) < len(left) else "smallest"
+        margin = min(told, key=lambda item: item.margin or 0.0).margin
+        return left, Choice(margin, by, settings.margin_metric, compared)
+    chosen = [
+        replace(item, estimate=replace(item.estimate, advised=found, recommended=found.weight))
+        if item.margin == found.margin and item.estimate
+        else item
+        for item in decisions
+    ]
+    return chosen, Choice(found.margin, by, settings.margin_metric, compared)
 
 
 def _compared(
     decisions: Sequence[JudgedCurve], table: pd.DataFrame, settings: DecisionSettings
 ) -> tuple[Compared, ...]:
-    """Every margin with a λ_E, ascending, against the smallest that was measured."""
+    """Every margin with an advised strength, ascending, against the smallest that was measured."""
     rows = table[(table["metric"] == settings.margin_metric) & (table["status"] == "ok")]
     found: list[tuple[float, float, pd.Series]] = []
     for item in sorted(decisions, key=lambda item: item.margin or 0.0):
-        effective = item.estimate.technical.lambda_effective if item.estimate else None
+        effective = item.estimate.recommended if item.estimate else None
         if effective is None or item.margin is None:
             continue
         here = rows[(rows["view"] == item.view) & (rows["margin"] == item.margin)]
@@ -157,13 +159,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
         adjusted[i] = highest
     return adjusted
-
-
-def _preferred(compared: Sequence[Compared], level: float) -> frozenset[float]:
-    """The most accurate of the margins shown to be better than the reference; without one, those not shown worse."""
-    shown = [item for item in compared if item.p_holm is not None and item.p_holm <= level]
-    better = [item for item in shown if item.difference is not None and item.difference > 0]
-    if better:
-        return frozenset({max(better, key=lambda item: (item.value or 0.0, -item.margin)).margin})
-    worse = {item.margin for item in shown}
-    return frozenset(item.margin for item in compared if item.margin not in worse)

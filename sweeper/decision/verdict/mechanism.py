@@ -95,36 +95,46 @@ class Mechanism:
     points: tuple[ShamPoint, ...] = ()
 
 
-def mechanism(
-    decision: JudgedCurve, table: pd.DataFrame, *, settings: DecisionSettings, design_djs: float | None = None
-) -> Mechanism:
-    """What explains the loss of `decision`'s curve.
+def sham_curve(decision: JudgedCurve, table: pd.DataFrame, settings: DecisionSettings) -> Curve | None:
+    """The sham arm of a decision's curve, on the same scale; None where there is none that can be read.
 
     Args:
         decision: the real arm.
         table: `prepare`d tidy table of the whole sweep, sham rows and controls included; only the rows of the curve's
             view, margin and trainer count.
+    """
+    if decision.margin is None or decision.trainer is None:
+        return None
+    here = table[table["view"] == decision.view]
+    sham = here[here["trainer"] == stored_name(Arm.SHAM, decision.trainer)]
+    sham = sham[sham["margin"].map(canonical) == canonical(decision.margin)]
+    if sham.empty:
+        return None
+    controls = here[in_arms(here["trainer"], Arm.CONTROL)]
+    try:
+        return build_curve(Selection(decision.trainer, sham, controls), settings)
+    except InvalidTableError:
+        return None
+
+
+def mechanism(
+    decision: JudgedCurve, curve: Curve | None, *, settings: DecisionSettings, design_djs: float | None = None
+) -> Mechanism:
+    """What explains the loss of `decision`'s curve.
+
+    Args:
+        decision: the real arm.
+        curve: its `sham_curve`.
         design_djs: the design index of the training wells, if known: above `CONFOUNDED` a sham loss may come from the
             design, whose imbalance permuted labels keep.
     """
     threshold = settings.delta / 2
     loss = _loss(decision, settings)
-    nothing = Mechanism("unknown" if loss is not None else "no_loss", threshold)
     if decision.margin is None or decision.trainer is None:
         return Mechanism("unknown", threshold)
-    here = table[table["view"] == decision.view]
-    sham = here[here["trainer"] == stored_name(Arm.SHAM, decision.trainer)]
-    sham = sham[sham["margin"].map(canonical) == canonical(decision.margin)]
-    if sham.empty:
-        return nothing
-    controls = here[in_arms(here["trainer"], Arm.CONTROL)]
-    try:
-        curve = build_curve(Selection(decision.trainer, sham, controls), settings)
-    except InvalidTableError:
-        return nothing
-    points = _points(curve, settings, threshold)
+    points = () if curve is None else _points(curve, settings, threshold)
     if loss is None or not points:
-        return Mechanism(nothing.verdict, threshold, points=points)
+        return Mechanism("unknown" if loss is not None else "no_loss", threshold, points=points)
     at = min((point.weight for point in points), key=lambda s: (abs(log10(s / loss)), s))
     probability = max(point.probability for point in points if point.weight <= at)
     verdict: Verdict = "overcorrection"
@@ -134,10 +144,10 @@ def mechanism(
 
 
 def explained(
-    decision: JudgedCurve, table: pd.DataFrame, *, settings: DecisionSettings, design_djs: float | None = None
+    decision: JudgedCurve, curve: Curve | None, *, settings: DecisionSettings, design_djs: float | None = None
 ) -> JudgedCurve:
     """`decision` with its mechanism; a loss that the sham arm shows as well is no over-correction, and so its state."""
-    found = mechanism(decision, table, settings=settings, design_djs=design_djs)
+    found = mechanism(decision, curve, settings=settings, design_djs=design_djs)
     damaged = found.verdict == "training_damage" and decision.state in CLAIMING
     if not damaged:
         return replace(decision, mechanism=found)

@@ -18,7 +18,8 @@ from sweeper.decision.verdict.values import JudgedCurve, Level
 from sweeper.decision.words.reasons import share_text
 
 SCHEMA = "ready-rules/1"
-NEW_BATCHES = "held_out_batches"
+NEW_BATCHES, NEW_PLATES = "held_out_batches", "held_out_plates"
+ACCURACY = "perturbation_accuracy"
 STANDARDISED = "batch_standardised"
 ACROSS, WITHIN = "activity_map", "within_batch_activity"
 MIN_SEEDS = 3
@@ -90,7 +91,7 @@ def ready_rules(decision: JudgedCurve, table: pd.DataFrame, settings: DecisionSe
     rows = rows[(rows["trainer"] == decision.trainer) & (rows["margin"] == decision.margin)]
     here = rows[rows["view"] == decision.view]
     rules = (
-        _new_batches(rows[rows["view"] == NEW_BATCHES], settings),
+        _new_batches(rows[rows["adversarial_weight"] == 0], settings),
         _technical_alone(decision, settings),
         _control(decision, settings),
         _both_fall(decision, here, settings),
@@ -131,21 +132,33 @@ def _thresholds(settings: DecisionSettings, *names: str) -> tuple[Threshold, ...
 
 
 def _new_batches(rows: pd.DataFrame, settings: DecisionSettings) -> ReadyRule:
-    """Does the encoder know a perturbation less well on batches that it has not seen?"""
+    """Does the encoder know a perturbation less well on batches that it has not seen?
+
+    In distribution means unseen plates of batches that were learnt from: the view's validation rows or, without any,
+    the test rows of the view of held-out plates at the same seeds.
+
+    Args:
+        rows: of λ = 0.
+    """
     drop_needed = settings.ready.accuracy_drop
-    zero = rows[rows["adversarial_weight"] == 0]
+    zero, plates = rows[rows["view"] == NEW_BATCHES], rows[rows["view"] == NEW_PLATES]
     unit = "balanced accuracy"
     drop = -_seeds(zero, "accuracy_gap")
     if drop.empty:
         unit = "chance-corrected accuracy"
-        drop = (_seeds(zero, "in_distribution_accuracy") - _seeds(zero, "perturbation_accuracy")).dropna()
+        drop = (_seeds(zero, "in_distribution_accuracy") - _seeds(zero, ACCURACY)).dropna()
+    if drop.empty:
+        unit = "chance-corrected accuracy against held-out plates"
+        drop = (_seeds(plates, ACCURACY) - _seeds(zero, ACCURACY)).dropna()
     lower = _lower(drop, settings.confidence)
     holds: bool | None = None
     reason: str | None = f"fewer than {MIN_SEEDS} seeds measured the drop at λ = 0"
-    if rows.empty:
+    if zero.empty:
         reason = "no view holds batches out at this margin"
     elif drop.empty:
-        reason = "accuracy_gap was not measured at λ = 0"
+        reason = (
+            "nothing is in distribution: give the view validation_fraction (0.2, say), or add the view held_out_plates"
+        )
     elif lower is not None:
         holds, reason = bool(drop.mean() >= drop_needed and lower > 0), None
     return ReadyRule(
@@ -337,7 +350,9 @@ def _pointed(decision: JudgedCurve) -> Level | None:
     estimate = decision.estimate
     if estimate is None:
         return None
-    pointed = estimate.recommended or estimate.safe_up_to or estimate.lambda_peak
+    pointed = estimate.recommended
+    if pointed is None:
+        pointed = estimate.safe_up_to or estimate.lambda_peak
     return next((level for level in _judged(decision) if level.weight == pointed), None)
 
 

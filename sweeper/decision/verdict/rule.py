@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sweeper.decision.input.curve import LeftOut
-from sweeper.decision.verdict.json_codec import under
+from sweeper.decision.verdict.json_codec import MAY_LACK, under
+from sweeper.decision.verdict.remarks import Remarks
 from sweeper.decision.verdict.states import State
 
 Target = Literal["this_screen", "new_perturbations"]
@@ -31,7 +32,7 @@ class Advice:
     """What to do.
 
     Attributes:
-        recommended: λ to use.
+        recommended: λ to use; 0: do not correct. None: no strength is advised as batch correction.
         most: λ not to exceed.
     """
 
@@ -177,6 +178,7 @@ class Rule:
         downgrades: codes of `DOWNGRADES` that lowered it.
         by_delta: δ as text → bounds at it.
         assumptions: codes of `ASSUMPTIONS`.
+        remarks: what must be said first; None without an estimate.
     """
 
     schema: str
@@ -195,6 +197,7 @@ class Rule:
     method: Method
     assumptions: tuple[str, ...]
     reasons: tuple[str, ...]
+    remarks: Remarks | None = field(default=None, metadata=MAY_LACK)
 
     @property
     def trainer(self) -> str | None:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from sweeper.decision.inference.posterior import Location
 from sweeper.decision.verdict.certainty import Grounds, certainty, downgrades
 from sweeper.decision.verdict.judge import USABLE
+from sweeper.decision.verdict.remarks import Remark
 from sweeper.decision.verdict.rule import (
     Advice,
     AtDelta,
@@ -67,7 +68,7 @@ def rule(curve: JudgedCurve, grounds: Grounds) -> Rule:
         certainty=graded,
         downgrades=lowered if graded else (),
         conditions=_conditions(curve, grounds),
-        advice=Advice(curve.recommended, curve.safe_up_to if curve.state in USABLE else None),
+        advice=Advice(curve.recommended, estimate.limit if estimate and curve.state in USABLE else None),
         unless=UNLESS[grounds.target],
         estimate=_estimate(curve, estimate),
         by_delta={f"{entry.delta:g}": _at_delta(entry) for entry in curve.sensitivity},
@@ -83,6 +84,7 @@ def rule(curve: JudgedCurve, grounds: Grounds) -> Rule:
         method=_method(estimate),
         assumptions=tuple(code for code in ASSUMPTIONS if code != "A8" or grounds.target == "new_perturbations"),
         reasons=curve.reasons,
+        remarks=curve.remarks,
     )
 
 
@@ -114,14 +116,21 @@ def _sham_drawdown(curve: JudgedCurve) -> float | None:
 
 
 def _firmness(curve: JudgedCurve, graded: str | None) -> Firmness:
-    """recommend: a located or excluded point, at least moderate certainty, and a window at every δ; suggest: a window.
+    """recommend: a located or excluded point, at least moderate certainty, the same kind of advice (to correct or not
+    to) at every δ; suggest: an advice.
 
-    Without a sham arm the certainty is low at best, so this form only suggests.
+    Without a sham arm the certainty is low at best, so this form only suggests; and so it does where the arm does not
+    tell whether the gain is one of correction.
     """
     if curve.recommended is None:
         return "none"
     firm = curve.state in (State.IDENTIFIED, State.NOT_REACHED) and graded in ("high", "moderate")
-    return "recommend" if firm and all(entry.recommended is not None for entry in curve.sensitivity) else "suggest"
+    known = curve.remarks is None or Remark.GAIN_NOT_ATTRIBUTED not in curve.remarks.codes
+    corrects = curve.recommended > 0
+    everywhere = all(
+        entry.recommended is not None and (entry.recommended > 0) == corrects for entry in curve.sensitivity
+    )
+    return "recommend" if firm and known and everywhere else "suggest"
 
 
 def _estimate(curve: JudgedCurve, estimate: Estimate | None) -> RuleEstimate:

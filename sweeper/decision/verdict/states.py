@@ -26,6 +26,7 @@ class State(StrEnum):
     NOT_REACHED = "NOT_REACHED"
     INCONCLUSIVE = "INCONCLUSIVE"
     CONFLICTING_METRICS = "CONFLICTING_METRICS"
+    CONFLICTING_METHODS = "CONFLICTING_METHODS"
 
 
 STATES: Mapping[str, str] = MappingProxyType(
@@ -43,6 +44,7 @@ STATES: Mapping[str, str] = MappingProxyType(
         State.NOT_REACHED: "safe up to the largest strength, where batch removal gains nothing more",
         State.INCONCLUSIVE: "neither where biology is lost nor that it is kept could be shown",
         State.CONFLICTING_METRICS: "the biological metrics are lost at strengths more than a factor of 3 apart",
+        State.CONFLICTING_METHODS: "fitted curve and tests of single λ contradict each other; the lower bound holds",
     }
 )
 
@@ -89,17 +91,28 @@ def bracket_state(given: Conditions) -> State:
 
 
 def located_state(
-    given: Conditions, location: Location, *, conflicting: bool, p_identify: float, p_not_reached: float
+    given: Conditions,
+    location: Location,
+    *,
+    conflicting: bool,
+    contradicted: bool,
+    tested: bool,
+    p_identify: float,
+    p_not_reached: float,
 ) -> State:
-    """The state where the posterior decides.
+    """The state where the posterior locates.
 
     Args:
         location: of the composite or, where metrics conflict, of the earliest.
         conflicting: the metrics' intervals lie more than half a decade apart.
+        contradicted: the tests contradict the location.
+        tested: where it neither locates nor excludes, the tests' bounds still count.
     """
     excluded = _excluded(given)
     if excluded is not None:
         return excluded
+    if contradicted:
+        return State.CONFLICTING_METHODS
     if location.p_detect >= p_identify:
         if location.lower is not None and location.lower <= given.strengths[1]:
             return State.BELOW_RANGE
@@ -111,7 +124,7 @@ def located_state(
             return State.IDENTIFIED_WIDE
     if location.p_detect <= p_not_reached and given.technical_saturated:
         return State.NOT_REACHED
-    return State.INCONCLUSIVE
+    return bracket_state(given) if tested else State.INCONCLUSIVE
 
 
 def _excluded(given: Conditions) -> State | None:

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sweeper.decision.inference.bracket import Bracket
 from sweeper.decision.inference.posterior import Location
 from sweeper.decision.inference.summaries import Span
 from sweeper.decision.inference.technical import Technical
 from sweeper.decision.input.curve import LeftOut, MetricUse
+from sweeper.decision.verdict.advised import Advised, Range
+from sweeper.decision.verdict.bounds import EarlyMetric
 from sweeper.decision.verdict.confirmation import Confirmation
-from sweeper.decision.verdict.json_codec import UNWRITTEN, under
+from sweeper.decision.verdict.json_codec import MAY_LACK, UNWRITTEN, under
 from sweeper.decision.verdict.mechanism import Mechanism
+from sweeper.decision.verdict.remarks import Remarks
 from sweeper.decision.verdict.states import State
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -100,13 +108,20 @@ class Sensitivity:
             the point is neither located nor out of reach.
         bracket: the drawdown bracket, the cross-check.
         location: λ_OC of the composite or, where metrics conflict, of the earliest; None without a signal.
-        fallback: why the bracket decides: "declared", "poor_fit", "conflict" or "no_signal"; None: the posterior does.
+        fallback: why the bracket decides alone: "declared", "poor_fit" or "no_signal"; None: it does not.
+        contradiction: how tests and fitted curves exclude each other: the tests prove a loss at or below the fitted
+            safe bound ("loss_below"), or exclude one beyond the fitted interval ("safe_above").
         earliest: the metric that a conflict makes the rule follow; None without a conflict.
+        early: the biological metric that is lost before the composite and bounds the advice most.
+        limit: largest λ > 0 that may be advised: the lowest of every bound; None: none.
         technical_falls: T at `unsafe_from` is shown to be ε_T or more below T at some smaller strength.
-        window: (upper bound of λ_E, safe_up_to); None when empty or when either end is missing.
-        recommended: smallest trained λ in the window.
+        window: (smallest λ between which biology decided, limit); None where nothing above 0 is safe.
+        advised: the strength advised by this curve alone, and why; None: none.
+        recommended: λ of `advised`.
         detectable_drop: loss that would have been established with 80 % power, as a share of the peak; above 1: none.
         psi: δ·√S/σ; below 2 expect INCONCLUSIVE. None without noise.
+        metric_brackets: of each biological metric; effective: batch removal within the safe range; range: the
+            strengths of that range with their fits. Not written.
     """
 
     delta: float
@@ -122,6 +137,13 @@ class Sensitivity:
     recommended: float | None
     detectable_drop: float
     psi: float | None
+    contradiction: str | None = field(default=None, metadata=MAY_LACK)
+    early: EarlyMetric | None = field(default=None, metadata=MAY_LACK)
+    limit: float | None = field(default=None, metadata=MAY_LACK)
+    advised: Advised | None = field(default=None, metadata=MAY_LACK)
+    metric_brackets: Mapping[str, Bracket] = field(default_factory=dict, repr=False, compare=False, metadata=UNWRITTEN)
+    effective: Technical | None = field(default=None, repr=False, compare=False, metadata=UNWRITTEN)
+    range: Range | None = field(default=None, repr=False, compare=False, metadata=UNWRITTEN)
 
 
 @dataclass(frozen=True)
@@ -138,9 +160,14 @@ class Estimate:
         families: curve family → posterior probability; empty without a signal.
         lof_p: of the fit's test; None without a signal.
         lambda_ni: bracket of "no worse than uncorrected"; secondary.
-        technical: rise, saturation and effective strength of batch removal.
-        technical_falls, window, recommended: as in `Sensitivity`.
-        biology_at_effective: biological level mean at λ_E, anchored scale; compares margins.
+        contradiction, early, limit: as in `Sensitivity`.
+        technical: rise and saturation of batch removal over the range, and its effective strength within the safe one.
+        at_chance: at λ = 0 every reader of the batch is within ε_T of chance, and batch removal has nothing to gain.
+        moves: strength is shown to change batch removal, or biology in either direction.
+        technical_falls, window: as in `Sensitivity`.
+        advised: the strength advised at this margin: among those of every margin where this one was chosen.
+        recommended: its λ, where it is advised as batch correction; 0: do not correct. None: none.
+        biology_at_effective: biological level mean at λ_E, anchored scale.
         detectable_drop, psi: as in `Sensitivity`.
         onset, effective: λ_peak and λ_E by the drawn curves; None where the posterior was not asked for, or no signal.
         p_technical_kept: probability that batch removal at λ_OC is no worse than at λ_peak by ε_T; None as above, or
@@ -151,6 +178,7 @@ class Estimate:
         metric_locations: λ_OC of each of two or more primary biological metrics that fit.
         earliest_metric: in a conflict the one the rule follows, else the one whose loss the brackets establish at the
             smallest strength; None: at none.
+        range: the strengths among which one may be advised, with their fits. Not written.
         crossings: draws of log10 λ_OC behind `location`, +∞ beyond the range; empty without one. Not written.
     """
 
@@ -181,7 +209,14 @@ class Estimate:
     metric_brackets: Mapping[str, Bracket]
     metric_locations: Mapping[str, Location]
     earliest_metric: str | None
+    contradiction: str | None = field(default=None, metadata=MAY_LACK)
+    early: EarlyMetric | None = field(default=None, metadata=MAY_LACK)
+    limit: float | None = field(default=None, metadata=MAY_LACK)
+    advised: Advised | None = field(default=None, metadata=MAY_LACK)
+    at_chance: bool = field(default=False, metadata=MAY_LACK)
+    moves: bool = field(default=True, metadata=MAY_LACK)
     crossings: tuple[float, ...] = field(default=(), repr=False, compare=False, metadata=UNWRITTEN)
+    range: Range | None = field(default=None, repr=False, compare=False, metadata=UNWRITTEN)
 
 
 @dataclass(frozen=True)
@@ -202,7 +237,10 @@ class JudgedCurve:
         estimate: None when the data do not suffice to look.
         sensitivity: one entry a δ, ascending; empty without an estimate.
         mechanism: what explains the loss, from the sham arm; None until that was asked.
+        remarks: what a reader must know before the bounds: gains attributed, untrained baselines, what is left of the
+            batch; None without an estimate.
         confirmation: what fresh seeds say of the bounds; None without such seeds.
+        control_runs: untrained embedding → role → (S,) composite of each of `seeds`. Not written.
     """
 
     view: str
@@ -223,6 +261,10 @@ class JudgedCurve:
     sensitivity: tuple[Sensitivity, ...] = ()
     mechanism: Mechanism | None = None
     confirmation: Confirmation | None = None
+    remarks: Remarks | None = field(default=None, metadata=MAY_LACK)
+    control_runs: Mapping[str, Mapping[str, Array]] = field(
+        default_factory=dict, repr=False, compare=False, metadata=UNWRITTEN
+    )
 
     @property
     def kept_weights(self) -> list[float]:

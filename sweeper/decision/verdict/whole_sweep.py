@@ -15,12 +15,13 @@ from sweeper.decision.verdict.confirmation import confirmed
 from sweeper.decision.verdict.decision import Decision, RuledCurve, ViewDecision
 from sweeper.decision.verdict.json_codec import plain
 from sweeper.decision.verdict.judge import judge_curve, refusal
-from sweeper.decision.verdict.margin_choice import choose
+from sweeper.decision.verdict.margin_choice import Choice, choose
 from sweeper.decision.verdict.margin_frontier import frontier
-from sweeper.decision.verdict.mechanism import explained
+from sweeper.decision.verdict.mechanism import explained, sham_curve
 from sweeper.decision.verdict.next_points import NextOptions, next_points
 from sweeper.decision.verdict.ready_rules import ready_rules
 from sweeper.decision.verdict.ruling import SCHEMA, rule
+from sweeper.decision.verdict.settled import settled
 from sweeper.decision.verdict.values import JudgedCurve
 from sweeper.decision.words.reasons import strength_text, view_text
 from sweeper.decision.words.rule_text import sentence
@@ -38,7 +39,7 @@ def decide_sweep(
 ) -> Decision:
     """Judge every view × margin and state the rule of the deciding view.
 
-    Views are never mixed. Each margin has its own fit; a view's margin is chosen first (see `margin_choice`), λ second.
+    Views are never mixed. Each margin has its own fit; a strength is advised over both dials (see `advised`).
 
     Args:
         results: tidy table of the whole sweep, any row order.
@@ -56,6 +57,7 @@ def decide_sweep(
     departed = departures(settings, declared)
     grounds = Grounds.of(provenance, target=settings.target, departed=bool(departed))
     judged: dict[str, list[JudgedCurve]] = {}
+    choices: dict[str, Choice] = {}
     splits = 1
     whose = "" if grounds.trainer is None else f" of trainer {grounds.trainer!r}"
     reason = f"the table has no cells{whose} in the deciding view {settings.deciding_view!r}"
@@ -65,14 +67,15 @@ def decide_sweep(
         table = table[~table["seed"].isin(grounds.fresh_seeds)]
         for view, margins in curves(table).items():
             found = [judge_curve(table, view=view, margin=margin, settings=settings, units=units) for margin in margins]
-            found = [explained(item, whole, settings=settings, design_djs=grounds.design_djs) for item in found]
+            found, choices[view] = choose(found, table, settings)
+            found = [_with_sham(item, whole, settings, grounds.design_djs) for item in found]
             judged[view] = [confirmed(item, whole, seeds=grounds.fresh_seeds, settings=settings) for item in found]
         splits = max(1, table.loc[table["view"] == settings.deciding_view, "split"].nunique())
         if judged and settings.deciding_view not in judged:
             reason += f"; it has {', '.join(judged)}"
     except InvalidTableError as refused:
         reason = str(refused)
-    views = {view: _view(items, table, settings, grounds) for view, items in judged.items()}
+    views = {view: _view(items, choices[view], settings, grounds) for view, items in judged.items()}
     deciding: JudgedCurve = refusal(settings.deciding_view, None, f"{reason}.", settings)
     if settings.deciding_view in views:
         deciding = views[settings.deciding_view].chosen
@@ -93,12 +96,21 @@ def decide_sweep(
     return spoken_values(decided, dial_of(grounds.trainer))
 
 
-def _view(items: list[JudgedCurve], table: pd.DataFrame, settings: DecisionSettings, grounds: Grounds) -> ViewDecision:
+def _with_sham(
+    curve: JudgedCurve, whole: pd.DataFrame, settings: DecisionSettings, design_djs: float | None
+) -> JudgedCurve:
+    """What the sham arm says of the losses and of the gains, and what follows for the advice."""
+    sham = sham_curve(curve, whole, settings)
+    return settled(explained(curve, sham, settings=settings, design_djs=design_djs), sham, settings)
+
+
+def _view(items: list[JudgedCurve], choice: Choice, settings: DecisionSettings, grounds: Grounds) -> ViewDecision:
     """Every margin of one view, and the choice among them."""
-    ruled = [RuledCurve.of(item, rule(item, grounds)) for item in items]
-    _, choice = choose(items, [item.rule.firmness for item in ruled], table, settings)
     return ViewDecision(
-        chosen_margin=choice.margin, choice=choice, frontier=frontier(items, settings), margins=tuple(ruled)
+        chosen_margin=choice.margin,
+        choice=choice,
+        frontier=frontier(items, settings),
+        margins=tuple(RuledCurve.of(item, rule(item, grounds)) for item in items),
     )
 
 

@@ -10,7 +10,7 @@ from sweeper.decision.verdict.margin_frontier import Frontier
 from sweeper.decision.verdict.next_points import NextPoints
 from sweeper.decision.verdict.rule import Rule
 from sweeper.decision.words.reasons import counted, probability_text, share_text, strength_text
-from sweeper.decision.words.rule_text import GENTLER
+from sweeper.decision.words.rule_text import ELSEWHERE
 
 STEP = 0.1  # of margin, radians: what its shift is said for
 CONFOUNDED = 0.2  # design index above which a loss and label imbalance cannot be separated
@@ -19,9 +19,9 @@ ADVICE: Mapping[str | None, str] = {
     "Align within perturbations, weigh the wells, or add a plate that bridges the batches.",
     "B_subspace": "batch and biology share directions. Biology is lost with the real batch labels and not with "
     "permuted ones. Stay below the over-correction point.",
-    "C_optimiser": f"damage to the training, which is not over-correction. {GENTLER}",
+    "C_optimiser": f"damage to the training, which is not over-correction. {ELSEWHERE}",
     "A_or_C": "damage to the training or the design. Biology is lost with permuted batch labels too, and these keep "
-    "the design's imbalance, so the two cannot be told apart. Train more gently and balance the design.",
+    "the design's imbalance, so the two cannot be told apart. Try another critic, and add plates that balance it.",
 }
 
 
@@ -133,6 +133,8 @@ def choice_text(choice: Choice) -> str:
     match choice.by:
         case "only":
             return ""
+        case "advice":
+            why = "the strength advised among the safe ranges of all margins is one of its"
         case "rule":
             why = "its rule is the firmest"
         case "accuracy" if own is not None and own.p_holm is not None:

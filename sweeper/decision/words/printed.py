@@ -30,16 +30,21 @@ def printed(decision: Decision) -> str:
     ]
     if view is not None:
         said += [choice_text(view.choice), frontier_text(view.frontier, decision.settings.confidence)]
-    blocks += [textwrap.fill(spoken(words, dial), WIDTH) for words in (*said, *decision.notes) if words]
+    blocks += [filled(spoken(words, dial)) for words in (*said, *decision.notes) if words]
     if decision.departures:
-        blocks.append(textwrap.fill(departed(decision.departures), WIDTH))
+        blocks.append(filled(departed(decision.departures)))
     if rule.by_delta:
         blocks.append(delta_table(rule))
     if decision.ready_rules:
         words = [spoken(in_words(item), dial) for item in decision.ready_rules.rules]
-        lines = [textwrap.fill(text, WIDTH, initial_indent="- ", subsequent_indent="  ") for text in words]
+        lines = [filled(text, first="- ", others="  ") for text in words]
         blocks.append("\n".join(["ready rules", *lines]))
     return "\n\n".join(blocks)
+
+
+def filled(text: str, *, first: str = "", others: str = "") -> str:
+    """A paragraph of `WIDTH` columns, lines broken between words only: a broken "held-out" reads as two."""
+    return textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=others, break_on_hyphens=False)
 
 
 def departed(departures: Sequence[Departure]) -> str:

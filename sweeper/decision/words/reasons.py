@@ -21,7 +21,6 @@ VIEWS = {
     "held_out_batches": "held-out batches",
     "held_out_cell_types": "held-out cell types",
 }
-STILL_IMPROVING = "Batch removal was still improving at the largest strength: sweep larger λ."
 
 
 def strength_text(value: float | None) -> str:
@@ -112,6 +111,8 @@ def _located(decision: JudgedCurve, estimate: Estimate, point: Location) -> list
     loss = share_text(decision.delta)
     probability = f"A loss of {loss} of biology within the range is {probability_text(point.p_detect)}"
     match decision.state:
+        case State.CONFLICTING_METHODS:
+            return [_contradiction(estimate, point)]
         case State.BELOW_RANGE:
             return ["The point may lie at the smallest λ above 0, or below it."]
         case State.CONFLICTING_METRICS:
@@ -135,9 +136,10 @@ def _located(decision: JudgedCurve, estimate: Estimate, point: Location) -> list
 
 def _unsaturated(decision: JudgedCurve) -> str:
     """What follows from batch removal that still improves at the largest strength."""
+    found = "Batch removal was still improving at the largest strength"
     if at_its_end(decision.trainer, decision.levels[-1].weight):
-        return "Batch removal was still improving at the largest strength, and there is no stronger setting."
-    return STILL_IMPROVING
+        return f"{found}, and there is no stronger setting."
+    return f"{found}: sweep larger λ."
 
 
 def _fallback(estimate: Estimate) -> list[str]:
@@ -147,11 +149,18 @@ def _fallback(estimate: Estimate) -> list[str]:
             return [
                 f"No smooth curve fits the results (p = {estimate.lof_p:.2g}): strengths are tested one by one instead."
             ]
-        case "conflict":
-            where = strength_text(estimate.bracket.unsafe_from or 0.0)
-            return [f"Biology is lost at {where} already, which the fitted curve calls safe: tests of single λ decide."]
         case _:
             return []
+
+
+def _contradiction(estimate: Estimate, point: Location) -> str:
+    """How tests and fitted curves exclude each other."""
+    if estimate.contradiction == "safe_above":
+        where, end = strength_text(estimate.bracket.safe_up_to or 0.0), strength_text(point.upper or 0.0)
+        return f"The tests exclude a loss up to {where}, and the fitted curves put it at or below {end}."
+    where = strength_text(estimate.bracket.unsafe_from or 0.0)
+    bound = "place none in the range" if point.lower is None else f"call safe up to {strength_text(point.lower)}"
+    return f"The tests prove a loss at {where}, which the fitted curves {bound}."
 
 
 def probability_text(probability: float | None) -> str:
@@ -165,10 +174,6 @@ def probability_text(probability: float | None) -> str:
 
 def _limits(decision: JudgedCurve, estimate: Estimate) -> list[str]:
     found = []
-    upper = estimate.technical.lambda_effective_upper
-    if estimate.safe_up_to is not None and upper is not None and upper > estimate.safe_up_to:
-        safe = strength_text(estimate.safe_up_to)
-        found.append(f"No strength does both: batch removal works only from {strength_text(upper)} on, {safe} is safe.")
     for name in early_metrics(decision):
         where = estimate.metric_brackets[name].unsafe_from
         if where is not None:

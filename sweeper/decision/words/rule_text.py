@@ -6,6 +6,7 @@ from sweeper.decision.verdict.certainty import DOWNGRADES, steps
 from sweeper.decision.verdict.rule import Rule
 from sweeper.decision.verdict.states import State
 from sweeper.decision.words.reasons import probability_text, share_text, strength_text
+from sweeper.decision.words.remark_text import first_texts, further_texts
 from sweeper.spoken import at_its_end
 
 PURPOSES = {
@@ -18,7 +19,7 @@ TARGETS = {
     "this_screen": "This holds for the perturbations of this screen.",
     "new_perturbations": "This holds for new perturbations of the same kind, of which those screened are a sample.",
 }
-GENTLER = "Train more gently (a longer warm-up, stronger gradient clipping, a smaller learning rate), then sweep again."
+ELSEWHERE = "Sweep smaller λ, or try another critic or method."
 LARGER = "Batch removal was still improving there: sweep larger λ."
 TIMES = {1: "once", 2: "twice"}
 
@@ -29,14 +30,15 @@ def sentence(rule: Rule) -> str:
     if state in (State.INVALID_INPUT, State.INSUFFICIENT_DATA):
         return f"No rule: {' '.join(rule.reasons)}"
     if state is State.UNSTABLE and rule.estimate.lambda_peak is None:
-        return f"No rule: {' '.join(rule.reasons)} {GENTLER}"
+        return f"No rule: {' '.join(rule.reasons)} {ELSEWHERE}"
     body = {
         State.NO_BASELINE_SIGNAL: _no_signal,
         State.NO_TECHNICAL_EFFECT: _no_effect,
         State.INCONCLUSIVE: _inconclusive,
         State.BELOW_RANGE: _below_range,
     }.get(state, _bounds)(rule)
-    return " ".join(part for part in (*body, *_closing(rule)) if part)
+    first, further = (first_texts(rule.remarks), further_texts(rule.remarks)) if rule.remarks else ([], [])
+    return " ".join(part for part in (*first, *body[:2], *further, *body[2:], *_closing(rule)) if part)
 
 
 def _subject(rule: Rule) -> str:
@@ -89,11 +91,15 @@ def _no_signal(rule: Rule) -> list[str]:
 
 
 def _no_effect(rule: Rule) -> list[str]:
-    return [
-        f"No rule: if you train {_subject(rule)}, no strength that was tried removes more batch than λ = 0 does, by an "
-        "amount that counts.",
-        *rule.reasons[1:2] * (rule.estimate.unsafe_from is not None),
-    ]
+    best = rule.advice.recommended
+    nothing = "no strength that was tried removes more batch than λ = 0 does, by an amount that counts"
+    start = f"No rule: if you train {_subject(rule)}, {nothing}."
+    if best == 0:
+        start = f"If you train {_subject(rule)}, then do not correct: {nothing}."
+    elif best is not None:
+        better = "but biology is shown to be better there than without correction"
+        start = f"If you train {_subject(rule)}, then we {rule.firmness} {strength_text(best)}: {nothing}, {better}."
+    return [start, *rule.reasons[1:2] * (rule.estimate.unsafe_from is not None)]
 
 
 def _inconclusive(rule: Rule) -> list[str]:
@@ -131,13 +137,13 @@ def _below_range(rule: Rule) -> list[str]:
         shown += f", and {strength_text(unsafe)} is unsafe {lost}" if unsafe is not None else ""
     return [
         f"If you train {_subject(rule)}, then any strength may already cost biology: {shown}.",
-        "Sweep smaller λ.",
+        "Do not correct, or sweep smaller λ.",
     ]
 
 
 def _bounds(rule: Rule) -> list[str]:
     """States with bounds on the point: what to do, where the loss lies, what the state adds, other losses."""
-    where = _located(rule) if _fitted(rule) else _excluded(rule)
+    where = _located(rule) if _fitted(rule) and rule.state is not State.BRACKET_ONLY else _excluded(rule)
     return [_advice(rule), where, _state_remark(rule), _other_losses(rule)]
 
 
@@ -157,14 +163,27 @@ def _located(rule: Rule) -> str:
 
 def _advice(rule: Rule) -> str:
     best, most = rule.advice.recommended, rule.advice.most
+    start = f"If you train {_subject(rule)}, then"
+    if best == 0:
+        return f"{start} do not correct: we {rule.firmness} λ = 0{_why_zero(rule)}."
     if best is not None:
-        limit = ", and no more" if most == best else f", and not above {most:.3g}"
-        return f"If you train {_subject(rule)}, then we {rule.firmness} {strength_text(best)}{limit}."
-    start = f"If you train {_subject(rule)}, then no strength can be suggested:"
+        limit = ", and no more" if most == best else "" if most is None else f", and not above {most:.3g}"
+        return f"{start} we {rule.firmness} {strength_text(best)}{limit}."
     if most is None:
-        return f"{start} none was shown to be safe."
-    upper = strength_text(rule.estimate.lambda_effective_upper)
-    return f"{start} batch removal works only from {upper} on ({_sure(rule)}), and that is not shown to be safe."
+        return f"{start} no strength can be suggested: none was shown to be safe."
+    return f"{start} no strength is advised as batch correction."
+
+
+def _why_zero(rule: Rule) -> str:
+    """What speaks for no correction."""
+    advised = rule.remarks.advised if rule.remarks else None
+    if advised is None:
+        return ""
+    if advised.basis == "removal":
+        return ", whose batch removal is not shown to be worse than at any safe strength, and whose biology is best"
+    if rule.advice.most is None:
+        return ", as nothing above it was shown to be safe"
+    return ", as no safe strength removes more batch, and none is shown to improve biology"
 
 
 def _excluded(rule: Rule) -> str:
@@ -206,6 +225,8 @@ def _state_remark(rule: Rule) -> str:
             return (
                 f"The biological metrics disagree, and the rule follows the one that is lost first: {rule.reasons[0]}"
             )
+        case State.CONFLICTING_METHODS:
+            return f"{rule.reasons[0]} Neither is believed more: the lower bound holds. Add seeds between the two."
         case State.NOT_REACHED:
             return f"Batch removal gains nothing more there, and over-correction was not reached; {_power(rule)}."
         case State.UNSTABLE:
@@ -217,7 +238,7 @@ def _state_remark(rule: Rule) -> str:
             shown = "Batch removal is lost together with biology"
             if sham is not None and sham >= rule.estimate.delta / 2:
                 shown = f"With permuted batch labels training loses {share_text(sham)} of biology too"
-            return f"{shown}: this is damage to the training, not over-correction. {GENTLER}"
+            return f"{shown}: this is damage to the training, not over-correction. {ELSEWHERE}"
         case _ if rule.estimate.safe_up_to == lambdas_end(rule):
             if at_its_end(rule.trainer, rule.estimate.safe_up_to):
                 return "Batch removal was still improving there, and there is no stronger setting."

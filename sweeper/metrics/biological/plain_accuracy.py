@@ -64,4 +64,3 @@ IN_DISTRIBUTION = Metric(
     function=in_distribution_plain_accuracy,
     in_sweep=False,
 )
-PLAIN_ACCURACIES = (PLAIN.name, IN_DISTRIBUTION.name)

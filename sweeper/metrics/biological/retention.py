@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweeper.metrics.biological.retrieval import activity_ranking, replicate_ranking
-from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric, PanelOptions
+from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.ranking import Ranking
 from trainers.base import FloatArray, IntArray
 

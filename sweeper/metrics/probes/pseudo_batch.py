@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweeper.metrics.biological.retention import by_perturbation
-from sweeper.metrics.evaluation import Evaluation, PanelOptions
+from sweeper.metrics.evaluation import Evaluation
+from sweeper.metrics.panel_options import PanelOptions
 from trainers.base import FloatArray, IntArray
 from trainers.errors import InputError
 from trainers.screens.normalise import normalise

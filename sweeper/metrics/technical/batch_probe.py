@@ -19,10 +19,9 @@ def batch_probe_linear(evaluation: Evaluation) -> Measurement:
     """1 - chance-corrected balanced accuracy of a linear batch classifier on the test wells, in [0, 1]; 1 is best.
 
     Predictions are out of fold; a fold holds out whole perturbations, negative controls plate by plate (or plates, by
-    `probe_groups`). Raw is the
-    balanced accuracy of the pooled predictions, chance is 1/B. Below chance counts as chance: centring on the very
-    wells that are scored pushes the probe there, and it is no success. A linear probe does not see batch-specific
-    variances.
+    `probe_groups`). Raw is the balanced accuracy of the pooled predictions, chance is 1/B. Below chance counts as
+    chance: centring on the very wells that are scored pushes the probe there, and it is no success. A linear probe does
+    not see batch-specific variances; the strongest of several readers is `batch_reader`.
 
     Not identifiable: one batch; every perturbation (controls included) in one batch only; a batch that no split of
     the groups keeps in training.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
 from sweeper.metrics.neighbours import nearest_wells
@@ -56,6 +55,8 @@ def connectivity(index: IntArray, label: IntArray, wanted: IntArray, *, strong: 
     # Edges between labels out: the components that are left lie inside one label each.
     inside = label[start] == label[end]
     edges = csr_array((np.ones(int(inside.sum())), (start[inside], end[inside])), shape=(n, n))
+    from scipy.sparse.csgraph import connected_components
+
     _, component = connected_components(edges, directed=True, connection="strong" if strong else "weak")
     size = np.bincount(component)[component]
     largest = np.zeros(label.max() + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
 from sweeper.metrics.neighbours import neighbours
@@ -47,7 +47,7 @@ def accepted(index: IntArray, batch: IntArray) -> float:
     member = np.equal.outer(batch, np.arange(len(share)))
     expected = share * index.shape[1]
     statistic = np.sum((member[index].sum(axis=1) - expected) ** 2 / expected, axis=1)
-    return float(np.mean(chi2.sf(statistic, len(share) - 1) >= _SIGNIFICANCE))
+    return float(np.mean(chdtrc(len(share) - 1, statistic) >= _SIGNIFICANCE))
 
 
 KBET = Metric(

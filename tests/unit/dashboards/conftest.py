@@ -22,7 +22,7 @@ Decide = Callable[..., Decision]
 def _decide(
     results: pd.DataFrame, *, view: str = "held_out_plates", fresh: Sequence[int] = (), **settings: Any
 ) -> Decision:
-    chosen = DecisionSettings(deciding_view=view, draws=400, **settings)
+    chosen = DecisionSettings(**({"deciding_view": view, "draws": 400, "method": "bracket"} | settings))
     provenance = {"trainer": "abra", "dataset_hash": "sha256:00", "confirm_seeds": list(fresh)}
     return decide_sweep(results, settings=chosen, provenance=provenance)
 

@@ -178,6 +178,19 @@ def test_unmeasured_metric_has_a_reason_and_nothing_to_draw(results: pd.DataFram
     assert "not measured" in metric.describe_metric(curve)
 
 
+def test_the_strongest_reader_comes_first_with_its_own_chance(results: pd.DataFrame):
+    reader = results[results["metric"] == "batch_probe_linear"].assign(metric="batch_reader", chance=0.19)
+    both = pd.concat([results, reader.assign(raw=reader["raw"] + 0.05)], ignore_index=True)
+    wanted = (("uncorrected", None), ("λ = 0", 0.0))
+    alone, found = (
+        probe.probe_comparison(checked(frame), view=PLATES, margin=0.3, stages=wanted) for frame in (results, both)
+    )
+    assert found.probes == ("batch_reader", *alone.probes)
+    assert (found.title, alone.title) == ("batch reader", "batch probe")
+    assert found.chance == pytest.approx(0.19)
+    assert found.accuracy("λ = 0") == pytest.approx(alone.accuracy("λ = 0") + 0.05)
+
+
 def test_probe_before_and_after(results: pd.DataFrame):
     wanted = [("raw features", None), ("no correction", 0.0), ("best", 1.0), ("lost", 100.0)]
     found = probe.probe_comparison(checked(results), view=PLATES, margin=0.3, stages=wanted)

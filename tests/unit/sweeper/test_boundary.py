@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from sweeper.findings.crossed_boundary import crossed_boundary
-from trainers.screens.splits import Split, ViewSpec, fold_count, make_split
+from trainers.screens.splits import Split, fold_count, make_split
 from trainers.screens.table import make_wells
+from trainers.screens.view_spec import ViewSpec
 
 
 def screen(*, sites: int = 1) -> pd.DataFrame:

@@ -16,7 +16,8 @@ from sweeper.planning.description import sweep_description
 from sweeper.planning.prepared import Prepared, prepare
 from sweeper.running.worker import PackRun, pack_content
 from trainers.errors import InputError
-from trainers.screens.simulated_screen import SimulationSpec, simulate
+from trainers.screens.simulated_screen import simulate
+from trainers.screens.simulation_spec import SimulationSpec
 
 AXES = ["batch", "cell_type", "Metadata_Source", "perturbation"]
 

@@ -26,7 +26,8 @@ from sweeper.planning.prepared import prepare
 from sweeper.running.worker import PackRun, pack_content
 from trainers.images.inputs import evaluated
 from trainers.images.network import ImageNetwork
-from trainers.screens.images.image_simulation import ImageSimulationSpec, draw_simulation
+from trainers.screens.images.image_simulation import draw_simulation
+from trainers.screens.images.image_simulation_spec import ImageSimulationSpec
 from trainers.screens.images.manifest import open_packed
 from trainers.screens.images.packing import pack
 from trainers.screens.images.simulated_images import write_images

@@ -14,7 +14,8 @@ from sweeper.config.sweep_config import SweepConfig, load_config
 from sweeper.metrics.registry import resolve
 from trainers.images.image_settings import ImageAbraSettings
 from trainers.images.training import cell_steps
-from trainers.screens.images.image_simulation import ImageSimulationSpec, draw_simulation
+from trainers.screens.images.image_simulation import draw_simulation
+from trainers.screens.images.image_simulation_spec import ImageSimulationSpec
 from trainers.screens.images.simulated_images import write_images
 
 CONFIGS = Path(__file__).parents[3] / "configs"

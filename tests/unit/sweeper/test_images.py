@@ -24,7 +24,8 @@ from sweeper.planning.prepared import prepare
 from sweeper.running.worker import PackRun, pack_content
 from trainers.base import TrainingCell
 from trainers.images.simple import channel_statistics, statistic_names
-from trainers.screens.images.image_simulation import ImageSimulationSpec, draw_simulation
+from trainers.screens.images.image_simulation import draw_simulation
+from trainers.screens.images.image_simulation_spec import ImageSimulationSpec
 from trainers.screens.images.packing import pack
 from trainers.screens.images.simulated_images import write_images
 from trainers.screens.images.source import WildsSource, list_source

@@ -16,7 +16,7 @@ from sweeper.arms.proposal import Proposal
 from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import tabulate_and_decide
 from sweeper.library.rounds import kept_rounds
-from sweeper.metrics.units import COLUMNS
+from sweeper.metrics.unit_axes import COLUMNS
 from sweeper.planning.cells import Cell
 from sweeper.planning.description import sweep_description
 from sweeper.planning.estimate import estimate
@@ -40,7 +40,7 @@ DATA: dict[str, Any] = {
     "seeds": 3,
     "strengths": {"adversarial_weight": [1, 3, 10, 30, 100, 300], "margin": [0.2]},
     "metrics": ["batch_probe_linear", "perturbation_accuracy"],
-    "decision": {"deciding_view": "held_out_plates", "draws": 1000},
+    "decision": {"deciding_view": "held_out_plates", "draws": 1000, "method": "bracket"},
 }
 
 
@@ -117,10 +117,11 @@ def test_a_grid_is_followed_by_its_sham_arm_and_then_by_nothing(tmp_path: Path) 
     sweep = prepared(tmp_path / "s")
     (arm,) = follow(sweep)
     assert (arm.kind, arm.trainer, arm.views) == ("sham", "sham:abra", ("held_out_plates",))
-    assert arm.strengths == ((0.0, 0.2), (30.0, 0.2), (100.0, 0.2), (300.0, 0.2))
+    # λ = 30 is the safe bound and the advised; the fourth fills the widest gap.
+    assert arm.strengths == ((0.0, 0.2), (1.0, 0.2), (30.0, 0.2), (100.0, 0.2), (300.0, 0.2))
     assert next_round(sweep, sweep.store) is None
     cells = [cell for cell in sweep.known_cells() if (cell.arm is Arm.SHAM)]
-    assert len(cells) == 4 * 3
+    assert len(cells) == 5 * 3
     assert not {cell.cell_id for cell in cells} & {
         cell.cell_id for cell in sweep.known_cells() if cell.arm is not Arm.SHAM
     }
@@ -211,8 +212,12 @@ def test_the_bounds_are_confirmed_last_on_seeds_that_nothing_else_uses(tmp_path:
     ]
 
 
-def test_nothing_is_confirmed_where_no_strength_removes_the_batch(tmp_path: Path) -> None:
-    assert follow(prepared(tmp_path / "s", confirm={"seeds": 2}), removal=0.0) == []
+def test_the_sham_arm_runs_whenever_strength_moves_anything_whatever_batch_removal_does(tmp_path: Path) -> None:
+    """Biology falls while no strength removes the batch: that wants an explanation; there is no bound to confirm."""
+    made = follow(prepared(tmp_path / "s", confirm={"seeds": 2}), removal=0.0)
+    assert [proposal.kind for proposal in made] == ["sham"]
+    still = follow(prepared(tmp_path / "still", confirm={"seeds": 2}), removal=0.0, loss_from=np.inf)
+    assert still == []
 
 
 @pytest.mark.slow
@@ -220,20 +225,20 @@ def test_rounds_are_told_with_their_cells(tmp_path: Path) -> None:
     sweep = prepared(tmp_path / "s", search="locate")
     assert told(sweep) == (
         "locate:    until settled: 4 rounds at most, about 12 cells each\n"
-        "sham arm:  12 cells with batch labels permuted within perturbation"
+        "sham arm:  15 cells with batch labels permuted within perturbation"
     )
     assert told(prepared(tmp_path / "z", strengths={"adversarial_weight": [0]})) == "", "nothing to set beside λ = 0"
     optuna = prepared(tmp_path / "o", optuna={"rounds": 2, "strengths_per_round": 3}, sham={"seeds": 2})
     assert told(optuna) == (
         "optuna:    2 rounds, up to 9 further cells each\n"
-        "sham arm:  8 cells with batch labels permuted within perturbation"
+        "sham arm:  10 cells with batch labels permuted within perturbation"
     )
-    assert [item.cells for item in upcoming_rounds(sweep)] == [4 * 12, 12]
-    assert [item.cells for item in upcoming_rounds(optuna)] == [2 * 9, 8]
+    assert [item.cells for item in upcoming_rounds(sweep)] == [4 * 12, 15]
+    assert [item.cells for item in upcoming_rounds(optuna)] == [2 * 9, 10]
     rounds = follow(prepared(tmp_path / "s"))
     assert [item.cells for item in upcoming_rounds(prepared(tmp_path / "s"))] == [0]
-    assert kept_rounds(rounds, [(3, 12)]) == [
-        "round 1:  sham arm: λ = 0, 30, 100, 300; 3 of 12 cells done (batch labels permuted within perturbation)"
+    assert kept_rounds(rounds, [(3, 15)]) == [
+        "round 1:  sham arm: λ = 0, 1, 30, 100, 300; 3 of 15 cells done (batch labels permuted within perturbation)"
     ]
 
 

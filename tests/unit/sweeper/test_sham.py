@@ -42,9 +42,13 @@ def test_one_well_a_perturbation_and_batch_can_be_permuted_and_one_batch_cannot(
 LEVELS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
-def curve(lower: float | None, upper: float | None, median: float | None = None) -> JudgedCurve:
-    """A curve of which only its levels and the interval of the point are known."""
-    estimate: Any = SimpleNamespace(interval=Interval(lower, median, upper))
+def curve(
+    lower: float | None, upper: float | None, median: float | None = None, *, advised: float = 0.0, best: float = 0.0
+) -> JudgedCurve:
+    """A curve of which only its levels, the interval of the point and the strengths of its gains are known."""
+    estimate: Any = SimpleNamespace(
+        interval=Interval(lower, median, upper), advised=SimpleNamespace(weight=advised), lambda_peak=best
+    )
     levels = tuple(Level(weight, kept=True, recorded=3, lost=0, collapse_rate=0.0) for weight in LEVELS)
     return JudgedCurve("v", 0.3, "abra", 0.1, 0.95, State.BRACKET_ONLY, (), levels=levels, estimate=estimate)
 
@@ -68,6 +72,13 @@ def test_strengths_are_those_at_the_safe_bound_the_loss_and_the_top(
 
 def test_the_posterior_point_is_met_by_the_nearest_trained_strength() -> None:
     assert key_strengths(curve(2.0, 70.0, median=12.0), 3) == (3.0, 10.0, 100.0)
+
+
+def test_gains_are_explained_where_they_are_advised_or_else_where_biology_is_best() -> None:
+    assert key_strengths(curve(3.0, 30.0, advised=1.0, best=10.0), 3, gains=True) == (1.0, 3.0, 30.0, 100.0)
+    assert key_strengths(curve(3.0, 30.0, best=10.0), 3, gains=True) == (3.0, 10.0, 30.0, 100.0)
+    assert key_strengths(curve(3.0, 30.0, best=0.0), 3, gains=True) == (3.0, 30.0, 100.0)
+    assert key_strengths(curve(3.0, 30.0, advised=1.0), 3) == (3.0, 30.0, 100.0)
 
 
 def test_a_strength_that_was_dropped_and_a_curve_without_an_estimate_are_not_taken() -> None:

@@ -30,6 +30,7 @@ def test_a_text_is_of_the_dial() -> None:
 def test_every_text_inside_a_value_and_nothing_else() -> None:
     said = Said("λ = 1", Word.LAMBDA, ("from λ = 0", "none"), {"λ": None, "b": 0.5})
     assert spoken_values(said, ALPHA) == Said("α = 1", Word.LAMBDA, ("from α = 0", "none"), {"λ": None, "b": 0.5})
+    assert spoken_values(("λ", "λ =", 2), ALPHA) == ("λ", "α =", 2), "the symbol alone is the code of a unit"
     assert spoken_values([{"a": said.text}], ALPHA) == [{"a": "α = 1"}]
     assert spoken_values(said, dial_of("abra")) is said, "what is about λ already is left alone"
 

@@ -7,8 +7,10 @@ import pytest
 
 from sweeper.arms.proposal import Block, Proposal
 from sweeper.errors import InputError, StoreMismatchError
+from sweeper.findings.stored import damaged_files, readable_decision
 from sweeper.store.store import Store
-from trainers.screens.simulated_screen import SimulationSpec, simulate
+from trainers.screens.simulated_screen import simulate
+from trainers.screens.simulation_spec import SimulationSpec
 
 SCREEN = simulate(
     SimulationSpec(
@@ -24,15 +26,46 @@ SCREEN = simulate(
 ).screen
 
 
+DESCRIPTION = {
+    "name": "small",
+    "config": {},
+    "identity": {
+        "data": "sha256:0",
+        "trainer": "abra",
+        "settings": {},
+        "normalise": "none",
+        "held_out_perturbations": 0,
+    },
+    "command": ["sweeper", "run"],
+    "versions": {},
+    "warnings": [],
+    "screen": {"wells": 1},
+}
+
+
 def make(folder: Path, sweep_id: str = "abc") -> Store:
     store = Store(folder)
     store.check(sweep_id)
-    store.create(sweep_id=sweep_id, description={"config": {}}, screen=SCREEN)
+    store.create(sweep_id=sweep_id, description=DESCRIPTION, screen=SCREEN)
     return store
 
 
 def record(cell_id: str, status: str = "ok") -> dict[str, object]:
-    return {"cell_id": cell_id, "status": status}
+    return {
+        "cell_id": cell_id,
+        "trainer": "abra",
+        "adversarial_weight": 1.0,
+        "margin": 0.0,
+        "seed": 0,
+        "view": "held_out_plates",
+        "fold": 0,
+        "split": "held_out_plates/0",
+        "status": status,
+        "reason": None,
+        "metrics": [],
+        "seconds": {"train": 1.0, "score": 0.5},
+        "ended": 10.0,
+    }
 
 
 def test_screen_comes_back_memory_mapped_and_equal(tmp_path: Path) -> None:
@@ -72,6 +105,90 @@ def test_retry_leaves_collapsed_cells_alone(tmp_path: Path) -> None:
     assert store.record("failed")["n"] == 2
 
 
+WHOLE = json.dumps(record("c2"))
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "missing"),
+        (b"", "empty"),
+        (b"\x00" * 40, "line 1: not valid JSON"),
+        (b"\xff\xfe{", "not text"),
+        *((WHOLE[:at].encode(), "cut off") for at in (1, len(WHOLE) // 3, len(WHOLE) // 2, len(WHOLE) - 1)),
+        (WHOLE.replace(",", "", 1).encode(), "line 1: not valid JSON"),
+        ((WHOLE + WHOLE).encode(), "line 1: not valid JSON"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[1, 2]", "expected keys and values"),
+        (WHOLE.replace("1.0", "NaN").encode(), "NaN is no number"),
+        (WHOLE.replace("1.0", "1" * 5000).encode(), "not valid JSON"),
+        (WHOLE.replace("1.0", '"strong"', 1).encode(), "adversarial_weight: expected a number"),
+        (WHOLE.replace('"seed": 0', '"seed": null').encode(), "seed: expected a whole number"),
+        (WHOLE.replace('"metrics": []', '"metrics": [{}]').encode(), "metrics.0"),
+        (WHOLE.replace('"ok"', '"fine"').encode(), "status: expected 'ok', 'failed', 'collapsed' or 'oom'"),
+        (WHOLE.replace("c2", "c3").encode(), "is the record of cell 'c3'"),
+    ],
+)
+def test_a_damaged_cell_is_named_and_the_others_work(tmp_path: Path, content: bytes | None, fault: str) -> None:
+    store = make(tmp_path)
+    for cell_id in ("c1", "c2", "c4"):
+        store.write_cell(record(cell_id), curve=[])
+    path = store.cells_folder / "c2" / "record.json"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    (line,) = store.damage()
+    assert line.startswith("cells/c2/record.json: ")
+    assert fault in line
+    assert len(line.splitlines()) == 1
+    with pytest.raises(InputError, match=r"c2/record\.json: "):
+        store.record("c2")
+    assert store.finished() == store.finished(retry=True) == {"c1", "c4"}
+    assert [found["cell_id"] for found in store.records(sorted(store.finished()))] == ["c1", "c4"]
+    assert store.write_cell({**record("c2"), "n": 2}, curve=[])
+    assert store.damage() == ()
+    assert store.finished() == {"c1", "c2", "c4"}
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"\x00" * 400 + b"PAR1", b"not a table"])
+def test_damaged_units_cost_a_cell_those_alone(tmp_path: Path, content: bytes) -> None:
+    store = make(tmp_path)
+    store.write_cell(record("c1"), curve=[])
+    (store.cells_folder / "c1" / "units.parquet").write_bytes(content)
+    (store.cells_folder / "c1" / "curve.json").write_bytes(content)
+    assert store.units("c1") is None
+    assert store.curve("c1") == []
+    assert store.finished() == {"c1"}
+    assert [line.partition(": ")[0] for line in store.damage()] == ["cells/c1/units.parquet"]
+
+
+@pytest.mark.parametrize("name", ["features.npy", "features.json", "wells.parquet"])
+@pytest.mark.parametrize("share", [None, 0.0, 0.5, 0.99])
+def test_a_damaged_screen_is_named_with_the_remedy(tmp_path: Path, name: str, share: float | None) -> None:
+    store = make(tmp_path)
+    path = tmp_path / "screen" / name
+    content = path.read_bytes()
+    path.unlink()
+    if share is not None:
+        path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError, match=r"screen: damaged \(.*remove .*screen and give the run's command again"):
+        store.screen()
+    shutil.rmtree(tmp_path / "screen")
+    store.create(sweep_id="abc", description=DESCRIPTION, screen=SCREEN)
+    assert store.screen().fingerprint == SCREEN.fingerprint
+
+
+def test_a_damaged_decision_is_named_and_none(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    assert readable_decision(store) is None
+    assert damaged_files(store) == []
+    for content in ("", "{", "[]", '{"rule": {"state": "IDENTIFIED"}}'):
+        store.decision_path.write_text(content)
+        assert readable_decision(store) is None
+        (line,) = damaged_files(store)
+        assert line.startswith("decision.json: ")
+
+
 def test_another_sweeps_store_is_refused_and_untouched(tmp_path: Path) -> None:
     make(tmp_path, "abc")
     before = (tmp_path / "sweep.json").read_bytes()
@@ -93,8 +210,12 @@ def test_no_sweep_and_broken_sweep_json(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="line 1: not valid JSON"):
         Store(tmp_path).description()
     (tmp_path / "sweep.json").write_text("[]")
-    with pytest.raises(InputError, match="sweep_id"):
+    with pytest.raises(InputError, match=r"sweep\.json: expected keys and values, got list"):
         Store(tmp_path).description()
+    for key in DESCRIPTION:
+        (tmp_path / "sweep.json").write_text(json.dumps({"sweep_id": "abc", **DESCRIPTION, key: None}))
+        with pytest.raises(InputError, match=rf"sweep\.json: not a sweep's description: {key}: expected"):
+            Store(tmp_path).description()
 
 
 def test_proposals_come_back_as_they_were(tmp_path: Path) -> None:
@@ -133,5 +254,5 @@ def test_a_start_that_was_killed_is_gone_on_with(tmp_path: Path) -> None:
     store = make(tmp_path)  # killed while the mirror was opened: the folder is still this sweep's to take
     shutil.rmtree(tmp_path / "screen")  # killed before the screen was written
     store.check("abc")
-    store.create(sweep_id="abc", description={"config": {}}, screen=SCREEN)
+    store.create(sweep_id="abc", description=DESCRIPTION, screen=SCREEN)
     assert store.screen().fingerprint == SCREEN.fingerprint

@@ -75,3 +75,16 @@ def test_a_stored_decision_is_read_and_written_unchanged(before: Path) -> None:
     assert decision.rule.state == "BRACKET_ONLY"
     assert decision.curve.mechanism is not None
     assert len(decision.curve.mechanism.points) == 3
+
+
+@pytest.mark.parametrize("text", ["{", '{"schema": "overcorrection-rule/0"}'])
+def test_a_decision_that_cannot_be_read_says_how_to_make_it_again(
+    before: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Store(before / "store").decision_path
+    path.write_text(text, encoding="utf-8")
+    assert main(["status", str(before / "store")]) == 2
+    told = capsys.readouterr().err.strip()
+    assert f"{path}: " in told
+    assert told.endswith("decide again with `sweeper report`")
+    assert "\n" not in told

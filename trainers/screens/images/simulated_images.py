@@ -17,7 +17,7 @@ from trainers.screens.atomic import write_whole
 from trainers.screens.images.image_screen import ImageScreen
 from trainers.screens.images.image_simulation import ImageSimulation
 from trainers.screens.images.manifest import in_memory_screen
-from trainers.screens.images.plates import RXRX1_CHANNELS
+from trainers.screens.images.plate_folder import RXRX1_CHANNELS
 from trainers.screens.images.render import render, render_all
 from trainers.screens.images.wilds_rxrx1 import FOLDER
 from trainers.screens.table import make_wells

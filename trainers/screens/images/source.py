@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from trainers.screens.images.listing import Listing
-from trainers.screens.images.plates import PlateFolder, list_plates
+from trainers.screens.images.plate_folder import PlateFolder
+
+if TYPE_CHECKING:
+    from trainers.screens.images.listing import Listing
 
 _PACKED = "Folder of the packed screen; none: <path>-packed."
 
@@ -76,6 +78,8 @@ ImageInput = Annotated[
 def list_source(source: ImageSource) -> Listing:
     """The listing of a source; raises InputError as its reader does."""
     if isinstance(source, PlateSource):
+        from trainers.screens.images.plates import list_plates
+
         return list_plates(source)
     from trainers.screens.images.wilds_rxrx1 import list_wilds  # imports torch
 

@@ -15,7 +15,7 @@ import pandas as pd
 from trainers.errors import InputError
 from trainers.screens.files import read_table
 from trainers.screens.images.listing import Listing
-from trainers.screens.images.plates import RXRX1_CHANNELS
+from trainers.screens.images.plate_folder import RXRX1_CHANNELS
 from trainers.screens.table import make_wells
 from trainers.screens.well_columns import describe_wells
 

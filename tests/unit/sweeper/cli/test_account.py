@@ -19,7 +19,8 @@ from sweeper.planning.description import sweep_description
 from sweeper.planning.prepared import prepare
 from sweeper.store.store import Store
 from trainers.screens.readers import screen_frame
-from trainers.screens.simulated_screen import SimulationSpec, simulate
+from trainers.screens.simulated_screen import simulate
+from trainers.screens.simulation_spec import SimulationSpec
 
 CASES = Path(__file__).resolve().parents[5] / "shared" / "cases"
 DATA = CASES.with_name("data")

@@ -14,7 +14,8 @@ from sweeper.cli import main
 from sweeper.metrics.panel import score_table
 from sweeper.metrics.registry import REGISTRY
 from trainers.screens.readers import screen_frame
-from trainers.screens.simulated_screen import SimulationSpec, simulate
+from trainers.screens.simulated_screen import simulate
+from trainers.screens.simulation_spec import SimulationSpec
 
 SPEC = SimulationSpec(
     batches=3, plates_per_batch=2, wells_per_plate=96, features=16, perturbations=8, targets=4, latent=4, seed=1

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from sweeper.cli import main
-from trainers.screens.images.image_simulation import ImageSimulationSpec, draw_simulation
+from trainers.screens.images.image_simulation import draw_simulation
+from trainers.screens.images.image_simulation_spec import ImageSimulationSpec
 from trainers.screens.images.manifest import IMAGES, open_packed
 from trainers.screens.images.render import render_all
 from trainers.screens.images.simulated_images import write_images

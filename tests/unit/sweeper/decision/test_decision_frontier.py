@@ -138,17 +138,36 @@ def test_the_document_holds_frontier_and_choice():
     assert "crossings" not in json.dumps(document)
 
 
-def chosen(*tables, strengths=None, settings=BRACKET):
+def chosen(*tables, settings=BRACKET):
     items = decided(*tables, settings=settings)
-    whole = prepare(pd.concat(tables, ignore_index=True))
-    return choose(items, strengths or ["suggest"] * len(items), whole, settings)[1]
+    return choose(items, prepare(pd.concat(tables, ignore_index=True)), settings)[1]
 
 
-def test_accuracy_out_of_distribution_chooses_first_and_is_paired_over_seeds():
-    """Biology is higher at margin 0; accuracy is shown to be higher at 0.4 only: seed effects of 0.01 cancel."""
+def test_the_margin_is_that_of_the_strength_advised_among_all():
+    """Biology is a fifth higher at margin 0.4, batch removal the same at both."""
+    low, high = margin_table(0.0), margin_table(0.4)
+    high.loc[high["metric"] == "retrieval_map", "value"] *= 1.2
+    items = decided(low, high, settings=BRACKET)
+    curves, found = choose(items, prepare(pd.concat([low, high], ignore_index=True)), BRACKET)
+    assert (found.margin, found.by) == (0.4, "advice")
+    assert [item.margin for item in curves] == [0.0, 0.4]
+    assert curves[0] == items[0]
+    assert curves[1].estimate.advised.margin == 0.4
+    assert curves[1].recommended == curves[1].estimate.advised.weight > 0
+
+
+def test_less_batch_removal_is_not_bought_with_biology():
+    low, high = margin_table(0.0), margin_table(0.4)
+    high.loc[high["metric"] == "retrieval_map", "value"] *= 1.2
+    high.loc[high["role"] == "technical", "value"] *= 0.8
+    assert chosen(low, high).margin == 0.0
+
+
+def test_accuracy_out_of_distribution_is_told_and_paired_over_seeds():
+    """Accuracy is shown to be higher at 0.4 only: seed effects of 0.01 cancel."""
     tables = [margin_table(0.0, accuracy=0.50), margin_table(0.2, accuracy=0.501), margin_table(0.4, accuracy=0.53)]
     found = chosen(*tables)
-    assert (found.margin, found.by, found.metric) == (0.4, "accuracy", "perturbation_accuracy")
+    assert found.metric == "perturbation_accuracy"
     reference, near, far = found.compared
     assert (reference.p, reference.difference) == (None, None)
     assert far.difference == pytest.approx(0.03, abs=0.01)
@@ -157,28 +176,26 @@ def test_accuracy_out_of_distribution_chooses_first_and_is_paired_over_seeds():
     assert (near.seeds, far.seeds) == (5, 5)
 
 
-def test_a_margin_shown_to_be_less_accurate_is_dropped_whatever_its_biology():
-    low, high = margin_table(0.0, accuracy=0.5), margin_table(0.4, accuracy=0.4)
-    high.loc[high["metric"] == "retrieval_map", "value"] *= 1.2
-    assert (chosen(low, high).margin, chosen(low, high).by) == (0.0, "accuracy")
-
-
-def test_without_a_difference_biology_decides_then_the_smaller_margin():
-    low, high = margin_table(0.0, accuracy=0.5), margin_table(0.4, accuracy=0.5)
-    high.loc[high["metric"] == "retrieval_map", "value"] *= 1.2
-    assert (chosen(low, high).margin, chosen(low, high).by) == (0.4, "biology")
+def test_margins_that_nothing_tells_apart_go_by_the_smaller():
     biology, removal = exact_curve("plateau_drop")
     same = [tidy(biology, removal, margin=margin) for margin in (0.0, 0.4)]
-    assert (chosen(*same).margin, chosen(*same).by) == (0.0, "smallest")
-    assert all(item.value is None for item in chosen(*same).compared) or not chosen(*same).compared
+    assert chosen(*same).margin == 0.0
+    assert chosen(margin_table(0.4)).by == "only"
 
 
-def test_the_strength_of_the_rule_goes_before_accuracy():
-    tables = [margin_table(0.0, accuracy=0.50), margin_table(0.4, accuracy=0.55)]
-    assert chosen(*tables, strengths=["suggest", "none"]).by == "rule"
-    assert chosen(*tables, strengths=["suggest", "none"]).margin == 0.0
-    assert chosen(*tables, strengths=["none", "none"]).compared == ()
-    assert chosen(tables[0]).by == "only"
+def test_without_an_advice_the_state_that_says_most_is_shown():
+    """Biology lies at its floor at margin 0; at 0.4 it is so noisy that nothing is shown."""
+    rng = np.random.default_rng(3)
+    nothing = tidy(
+        *(values - offset for values, offset in zip(exact_curve("flat"), (1.0, 0.0), strict=True)), margin=0.0
+    )
+    noisy = tidy(sample(SHAPES["flat"], rng, sigma=0.4), sample(technical_curve, rng, sigma=0.004), margin=0.4)
+    found = chosen(nothing, noisy)
+    assert (found.margin, found.by) == (0.4, "state")
+    assert (chosen(nothing, nothing.assign(margin=0.4)).margin, chosen(nothing, nothing.assign(margin=0.4)).by) == (
+        0.0,
+        "smallest",
+    )
 
 
 def test_holm():

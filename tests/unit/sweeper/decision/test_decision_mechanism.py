@@ -59,7 +59,7 @@ def test_a_loss_that_the_sham_arm_does_not_share_is_overcorrection() -> None:
 
 
 def test_a_loss_that_the_sham_arm_shares_is_damage_and_its_state_says_so() -> None:
-    assert judged(real())["rule"]["state"] == "BRACKET_ONLY"
+    assert judged(real())["rule"]["state"] == "IDENTIFIED"
     document = judged(real(), sham(0.2))
     found = curve_of(document)["mechanism"]
     assert found["verdict"] == "training_damage"
@@ -83,7 +83,7 @@ def test_damage_beyond_the_loss_is_told_and_does_not_explain_it() -> None:
 def test_an_unbalanced_design_cannot_be_told_from_damage() -> None:
     document = judged(real(), sham(0.2), design_djs=0.4)
     assert curve_of(document)["mechanism"]["verdict"] == "confounded"
-    assert document["rule"]["state"] == "BRACKET_ONLY"
+    assert document["rule"]["state"] == "IDENTIFIED"
     assert document["rule"]["mechanism"]["label"] == "A_or_C"
     assert "confounding:design" in document["rule"]["downgrades"]
 

@@ -181,7 +181,7 @@ def test_no_sentence_asks_for_more_than_the_dial_has(sigma: float) -> None:
             own, settings=SETTINGS, provenance={"trainer": trainer}, next_options=replace(OPTIONS, largest=largest)
         )
         said = " ".join([found.sentence, *found.rule.reasons])
-        assert ("extend the" in said) is asked, said
+        assert ("sweep larger" in said) is asked, said
         assert ("λ" in f"{said}{printed(found)}") is asked
         assert (found.next_points.why == "above") is asked
 

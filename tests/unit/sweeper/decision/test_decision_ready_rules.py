@@ -89,9 +89,19 @@ def test_the_drop_may_come_from_the_two_accuracies_and_only_from_held_out_batche
     assert values(rule)["drop"] == pytest.approx(0.2, abs=0.03)
     assert plain["new_batches_are_harder"]["reason"] == "no view holds batches out at this margin"
     none = tidy(*exact_curve("flat"), view="held_out_batches")
-    assert rules(deciding(), none)["new_batches_are_harder"]["reason"] == "accuracy_gap was not measured at λ = 0"
+    assert "add the view held_out_plates" in rules(deciding(), none)["new_batches_are_harder"]["reason"]
     two = inside[inside["seed"] < 2]
     assert "fewer than 3 seeds" in rules(deciding(), two, outside)["new_batches_are_harder"]["reason"]
+
+
+@pytest.mark.parametrize(("elsewhere", "holds"), [(0.6, True), (0.79, False)])
+def test_without_validation_rows_the_drop_is_from_held_out_plates_of_the_same_seeds(elsewhere, holds):
+    plates = secondary("perturbation_accuracy", constant(0.8))
+    batches = secondary("perturbation_accuracy", constant(elsewhere), seed=1, view="held_out_batches")
+    rule = rules(deciding(), plates, batches)["new_batches_are_harder"]
+    assert rule["holds"] is holds
+    assert rule["numbers"][0]["unit"] == "chance-corrected accuracy against held-out plates"
+    assert values(rule)["drop"] == pytest.approx(0.8 - elsewhere, abs=0.03)
 
 
 def test_batch_removal_alone_would_choose_too_strong_a_correction(plain):

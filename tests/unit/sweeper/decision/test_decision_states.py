@@ -23,11 +23,10 @@ from decision_curves import (
 
 from sweeper.decision import STATES, DecisionSettings, judge_curve
 from sweeper.decision.inference.bracket import Bracket
-from sweeper.decision.inference.fitted import Point
-from sweeper.decision.inference.posterior import Location, Posterior
+from sweeper.decision.inference.posterior import Location
+from sweeper.decision.verdict.bounds import contradiction
 from sweeper.decision.verdict.certainty import Grounds
 from sweeper.decision.verdict.json_codec import plain
-from sweeper.decision.verdict.judge import _fallback
 from sweeper.decision.verdict.ruling import rule
 from sweeper.decision.verdict.states import State
 from sweeper.decision.words.rule_text import sentence
@@ -38,18 +37,24 @@ SETTINGS = DecisionSettings(deciding_view="held_out_plates", method="posterior",
 TOP = STRENGTHS[-1]
 
 
+def best_biology_of(decision, weights):
+    """λ of the highest level mean among some."""
+    means = {level.weight: level.biological.mean for level in decision.levels}
+    return max(weights, key=lambda weight: means[weight])
+
+
 def judged(table, **changes):
     return judge_curve(table, view="held_out_plates", margin=0.3, settings=SETTINGS.model_copy(update=changes))
 
 
-def dip_then_drop(x):
+def dip_then_drop(x, dip):
     """No gain and two losses: biology dips at one strength, recovers, then falls."""
-    return SHAPES["plateau_drop"](x) - 0.3 * (np.abs(x + 0.727) < 0.1)
+    return SHAPES["plateau_drop"](x) - dip * (np.abs(x + 0.727) < 0.1)
 
 
-def dipping():
+def dipping(dip=0.3):
     rng = np.random.default_rng(1)
-    return tidy(sample(dip_then_drop, rng, sigma=0.004), sample(technical_curve, rng, sigma=0.004))
+    return tidy(sample(lambda x: dip_then_drop(x, dip), rng, sigma=0.004), sample(technical_curve, rng, sigma=0.004))
 
 
 def two_metrics(first, second):
@@ -74,15 +79,20 @@ CASES = {
     State.IDENTIFIED: lambda: tidy(*exact_curve("plateau_drop")),
     State.IDENTIFIED_WIDE: lambda: noisy("slow", sigma=0.14),
     State.CONFLICTING_METRICS: lambda: two_metrics("slow", "late"),
+    State.CONFLICTING_METHODS: lambda: dipping(0.12),
     State.BRACKET_ONLY: dipping,
     State.NOT_REACHED: lambda: tidy(*exact_curve("improving")),
     State.INCONCLUSIVE: lambda: noisy("flat", sigma=0.25),
 }
 
 
+# So much may a true curve differ from the families that a dip which the tests prove is no lack of fit.
+CHANGES = {State.CONFLICTING_METHODS: {"discrepancy": 0.05}}
+
+
 @pytest.mark.parametrize("state", CASES)
 def test_state(state):
-    decision = judged(CASES[state]())
+    decision = judged(CASES[state](), **CHANGES.get(state, {}))
     assert decision.state == state
     assert decision.reasons
     assert all(reason.endswith(".") and "\n" not in reason for reason in decision.reasons)
@@ -102,8 +112,8 @@ def test_identified_holds_the_truth_and_recommends_a_trained_strength_in_the_win
     assert estimate.safe_up_to < true < estimate.unsafe_from
     assert estimate.safe_up_to < estimate.location.lower <= estimate.location.upper <= estimate.unsafe_from
     assert (estimate.safe_up_to, estimate.unsafe_from) == (estimate.bracket.safe_up_to, estimate.bracket.unsafe_from)
-    assert estimate.window == (estimate.technical.lambda_effective_upper, estimate.safe_up_to)
-    assert estimate.recommended == estimate.window[0]
+    assert estimate.window == (estimate.advised.kept[0], estimate.safe_up_to)
+    assert estimate.recommended == best_biology_of(decision, estimate.advised.kept)
     assert estimate.recommended in STRENGTHS
     assert [entry.delta for entry in decision.sensitivity] == [0.05, 0.10, 0.20]
     for ends in (
@@ -128,19 +138,34 @@ def test_a_poor_fit_hands_the_decision_to_the_bracket():
     assert judged(dipping(), lack_of_fit=1e-99).estimate.fallback is None
 
 
-def test_a_loss_proven_below_the_safe_bound_hands_the_decision_to_the_bracket():
+def test_tests_and_fitted_curves_that_exclude_each_other_are_told_and_the_lower_bound_holds():
+    decision = judged(CASES[State.CONFLICTING_METHODS](), **CHANGES[State.CONFLICTING_METHODS])
+    estimate = decision.estimate
+    assert (estimate.contradiction, estimate.fallback) == ("loss_below", None)
+    assert estimate.bracket.unsafe_from < estimate.location.lower
+    assert (estimate.safe_up_to, estimate.unsafe_from) == (estimate.bracket.safe_up_to, estimate.bracket.unsafe_from)
+    assert estimate.recommended <= estimate.safe_up_to
+    assert decision.reasons[0].startswith(
+        "The tests prove a loss at λ = 0.187, which the fitted curves call safe up to"
+    )
+
+
+def test_when_tests_and_fitted_curves_exclude_each_other():
     strengths = (0.0, 0.1, 1.0, 10.0)
     high, low = Location(0.1, 1.0, 5.0, 6.0, 7.0), Location(0.1, 1.0, 0.1, 0.1, 0.1)
-    composite = Point(Posterior(np.zeros(1), np.zeros((1, 1)), {}, 0.5, 1.0), np.zeros((1, 1)))
 
-    def because(location, unsafe):
-        return _fallback(strengths, Bracket(0.1, None, unsafe), location, composite, SETTINGS)
+    def because(location, *, safe=None, unsafe=None, same=True):
+        return contradiction(strengths, Bracket(0.1, safe, unsafe), location, same=same, p_identify=0.975)
 
-    assert because(high, 1.0) == "conflict"
-    assert because(high, 10.0) is None
-    assert because(high, None) is None
-    assert because(Location(0.1, 0.0, None, None, None), 10.0) == "conflict"
-    assert because(low, 0.1) is None  # at the smallest strength the bound stands for "here or below": they agree
+    assert because(high, unsafe=1.0) == "loss_below"
+    assert because(high, unsafe=10.0) is None
+    assert because(high) is None
+    assert because(Location(0.1, 0.0, None, None, None), unsafe=10.0) == "loss_below"
+    assert because(low, unsafe=0.1) is None  # at the smallest strength the bound stands for "here or below": they agree
+    assert because(high, safe=10.0) == "safe_above"
+    assert because(high, safe=1.0) is None
+    assert because(high, safe=10.0, same=False) is None  # the composite may be safe where a metric is lost
+    assert because(Location(0.1, 0.5, 5.0, 6.0, 7.0), safe=10.0) is None  # not located
 
 
 def test_a_point_neither_located_nor_out_of_reach_gives_no_bound_of_its_own():
@@ -178,13 +203,14 @@ def test_levels_and_runs_are_what_was_measured():
     assert decision.seeds == (0, 1, 2, 3, 4)
 
 
-def test_an_empty_window_is_a_result():
+def test_batch_removal_that_only_comes_beyond_what_is_safe_advises_no_correction():
     late = tidy(*exact_curve("plateau_drop", technical=lambda x: technical_curve(x - 2)))
     decision = judged(late)
     assert decision.state == State.IDENTIFIED
-    assert decision.estimate.window is None
-    assert decision.estimate.recommended is None
-    assert any("No strength does both" in reason for reason in decision.reasons)
+    estimate = decision.estimate
+    assert estimate.technical.has_effect
+    assert estimate.technical.lambda_effective is None, "an over-corrected strength sets no bar"
+    assert (estimate.advised.basis, estimate.recommended) == ("biology", 0.0)
 
 
 def test_safe_to_the_end_without_saturation_is_not_not_reached():

@@ -25,13 +25,12 @@ from sweeper.decision import STATES, DecisionSettings, judge_curve
 from sweeper.decision.verdict.json_codec import plain
 from sweeper.decision.verdict.states import State
 
-# Bounds, not a point: three states need an interval of the point itself.
-BRACKET_STATES = tuple(
-    state for state in State if state not in (State.IDENTIFIED, State.IDENTIFIED_WIDE, State.CONFLICTING_METRICS)
-)
+# Bounds, not a point: some states need an interval of the point itself.
+OF_A_POINT = {State.IDENTIFIED, State.IDENTIFIED_WIDE, State.CONFLICTING_METRICS, State.CONFLICTING_METHODS}
+BRACKET_STATES = tuple(state for state in State if state not in OF_A_POINT)
 
 
-SETTINGS = DecisionSettings(deciding_view="held_out_plates", draws=1000)
+SETTINGS = DecisionSettings(deciding_view="held_out_plates", method="bracket", draws=1000)
 
 
 TOP = STRENGTHS[-1]
@@ -69,15 +68,15 @@ def test_state(state):
 def test_the_cases_are_all_states_that_the_bracket_returns():
     assert set(CASES) == set(BRACKET_STATES)
     assert set(STATES) == set(State)
-    assert set(State) - set(BRACKET_STATES) == {State.IDENTIFIED, State.IDENTIFIED_WIDE, State.CONFLICTING_METRICS}
+    assert set(State) - set(BRACKET_STATES) == OF_A_POINT
 
 
 def test_bracket_only_holds_the_truth_and_recommends_a_trained_strength_in_the_window():
     decision = judged(CASES[State.BRACKET_ONLY]())
     estimate = decision.estimate
     assert estimate.safe_up_to < truth("plateau_drop", 0.10) < estimate.unsafe_from
-    assert estimate.window == (estimate.technical.lambda_effective_upper, estimate.safe_up_to)
-    assert estimate.recommended == estimate.window[0]
+    assert estimate.window == (estimate.advised.kept[0], estimate.safe_up_to)
+    assert estimate.window[0] <= estimate.recommended <= estimate.window[1]
     assert estimate.recommended in STRENGTHS
     assert [entry.delta for entry in decision.sensitivity] == [0.05, 0.10, 0.20]
     safe = [entry.safe_up_to for entry in decision.sensitivity]
@@ -88,13 +87,11 @@ def test_bracket_only_holds_the_truth_and_recommends_a_trained_strength_in_the_w
     assert 0.10 < estimate.detectable_drop < 0.15
 
 
-def test_an_empty_window_is_a_result():
+def test_batch_removal_that_only_comes_beyond_what_is_safe_advises_no_correction():
     late = tidy(*exact_curve("plateau_drop", technical=lambda x: technical_curve(x - 2)))
     decision = judged(late)
     assert decision.state == State.BRACKET_ONLY
-    assert decision.estimate.window is None
-    assert decision.estimate.recommended is None
-    assert any("No strength does both" in reason for reason in decision.reasons)
+    assert (decision.estimate.advised.basis, decision.estimate.recommended) == ("biology", 0.0)
 
 
 def test_safe_to_the_end_without_saturation_is_not_not_reached():

@@ -32,8 +32,9 @@ def test_the_onset_is_where_the_best_biology_is_and_may_be_at_zero():
 
 def test_the_effective_strength_has_all_but_a_share_of_the_gain():
     rising = np.clip((np.where(np.isfinite(X), X, -9) + 1) / 2, 0, 1)
-    assert effective(same(rising), 0.10, 0.95).median == pytest.approx(10**0.8, rel=0.1)
-    found = effective(fitted(technical_curve), 0.10, 0.95)
+    assert effective(same(rising), 0.10, 0.95, up_to=100.0).median == pytest.approx(10**0.8, rel=0.1)
+    assert effective(same(rising), 0.10, 0.95, up_to=1.0).median < 10**0.1, "what lies beyond sets no bar"
+    found = effective(fitted(technical_curve), 0.10, 0.95, up_to=100.0)
     true = 10 ** (-1 + 0.3 * np.log(9))  # 0.3 + 0.6·logistic((x + 1)/0.3) has 90 % of its gain
     assert found.lower < true < found.upper
     assert found.upper / found.lower < 10

@@ -108,14 +108,19 @@ def _few(t):
             "NO_BASELINE_SIGNAL",
             "the same number in every run",
         ),
-        (lambda t: t.assign(value=t["value"].where(t["role"] == "biological", 0.5)), "NO_TECHNICAL_EFFECT", "No rule"),
+        (
+            lambda t: t.assign(value=t["value"].where(t["role"] == "biological", 0.5)),
+            "NO_TECHNICAL_EFFECT",
+            "do not correct",
+        ),
     ],
 )
 def test_too_little_gives_a_state_and_never_a_point(bare, change, state, said):
     document = decide_table(change(bare), **QUICK).to_json()
     assert document["rule"]["state"] == state
     assert said in document["sentence"]
-    assert document["rule"]["then"] == {"lambda_recommended": None, "lambda_max": None}
+    assert not document["rule"]["then"]["lambda_recommended"], "nothing, or not to correct"
+    assert document["rule"]["then"]["lambda_max"] is None
     assert document["rule"]["certainty"] is None
 
 
@@ -143,6 +148,13 @@ def _put(column, row, value):
         (_put("adversarial_weight", 1, None), "column 'adversarial_weight' is empty in row 2"),
         (_put("seed", 0, 1.5), "column 'seed' holds '1.5' in row 1; expected a whole number"),
         (_put("margin", 0, None), "column 'margin' is empty in row 1; expected a margin"),
+        (_put("margin", 3, -1), "column 'margin' holds '-1' in row 4; expected a margin of 0 to"),
+        (_put("adversarial_weight", 3, 1e300), "column 'adversarial_weight' holds '1e+300' in row 4"),
+        (_put("seed", 3, 1e17), "column 'seed' holds '1e+17' in row 4; expected a whole number"),
+        (lambda t: _put("value", 3, 1e300)(t.assign(floor=0.0, ceiling=1.0)), "column 'value' holds '1e+300' in row 4"),
+        (lambda t: _put("value", 3, -1e300)(t), "column 'value' holds '-1e+300' in row 4; expected a number from"),
+        (lambda t: _put("floor", 3, -1e10)(t.assign(floor=0.0)), "column 'floor' holds '-10000000000.0' in row 4"),
+        (lambda t: t.assign(floor=0.5, ceiling=0.4), "column 'ceiling' holds '0.4' in row 1; expected the best value"),
         (_put("metric", 8, None), "column 'metric' is empty in row 9; expected a text"),
         (lambda t: _put("status", 3, "pruned")(t.assign(status="ok")), "column 'status' holds 'pruned' in row 4"),
         (lambda t: _put("primary", 3, "maybe")(t.assign(primary=True)), "'maybe' in row 4; expected true or false"),
@@ -167,7 +179,7 @@ def test_bad_tables_are_refused_in_one_line(bare, change, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"delta": 1.5}, "settings: delta: Input should be less than 1, got 1.5"),
+        ({"delta": 1.5}, "settings: delta: expected a number below 1, got 1.5"),
         ({"metod": "posterior"}, "unknown key 'metod'; did you mean 'method'?"),
         ({"view": "elsewhere"}, "no view 'elsewhere'; there is table"),
         ({"trainer": "other"}, "no trainer 'other'; there is the model"),

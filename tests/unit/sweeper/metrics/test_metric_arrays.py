@@ -11,9 +11,10 @@ from sklearn.metrics import silhouette_samples
 from sweeper.metrics import ranking
 from sweeper.metrics.arrays import NUMPY, NumpyArrays, TorchArrays, arrays
 from sweeper.metrics.biological.retrieval import activity_ranking, replicate_ranking
-from sweeper.metrics.evaluation import PanelOptions, unit_rows
+from sweeper.metrics.evaluation import unit_rows
 from sweeper.metrics.neighbours import nearest, neighbours
 from sweeper.metrics.panel import score_table
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.silhouette import silhouettes
 from trainers.errors import InputError
 

@@ -12,7 +12,7 @@ from sweeper.metrics.biological.clustering import label_ami, label_ari, label_nm
 from sweeper.metrics.biological.fraction import activity_fraction
 from sweeper.metrics.biological.retrieval import activity_map, nn_accuracy, retrieval_map, within_batch_activity
 from sweeper.metrics.biological.target import target_consistency
-from sweeper.metrics.evaluation import PanelOptions
+from sweeper.metrics.panel_options import PanelOptions
 
 TEST_ONLY = (activity_map, within_batch_activity, retrieval_map, nn_accuracy, label_nmi, label_ami, label_ari)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeper.metrics.controls import CONTROLS, UnavailableControlError, control_embedding
+from sweeper.metrics.catalogue import CONTROLS
+from sweeper.metrics.controls import UnavailableControlError, control_embedding
 from sweeper.metrics.registry import measure
 from trainers.errors import InputError
 

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sweeper.metrics.classifier import balanced_accuracy
-from sweeper.metrics.evaluation import PanelOptions
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.technical.batch_probe import (
     batch_probe_controls,
     batch_probe_knn,

@@ -15,8 +15,8 @@ import pytest
 
 from sweeper.metrics.biological.retrieval import replicate_ranking
 from sweeper.metrics.classifier import balanced_accuracy, fit
-from sweeper.metrics.evaluation import PanelOptions
 from sweeper.metrics.gate import judge
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.registry import measure
 
 

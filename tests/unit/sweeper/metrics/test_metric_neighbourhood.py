@@ -12,8 +12,8 @@ from scipy.stats import chisquare
 from sklearn.metrics import silhouette_samples
 
 from sweeper.metrics.arrays import NumpyArrays
-from sweeper.metrics.evaluation import PanelOptions
 from sweeper.metrics.neighbours import nearest, neighbours
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.silhouette import silhouettes
 from sweeper.metrics.technical.connectivity import graph_connectivity, graph_connectivity_directed
 from sweeper.metrics.technical.design import permuted_within

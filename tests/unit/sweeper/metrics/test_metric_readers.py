@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from benchmarks import readers as study
 from sweeper.metrics.biological.retention import uncorrected
-from sweeper.metrics.evaluation import PanelOptions
 from sweeper.metrics.panel import panel_rows, score_table
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.registry import REGISTRY, STANDS_IN, decisive, measure
 from sweeper.metrics.technical.batch_probe import batch_probe_knn, batch_probe_linear, batch_probe_spread
 from sweeper.metrics.technical.batch_reader import batch_reader, plate_reader
@@ -228,6 +232,15 @@ def test_what_decides_in_a_panel_without_a_reader():
     technical = {name for name in decisive(older) if REGISTRY[name].role == "technical"}
     assert technical == set(STANDS_IN)
     assert decisive(["batch_probe_linear", "retrieval_map", "label_nmi"]) == {"batch_probe_linear", "retrieval_map"}
+
+
+def test_the_study_in_words_is_the_study_in_numbers():
+    text = study.README.read_text(encoding="utf-8")
+    result = json.loads(Path(study.__file__).with_suffix(".json").read_text(encoding="utf-8"))
+    assert study.with_table(text, result) == text, "run: make benchmark-readers"
+    assert result["no_effect"][study.STRONGEST]["false_alarm"] <= 0.05
+    for row in result["rows"]:  # never far behind the best reader for a kind
+        assert row["accuracy"][study.STRONGEST] > max(row["accuracy"].values()) - 0.002
 
 
 def test_equal_predictions_have_equal_luck(make_wells):

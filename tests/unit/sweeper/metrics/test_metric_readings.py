@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweeper.metrics.evaluation import PanelOptions
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.technical.design import permuted_within
 from trainers.screens.table import codes
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from sweeper.metrics.biological.plain_accuracy import PLAIN_ACCURACIES
 from sweeper.metrics.biological.retention import uncorrected
-from sweeper.metrics.evaluation import PanelOptions, Source
+from sweeper.metrics.catalogue import PLAIN_ACCURACIES
+from sweeper.metrics.evaluation import Source
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.registry import REGISTRY, measure, resolve
 from trainers.errors import InputError
 

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sweeper.metrics.classifier import balanced_accuracy, fit, shrunken_covariance
-from sweeper.metrics.evaluation import PanelOptions
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.registry import REGISTRY
 from sweeper.metrics.technical.batch_probe import batch_probe_linear
 from sweeper.metrics.technical.mixing import batch_mixing_bras

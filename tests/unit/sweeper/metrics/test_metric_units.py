@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeper.metrics.evaluation import Measurement, PanelOptions, Unit
+from sweeper.metrics.evaluation import Measurement, Unit
 from sweeper.metrics.panel import score_table
+from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.registry import REGISTRY, measure
-from sweeper.metrics.units import COLUMNS, check_axes, query_units, unit_table
+from sweeper.metrics.unit_axes import COLUMNS, check_axes
+from sweeper.metrics.units import query_units, unit_table
 from trainers.errors import InputError
 
 BY_PERTURBATION = (

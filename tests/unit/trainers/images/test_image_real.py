@@ -21,7 +21,8 @@ from trainers.images.simple import channel_statistics
 from trainers.screens.images.image_screen import ImageScreen
 from trainers.screens.images.manifest import open_packed
 from trainers.screens.images.packing import pack
-from trainers.screens.images.plates import PlateFolder, list_plates
+from trainers.screens.images.plate_folder import PlateFolder
+from trainers.screens.images.plates import list_plates
 
 IMAGES = Path(__file__).resolve().parents[5] / "shared" / "data" / "rxrx1_b02_images"
 SETTINGS = ImageAbraSettings(backbone="test_resnet", precision="fp32", statistics="none", points=())

@@ -12,7 +12,8 @@ from scipy.linalg import subspace_angles
 from trainers.errors import InputError
 from trainers.screens.readers import read_screen
 from trainers.screens.screen_spec import ScreenSpec
-from trainers.screens.simulated_screen import Simulation, SimulationSpec, simulate, write_simulation
+from trainers.screens.simulated_screen import Simulation, simulate, write_simulation
+from trainers.screens.simulation_spec import SimulationSpec
 from trainers.screens.table import screen_warnings
 
 LINEAR = {"nonlinearity": 0.0, "batch_scale": 0.0}

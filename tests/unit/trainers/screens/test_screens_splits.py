@@ -14,7 +14,8 @@ from trainers.errors import InputError
 from trainers.screens.normalise import Normalisation, normalise
 from trainers.screens.readers import read_screen
 from trainers.screens.screen_spec import ScreenSpec
-from trainers.screens.splits import Split, ViewSpec, fold_count, make_split
+from trainers.screens.splits import Split, fold_count, make_split
+from trainers.screens.view_spec import ViewSpec
 
 Wells = Callable[..., pd.DataFrame]
 few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -16,9 +16,11 @@ from trainers.errors import InputError
 from trainers.screens.images.listing import Listing
 from trainers.screens.images.manifest import open_packed
 from trainers.screens.images.packing import pack
-from trainers.screens.images.plates import RXRX1_CHANNELS, PlateFolder, list_plates
+from trainers.screens.images.plate_folder import RXRX1_CHANNELS, PlateFolder
+from trainers.screens.images.plates import list_plates
 from trainers.screens.images.wilds_rxrx1 import MIXED_TO_TEST, list_wilds
-from trainers.screens.splits import ViewSpec, fold_count, make_split
+from trainers.screens.splits import fold_count, make_split
+from trainers.screens.view_spec import ViewSpec
 
 SHARED = Path(__file__).resolve().parents[6] / "shared" / "data"
 VALIDATION = ("HEPG2-08", "HUVEC-17", "RPE-08", "U2OS-04")

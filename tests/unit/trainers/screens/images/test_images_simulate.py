@@ -12,14 +12,17 @@ from pydantic import ValidationError
 from sweeper.cli import main
 from trainers.errors import InputError
 from trainers.screens.images.image_screen import ImageScreen
-from trainers.screens.images.image_simulation import ImageSimulation, ImageSimulationSpec, draw_simulation
+from trainers.screens.images.image_simulation import ImageSimulation, draw_simulation
+from trainers.screens.images.image_simulation_spec import ImageSimulationSpec
 from trainers.screens.images.manifest import open_packed
 from trainers.screens.images.packing import pack
-from trainers.screens.images.plates import PlateFolder, list_plates
+from trainers.screens.images.plate_folder import PlateFolder
+from trainers.screens.images.plates import list_plates
 from trainers.screens.images.render import render, render_all
 from trainers.screens.images.simulated_images import simulated_screen, write_images
 from trainers.screens.images.wilds_rxrx1 import list_wilds
-from trainers.screens.splits import ViewSpec, make_split
+from trainers.screens.splits import make_split
+from trainers.screens.view_spec import ViewSpec
 
 SPEC = ImageSimulationSpec(batches=4, cell_types=1, sites=1, inactive=0.4, positive_controls=0, size=48, seed=2)
 TINY = ImageSimulationSpec(batches=3, cell_types=1, perturbations=4, targets=2, size=16, cells=2, radius=3, sites=2)

@@ -1,0 +1,1 @@
+"""Malformed input of every kind at the command line's doors: what comes out, counted."""
