@@ -37,6 +37,8 @@ START_SECONDS = 240.0
 SILENCE_SECONDS = 40.0
 """Without a sign of life for so long, the driver of Ray is taken for hanging."""
 LEAVE_SECONDS = 2.0
+END_SECONDS = 5.0
+"""How long a process that no longer speaks may take to be gone."""
 TICK_SECONDS = 1.0
 
 
@@ -300,7 +302,8 @@ class _Driver:
 
     def _end_of_process(self) -> str:
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(LEAVE_SECONDS)
+            self._process.wait(END_SECONDS)
+        self._threads[1].join(END_SECONDS)
         last = next((line for line in reversed(self._complaints) if line.strip()), "")
         return f"its driver ended with {self._process.returncode}" + (f" ({last.strip()[:200]})" if last else "")
 
