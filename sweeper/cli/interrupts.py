@@ -36,12 +36,16 @@ class Interrupts:
 
 @contextmanager
 def interruptible() -> Iterator[Interrupts]:
-    """Handle both signals for the length of the block; once one has come, until the process ends."""
+    """Handle both signals for the length of the block; once one has come, until the process ends.
+
+    One that is ignored (SIGINT is in what a script runs in the background) stays so.
+    """
     interrupts = Interrupts()
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
-    before = {number: signal.signal(number, interrupts.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    wanted = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupts.handle) for number in wanted}
     try:
         yield interrupts
     finally:

@@ -31,12 +31,14 @@ from sweeper.running.surroundings import check_environment, cluster_address, scr
 
 DRIVER = ("-m", "sweeper.running.ray_driver")
 RESTARTS = 3
-"""How often Ray is started again in a sweep."""
-START_SECONDS = 120.0
-"""How long Ray may take to start, or a cluster to be joined; Ray itself gives up a start of its own after 30 s."""
+"""How often Ray is started again in a sweep; once where it has never been up."""
+START_SECONDS = 240.0
+"""How long Ray may take to start, or a cluster to be joined: 10 s, or minutes where the machine is overloaded."""
 SILENCE_SECONDS = 40.0
 """Without a sign of life for so long, the driver of Ray is taken for hanging."""
 LEAVE_SECONDS = 2.0
+END_SECONDS = 5.0
+"""How long a process that no longer speaks may take to be gone."""
 TICK_SECONDS = 1.0
 
 
@@ -78,6 +80,7 @@ class Executor:
         self._warn = warn
         self._tick = tick
         self._restarts = 0
+        self._was_up = False
         self._driver: _Driver | None = None
 
     def __enter__(self) -> Self:
@@ -125,6 +128,7 @@ class Executor:
             try:
                 check_environment()  # a cluster that has gone is no use waiting for
                 self._driver = self._start()
+                self._was_up = True
             except RayLostError as lost:
                 self._lost(lost)
             except InputError as error:
@@ -149,13 +153,14 @@ class Executor:
         if self._driver is not None:
             self._driver.end()
             self._driver = None
-        if self._restarts == RESTARTS:
+        allowed = RESTARTS if self._was_up else 1
+        if self._restarts == allowed:
             raise SweepFailedError(
-                f"Ray was lost {RESTARTS + 1} times, at last because {lost}; finished cells are kept, the same command "
+                f"Ray was lost {allowed + 1} times, at last because {lost}; finished cells are kept, the same command "
                 "continues"
             ) from None
         self._restarts += 1
-        self._warn(f"Ray was lost: {lost}; started again ({self._restarts} of {RESTARTS}), finished cells are kept")
+        self._warn(f"Ray was lost: {lost}; started again ({self._restarts} of {allowed}), finished cells are kept")
 
 
 class _Driver:
@@ -297,7 +302,8 @@ class _Driver:
 
     def _end_of_process(self) -> str:
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(LEAVE_SECONDS)
+            self._process.wait(END_SECONDS)
+        self._threads[1].join(END_SECONDS)
         last = next((line for line in reversed(self._complaints) if line.strip()), "")
         return f"its driver ended with {self._process.returncode}" + (f" ({last.strip()[:200]})" if last else "")
 

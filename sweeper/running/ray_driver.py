@@ -39,7 +39,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 
 ALIVE_SECONDS = 2.0
-STUCK_SECONDS = 30.0
+STUCK_SECONDS = 120.0
 """Tune's loop turns many times a second; once it stands still for so long, it hangs."""
 
 Say = Callable[..., None]
@@ -81,7 +81,6 @@ def main() -> None:
     while True:
         more.acquire()
         task = asked.pop(0)
-        pulse.running = True
         failures = _run(task["packs"], options, folder, scratch, workers, task["reuse_actors"], say, pulse)
         pulse.running = False
         say("done", failures=failures)
@@ -130,6 +129,8 @@ def _start(options: ExecutorOptions, folder: Path) -> int:
                 "authentication needs RAY_AUTH_MODE=token and its RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
             ) from None
     _preflight(folder)
+    # The heavy imports come before the first sign of life, which then comes every few seconds.
+    make_trainable(options.gpus_per_pack > 0, options.cpus_per_pack)
     return _workers(options)
 
 
@@ -367,8 +368,8 @@ def _make_callback(say: Say, pulse: _Pulse) -> Any:
             """Tune pickles its callbacks for a restore that never happens; ours holds the driver's threads."""
             return tune.Callback, ()
 
-        def on_step_end(self, **_: Any) -> None:
-            pulse.turned = time.monotonic()
+        def on_step_begin(self, **_: Any) -> None:
+            pulse.turned, pulse.running = time.monotonic(), True
 
         def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: Any) -> None:
             if full := result.get("storage"):
