@@ -72,6 +72,10 @@ class Dial:
         below = setting <= self.high if self.closed else setting < self.high
         return math.isfinite(setting) and self.low <= setting and below
 
+    def refusal(self, setting: float) -> str:
+        """For people: why a setting that is not allowed is refused."""
+        return f"expected {self.title} of {self.range_text}, got {setting:g}"
+
     @property
     def range_text(self) -> str:
         """For people: "0 or more", "0 or more and at most 1", "0 or more and less than 1.5708"."""

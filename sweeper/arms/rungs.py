@@ -138,9 +138,9 @@ def _check(made: ResolvedRung, given: Rung, below: list[ResolvedRung], how: Trai
     except ValueError as error:
         raise ValueError(f"rung {made.name}: {error}") from None
     for strength in made.strengths:
-        for setting, dial in zip(strength, how.dials, strict=False):
+        for key, setting, dial in zip(("adversarial_weight", "margin"), strength, how.dials, strict=False):
             if not dial.allows(setting):
-                raise ValueError(f"rung {made.name}: {setting:g} is no {dial.title}; it must be {dial.range_text}")
+                raise ValueError(f"rung {made.name}: {key}: {dial.refusal(setting)}")
     for other in below:
         if (other.settings, other.strengths) == (made.settings, made.strengths):
             raise ValueError(f"rung {made.name}: is rung {other.name} under another name; change something")

@@ -29,6 +29,7 @@ from sweeper.config.sections import (
     LocateSearch,
     OptunaSearch,
     Section,
+    SpacedRange,
     Strengths,
     TrackingOptions,
     counted_seeds,
@@ -219,21 +220,25 @@ class SweepKeys(Section):
     def _check_dials(self) -> None:
         """Refuse settings that a dial does not have, that do not go with the trainer's, and views it cannot serve."""
         first, *further = self.how.dials
-        grid = self.strengths.grid()
-        for weight, _ in grid:
+        swept = self.strengths.adversarial_weight
+        ranged = isinstance(swept, SpacedRange)
+        ends = (swept.low, swept.high) if isinstance(swept, SpacedRange) else swept  # never a range of 10¹² settings
+        for weight, end in zip(ends, (".low", ".high") if ranged else [""] * len(ends), strict=True):
             if not first.allows(weight):
-                raise ValueError(_out_of("strengths.adversarial_weight", weight, first))
+                raise ValueError(f"strengths.adversarial_weight{end}: {first.refusal(weight)}")
         searched = (self.optuna.margin or ()) if self.optuna.rounds else ()
         for key, margins in (("strengths.margin", self.strengths.margin), ("optuna.margin", searched)):
             for margin in margins:
                 if further and not further[0].allows(margin):
-                    raise ValueError(_out_of(key, margin, further[0]))
+                    raise ValueError(f"{key}: {further[0].refusal(margin)}")
                 if not further and margin:
                     raise ValueError(f"{key}: {self.trainer} has one dial, {first.title}; give margin: [0]")
         if self.search == "optuna" and self.optuna.rounds and not first.allows(self.optuna.high):
-            raise ValueError(_out_of("optuna.high", self.optuna.high, first))
+            raise ValueError(f"optuna.high: {first.refusal(self.optuna.high)}")
         try:
-            self.how.check(self.trainer_settings, grid)
+            self.how.check(
+                self.trainer_settings, [(weight, m) for weight in (0.0, *ends) for m in self.strengths.margin]
+            )
         except ValueError as error:
             raise ValueError(f"{self.trainer}.{error}") from None
         beyond = [view.view for view in self.views if view.view not in VIEWS_WITHIN_BATCHES]
@@ -298,10 +303,6 @@ def _listed(dial: Dial) -> Any:
     if isinstance(dial.grid, Spaced):
         return {"low": dial.grid.low, "high": dial.grid.high, "count": dial.grid.count}
     return list(dial.grid)
-
-
-def _out_of(key: str, setting: float, dial: Dial) -> str:
-    return f"{key}: {setting:g} is no {dial.title}; it must be {dial.range_text}"
 
 
 if TYPE_CHECKING:

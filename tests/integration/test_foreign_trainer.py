@@ -112,7 +112,7 @@ def test_a_trainer_of_another_package_is_swept_to_a_report(outside: Path) -> Non
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("strengths.adversarial_weight=[0.5,1.5]", "strengths.adversarial_weight: 1.5 is no shrinkage α; it must be"),
+        ("strengths.adversarial_weight=[0.5,1.5]", "strengths.adversarial_weight: expected shrinkage α of"),
         ("strengths.margin=[0.3]", "strengths.margin: shrink has one dial, shrinkage α; give margin: [0]"),
         ("views=[{view: held_out_batches}]", "views: shrink corrects the screen that it is fitted on"),
         ("shrink.alpha=1", "unknown key 'shrink.alpha'"),

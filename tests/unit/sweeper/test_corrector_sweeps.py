@@ -115,9 +115,9 @@ def test_views_are_those_that_a_correction_can_serve(tmp_path: Path) -> None:
     [
         (
             {"strengths": {"adversarial_weight": [1.5]}},
-            "1.5 is no share taken out α; it must be 0 or more and at most",
+            "expected share taken out α of 0 or more and at most",
         ),
-        ({"optuna": {"rounds": 1, "high": 3}}, "optuna.high: 3 is no share taken out α"),
+        ({"optuna": {"rounds": 1, "high": 3}}, "optuna.high: expected share taken out α of 0 or more"),
         ({"ladder": {"select_on": ["B01"], "rungs": [{"name": "a"}]}}, "center names no perturbation"),
         ({"trainer": "centre"}, "did you mean 'center'?"),
     ],

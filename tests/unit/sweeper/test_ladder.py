@@ -134,7 +134,7 @@ def test_no_pack_mixes_rungs(tmp_path: Path) -> None:
         (ladder({"name": "a", "settings": {"weights": "x"}}), "rung a: settings: unknown key 'weights'"),
         (IMAGES | ladder({"name": "a", "settings": {"weights": "x"}}), "weights is the whole sweep's"),
         (IMAGES | ladder({"name": "a", "settings": {"head": "linear"}, "margin": 0.1}), "linear has no margin"),
-        (ladder({"name": "a", "margin": 2}), "rung a: 2 is no angular margin m"),
+        (ladder({"name": "a", "margin": 2}), "rung a: margin: expected angular margin m of 0 or more"),
         (ladder({"name": "a"}, {"name": "b"}), "rung b: is rung a under another name"),
         (ladder({"name": "a"}, {"name": "a", "margin": 0.1}), "rung 'a' is there twice"),
         (ladder({"name": "a/b"}), "ladder.rungs.0.name"),
