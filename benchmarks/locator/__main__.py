@@ -19,11 +19,24 @@ from typing import Any
 
 from benchmarks.locator import confounding, wells
 from benchmarks.locator.figure import write_figure
-from benchmarks.locator.study import GATES, blocks, run_block
-from benchmarks.locator.tables import summary, write_tables
+from benchmarks.locator.study import BLOCK, GATES, blocks, cells, results, run_block
+from benchmarks.locator.tables import measure, summary, write_tables
 
 RESULT = Path(__file__).parents[1] / "locator.json"
 FIGURE = RESULT.with_suffix(".svg")
+DEFAULT = RESULT.with_name("locator_default.json")
+SHOWN = (
+    "flat",
+    "improving",
+    "drop δ",
+    "drop 2 δ",
+    "drop 2 δ, early",
+    "drop 3 δ",
+    "plateau-drop",
+    "umbrella",
+    "slow",
+    "late",
+)
 
 
 def main() -> None:
@@ -37,7 +50,15 @@ def main() -> None:
     parser.add_argument("--data-sets", type=int, default=200, help="simulated screens scored by the panel")
     parser.add_argument("--part", action="store_true", help="write no result yet")
     parser.add_argument("--tables", action="store_true", help="run nothing")
+    parser.add_argument(
+        "--default",
+        action="store_true",
+        help="only what the default method does, on the gates' shapes: locator_default",
+    )
     given = parser.parse_args()
+    if given.default:
+        DEFAULT.write_text(json.dumps(default(given), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        return
     if not given.tables:
         until = time.monotonic() + 60 * given.minutes
         run(given.work, given.repetitions, given.processes, until)
@@ -47,6 +68,24 @@ def main() -> None:
         RESULT.write_text(json.dumps(document(given), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     write_tables(RESULT)
     write_figure(json.loads(RESULT.read_text(encoding="utf-8"))["cells"], GATES.name, FIGURE)
+
+
+def default(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """The default method on shapes with and without a loss; as many blocks as the time allows, the same of each."""
+    until = time.monotonic() + 60 * given.minutes
+    wanted = [cell for cell in cells() if cell.design == "grid" and cell.setting == GATES and cell.shape in SHOWN]
+    for block in range(-(-given.repetitions // BLOCK)):
+        for cell in wanted:
+            if time.monotonic() <= until:
+                run_block(given.work, cell, "locator", block)
+    keys = ("repetitions", "true", "reported", "not_reached", "poor_fit", "contradicts", "coverage", "unsafe")
+    keys += ("unsafe_decided", "unsafe_default", "bounded_default", "bracket_valid")
+    found = []
+    for cell in wanted:
+        if rows := results(given.work, cell, "locator"):
+            measured = measure(rows, cell.truth)
+            found.append({"shape": cell.shape, "setting": cell.setting.name} | {key: measured.get(key) for key in keys})
+    return found
 
 
 def document(given: argparse.Namespace) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from sweeper.decision.inference.posterior import Posterior, fit_posterior, locat
 from sweeper.decision.input.collapse_screen import screen
 from sweeper.decision.input.curve import Curve
 from sweeper.decision.input.decision_settings import DecisionSettings
+from sweeper.decision.verdict.bounds import contradiction, lowest
 
 Array = NDArray[np.float64]
 SETTINGS = DecisionSettings(deciding_view="study")
@@ -38,6 +39,9 @@ class Found:
         lof_p: locator only.
         bound: largest trained λ that the decision calls safe; None: none.
         bracket_safe, bracket_unsafe: the drawdown bracket.
+        default_bound: largest trained λ below which the default method (`combined`) advises: the lower of `bound` and
+            `bracket_safe`; None: none.
+        contradicts: fit and tests exclude each other, in the default method a state of its own.
     """
 
     reported: bool
@@ -50,6 +54,8 @@ class Found:
     bound: float | None = None
     bracket_safe: float | None = None
     bracket_unsafe: float | None = None
+    default_bound: float | None = None
+    contradicts: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """What is not its default."""
@@ -73,10 +79,10 @@ def locator(sweep: Sweep, delta: float, seed: int) -> Found:
     point = locate(posterior, posterior.drawdown(), delta, SETTINGS.confidence)
     critical = max_t_quantile(noise, draw(noise, BRACKET_DRAWS, (seed, 1)), delta=delta, confidence=SETTINGS.confidence)
     bracket = drawdown_bracket(sweep.levels, means, noise, critical, delta=delta, confidence=SETTINGS.confidence)
-    proven = np.inf if bracket.unsafe_from is None else bracket.unsafe_from
     lower = np.inf if point.lower is None else point.lower
-    conflict = np.isfinite(proven) and lower > sweep.levels[1] and proven <= lower
-    trusted = posterior.lof_p >= SETTINGS.lack_of_fit and not conflict
+    clash = contradiction(sweep.levels, bracket, point, same=True, p_identify=SETTINGS.p_identify)
+    fits = posterior.lof_p >= SETTINGS.lack_of_fit
+    trusted = fits and clash is None
     located = point.p_detect >= SETTINGS.p_identify
     if trusted and (located or point.lower is None):
         safe = [level for level in sweep.levels[1:] if level < lower]
@@ -94,6 +100,8 @@ def locator(sweep: Sweep, delta: float, seed: int) -> Found:
         bound=_log(bound),
         bracket_safe=_log(bracket.safe_up_to),
         bracket_unsafe=_log(bracket.unsafe_from),
+        default_bound=_log(lowest(bound, bracket.safe_up_to)),
+        contradicts=fits and clash is not None,
     )
 
 

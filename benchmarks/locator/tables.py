@@ -45,7 +45,8 @@ def measure(rows: Sequence[Figures], true: float) -> Figures:
 
     `unsafe`: share of all repetitions whose lower end lies above the truth, whether or not the posterior decides (of
     methods without an interval: whose estimate does). `unsafe_decided`: share whose largest trained strength called
-    safe does.
+    safe does; `unsafe_default`, the same of the default method, which also stays below the bracket, `bounded_default`
+    the share that has such a strength, and `contradicts` the share in which fit and tests exclude each other.
     """
     count = len(rows)
     reported = [row for row in rows if row.get("reported", False)]
@@ -60,6 +61,10 @@ def measure(rows: Sequence[Figures], true: float) -> Figures:
         figures["fallback"] = float(np.mean([not row.get("trusted", True) for row in rows]))
         bounds = np.array([row.get("bound", -np.inf) for row in rows])
         figures["unsafe_decided"] = float((bounds >= true - EDGE).mean()) if np.isfinite(true) else None
+        advised = np.array([row.get("default_bound", -np.inf) for row in rows])
+        figures["unsafe_default"] = float((advised >= true - EDGE).mean()) if np.isfinite(true) else None
+        figures["bounded_default"] = float(np.isfinite(advised).mean())
+        figures["contradicts"] = float(np.mean([row.get("contradicts", False) for row in rows]))
         safe = np.array([row.get("bracket_safe", -np.inf) for row in rows])
         unsafe = np.array([row.get("bracket_unsafe", np.inf) for row in rows])
         figures["bracket_valid"] = float(((safe < true) & (unsafe >= true - EDGE)).mean())
