@@ -98,7 +98,7 @@ def test_the_cluster_goes_away(
     head: tuple[str, dict[str, str], Path], config_file: Path, sweeper: Any, tmp_path: Path
 ) -> None:
     address, environment, folder = head
-    arguments = ("run", config_file, "--set", "abra.steps=3000", "--set", "executor.pack_size=2")
+    arguments = ("run", config_file, "--set", "abra.steps=1000", "--set", "executor.pack_size=2")
     driver = subprocess.Popen(
         sweeper.command(*arguments, "--set", "tracking.enabled=false"),
         cwd=tmp_path,

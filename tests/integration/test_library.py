@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,13 @@ def start(sweeper: Any, *arguments: str | Path) -> subprocess.Popen[str]:
     )
 
 
-def until(condition: Any, process: subprocess.Popen[str], seconds: float = 120) -> None:
+def until(condition: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 240) -> None:
+    """Wait for something that the process is to do; one that does not is ended."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(f"it has not come to that: {process.communicate()}")
         time.sleep(0.05)
 
 
