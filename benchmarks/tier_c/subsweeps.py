@@ -23,7 +23,7 @@ from benchmarks.tier_c.screens import LEVELS, STRENGTHS, STRIDE, VIEW, Study
 from sweeper.arms.arm import Arm, in_arms
 from sweeper.decision import DecisionSettings, JudgedCurve, judge_curve
 from sweeper.decision.input.results_table import prepare
-from sweeper.decision.verdict.mechanism import CLAIMING, explained
+from sweeper.decision.verdict.mechanism import CLAIMING, explained, sham_curve
 from sweeper.decision.verdict.states import State
 
 Rows = list[dict[str, Any]]
