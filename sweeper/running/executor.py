@@ -31,7 +31,7 @@ from sweeper.running.surroundings import check_environment, cluster_address, scr
 
 DRIVER = ("-m", "sweeper.running.ray_driver")
 RESTARTS = 3
-"""How often Ray is started again in a sweep; once where it has never been up."""
+"""How often Ray is started again in a sweep."""
 START_SECONDS = 240.0
 """How long Ray may take to start, or a cluster to be joined: 10 s, or minutes where the machine is overloaded."""
 SILENCE_SECONDS = 40.0
@@ -80,7 +80,6 @@ class Executor:
         self._warn = warn
         self._tick = tick
         self._restarts = 0
-        self._was_up = False
         self._driver: _Driver | None = None
 
     def __enter__(self) -> Self:
@@ -128,7 +127,6 @@ class Executor:
             try:
                 check_environment()  # a cluster that has gone is no use waiting for
                 self._driver = self._start()
-                self._was_up = True
             except RayLostError as lost:
                 self._lost(lost)
             except InputError as error:
@@ -153,14 +151,13 @@ class Executor:
         if self._driver is not None:
             self._driver.end()
             self._driver = None
-        allowed = RESTARTS if self._was_up else 1
-        if self._restarts == allowed:
+        if self._restarts == RESTARTS:
             raise SweepFailedError(
-                f"Ray was lost {allowed + 1} times, at last because {lost}; finished cells are kept, the same command "
+                f"Ray was lost {RESTARTS + 1} times, at last because {lost}; finished cells are kept, the same command "
                 "continues"
             ) from None
         self._restarts += 1
-        self._warn(f"Ray was lost: {lost}; started again ({self._restarts} of {allowed}), finished cells are kept")
+        self._warn(f"Ray was lost: {lost}; started again ({self._restarts} of {RESTARTS}), finished cells are kept")
 
 
 class _Driver:

@@ -115,11 +115,8 @@ def _start(options: ExecutorOptions, folder: Path) -> int:
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
-        try:
-            # "local", not None: None would join whatever cluster was last started on this machine.
-            ray.init(address="local", include_dashboard=False, **quiet)
-        except Exception as error:  # noqa: BLE001 - a node that does not come up raises a bare Exception
-            raise InputError(f"Ray does not start on this machine: {_first_line(error)}") from None
+        # "local", not None: None would join whatever cluster was last started on this machine.
+        ray.init(address="local", include_dashboard=False, **quiet)
     else:
         try:
             ray.init(**quiet)

@@ -95,15 +95,15 @@ def test_ray_that_is_lost_is_started_again_for_what_is_not_finished(
     assert not any(path.exists() for path in run.starts)
 
 
-@pytest.mark.parametrize(("ready", "restarts"), [("", 1), (READY, executor.RESTARTS)])
+@pytest.mark.parametrize("ready", ["", READY])
 def test_ray_that_is_lost_again_and_again_ends_the_sweep(
-    ready: str, restarts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ready: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run(tmp_path, monkeypatch, f'{ready}say("lost", reason="it did not start: too slow")\ntime.sleep(600)')
-    with pytest.raises(SweepFailedError, match=rf"lost {restarts + 1} times, at last because it did not start: too"):
+    with pytest.raises(SweepFailedError, match="lost 4 times, at last because it did not start: too slow; finished"):
         run()
-    assert len(run.warnings) == restarts
-    assert len(run.starts) == restarts + 1
+    assert len(run.warnings) == executor.RESTARTS
+    assert len(run.starts) == executor.RESTARTS + 1
 
 
 def test_what_the_user_can_mend_and_a_full_disk_are_not_tried_again(
@@ -129,11 +129,11 @@ def test_whoever_watches_may_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     Run(tmp_path, monkeypatch, "time.sleep(600)")
     monkeypatch.setattr(executor, "TICK_SECONDS", 0.1)
-    began = time.monotonic()
+    before, began = psutil.Process(os.getpid()).children(), time.monotonic()
     with pytest.raises(EnoughError), Executor(ExecutorOptions(), tmp_path, tick=tick):
         pass
     assert time.monotonic() - began < 60
-    assert not psutil.Process(os.getpid()).children()
+    assert set(psutil.Process(os.getpid()).children()) <= set(before)
 
 
 def test_addresses_are_refused_before_anything_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
