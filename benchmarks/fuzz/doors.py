@@ -49,9 +49,10 @@ Write = Callable[[pd.DataFrame, Path], int]
 SHARES = {
     "configuration": 0.30,
     "--set": 0.30,
-    **{f"profiles {suffix}": 0.056 for suffix in (".csv", ".parquet", ".h5ad", ".gct", ".npz")},
+    **{f"profiles {suffix}": 0.06 for suffix in (".csv", ".parquet", ".gct", ".npz")},
+    "profiles .h5ad": 0.03,
     **{f"decide table {suffix}": 0.02 for suffix in (".csv", ".parquet")},
-    "store": 0.02,
+    "store": 0.015,
     "images PNG": 0.03,
     "images TIFF": 0.03,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import io
 import signal
@@ -67,9 +68,11 @@ def _stop(*_: object) -> None:
 def _limited() -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, _stop)
     signal.alarm(SECONDS)
+    faulthandler.dump_traceback_later(3 * SECONDS, exit=True)  # a loop in a library hears no signal
     try:
         yield
     finally:
+        faulthandler.cancel_dump_traceback_later()
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
 

@@ -23,7 +23,7 @@ from benchmarks.tier_c.screens import LEVELS, STRENGTHS, STRIDE, VIEW, Study
 from sweeper.arms.arm import Arm, in_arms
 from sweeper.decision import DecisionSettings, JudgedCurve, judge_curve
 from sweeper.decision.input.results_table import prepare
-from sweeper.decision.verdict.mechanism import CLAIMING, explained
+from sweeper.decision.verdict.mechanism import CLAIMING, explained, sham_curve
 from sweeper.decision.verdict.states import State
 
 Rows = list[dict[str, Any]]
@@ -57,7 +57,7 @@ def judged(study: Study, table: pd.DataFrame, repetition: int, seeds: int) -> di
     for method in ("bracket", "posterior"):
         settings = study.config.decision.model_copy(update={"method": method})
         plain = judge_curve(part, view=VIEW, margin=study.case.margin, settings=settings)
-        decision = explained(plain, part, settings=settings, design_djs=study.design_djs)
+        decision = explained(plain, sham_curve(plain, part, settings), settings=settings, design_djs=study.design_djs)
         found[method] = {f"{delta:g}": _told(plain, decision, settings, delta) for delta in settings.all_deltas}
     if repetition < OTHERS_UP_TO and decision is not None and decision.estimate is not None:
         sweep = _composites(decision)
@@ -106,8 +106,8 @@ def _composites(decision: JudgedCurve) -> Sweep:
     """The composites that the decision rests on, for the other methods."""
     runs = pd.DataFrame([vars(run) for run in decision.runs if run.used])
     levels = tuple(level.weight for level in decision.levels if level.kept)
-    biology = runs.pivot_table(index="strength", columns="seed", values="biological").reindex(levels)
-    technical = runs.groupby("strength")["technical"].mean().reindex(levels)
+    biology = runs.pivot_table(index="weight", columns="seed", values="biological").reindex(levels)
+    technical = runs.groupby("weight")["technical"].mean().reindex(levels)
     return Sweep(levels, biology.to_numpy(), technical.to_numpy())
 
 

@@ -46,5 +46,5 @@ def run(options: argparse.Namespace) -> int:
         if following := proposed_next(store):
             print(f"next:     {following}")
     else:
-        print("decision: not made yet")
+        print("decision: cannot be read" if store.decision_path.exists() else "decision: not made yet")
     return 0

@@ -15,7 +15,6 @@ from sweeper.planning.cells import make_cells
 from sweeper.running.scoring import score
 from sweeper.running.worker import training_cell
 from trainers.abra.profile_pack import AbraPack
-from trainers.images.frozen import frozen_features
 from trainers.screens.images.image_simulation import draw_simulation
 from trainers.screens.images.simulated_images import simulated_screen
 from trainers.screens.splits import make_split
@@ -37,16 +36,7 @@ def curves(imbalance: float, folder: Path) -> dict[str, np.ndarray]:
     screen = simulated_screen(simulation)
     wells = screen.wells
     assert config.frozen is not None
-    features = np.asarray(
-        frozen_features(
-            screen.images,
-            config.frozen.image_settings,
-            fingerprint=screen.fingerprint,
-            folder=folder,
-            seed=config.frozen.seed,
-            threads=1,
-        )
-    )
+    features = np.asarray(config.frozen.features(screen.images, fingerprint=screen.fingerprint, folder=folder))
     view = config.views[0]
     cells = make_cells("test", "abra", [(weight, 0.0) for weight in STRENGTHS], SEEDS, {view.view: 1})
     splits = {

@@ -22,10 +22,12 @@ def document() -> dict[str, object]:
     return fuzzing.fuzz(INPUTS, seed=1)
 
 
+@pytest.mark.slow
 def test_no_fault_at_any_door(document: dict[str, object]) -> None:
     assert document["faults"] == []
 
 
+@pytest.mark.slow
 def test_every_door_is_tried_and_both_sides_of_it(document: dict[str, dict[str, dict[str, int]]]) -> None:
     outcomes = document["outcomes"]
     assert len(outcomes) >= 10
@@ -34,6 +36,7 @@ def test_every_door_is_tried_and_both_sides_of_it(document: dict[str, dict[str, 
         assert sum(found[kind] for found in outcomes.values()) >= INPUTS // 20
 
 
+@pytest.mark.slow
 def test_the_table_adds_up(document: dict[str, int]) -> None:
     lines = fuzzing.table(document).splitlines()
     assert lines[-1].split("|")[2].strip() == str(sum(count for _, count in fuzzing.shares(INPUTS)))

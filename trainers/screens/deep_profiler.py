@@ -71,7 +71,7 @@ def read_deep_profiler(path: Path) -> RawTable:
 
 def _mean_of_cells(path: Path) -> FloatArray:
     """(d,) mean over a site's cells; empty where there is none."""
-    with reading(path, ".npz"), np.load(path, allow_pickle=False) as data:
+    with reading(path, ".npz"), path.open("rb") as file, np.load(file, allow_pickle=False) as data:
         if "features" not in data.files:
             raise InputError(f"{path}: holds no array 'features'")
         cells = data["features"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import gzip
+import subprocess
+import sys
 import warnings
 import zipfile
 from pathlib import Path
@@ -36,6 +38,33 @@ def read_matrix(path: Path, matrix: str | None) -> RawTable:
     return _read_npz(path, matrix) if name.endswith(".npz") else _read_gct(path)
 
 
+_READ_TEXT = """
+import sys, h5py
+def walk(group):
+    for name in group:
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            walk(item)
+        elif h5py.check_string_dtype(item.dtype) is not None:
+            item[()]
+with h5py.File(sys.argv[1], "r") as file:
+    walk(file)
+"""
+
+
+def _refuse_endless(path: Path) -> None:
+    """HDF5 goes round and round in some damaged heaps of text, and nothing in its process can stop it: try apart."""
+    allowed = 30 + path.stat().st_size / 1e7
+    try:
+        tried = subprocess.run(  # noqa: S603 - our own program
+            [sys.executable, "-c", _READ_TEXT, str(path)], capture_output=True, timeout=allowed, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{path}: not a readable .h5ad file (damaged: reading its text does not end)") from None
+    if tried.returncode < 0:
+        raise InputError(f"{path}: not a readable .h5ad file (damaged: HDF5 crashes on it)")
+
+
 def _read_h5ad(path: Path, matrix: str | None) -> RawTable:
     """An AnnData file: obs describes the rows; X, a layer or an entry of obsm is measured."""
     import anndata
@@ -43,6 +72,7 @@ def _read_h5ad(path: Path, matrix: str | None) -> RawTable:
     with path.open("rb") as file:
         if file.read(len(_HDF5_SIGNATURE)) != _HDF5_SIGNATURE:
             raise InputError(f"{path}: not an .h5ad file (no HDF5 signature)")
+    _refuse_endless(path)
     with reading(path, ".h5ad"), warnings.catch_warnings():
         # Repeated names are our own error below; old files are read like new ones.
         warnings.simplefilter("ignore")

@@ -49,7 +49,7 @@ def decide_table(
     ...     columns=["adversarial_weight", "margin", "seed", "metric", "role", "value"],
     ... )
     >>> sweeper.decide_table(table, delta=0.1).rule.state.value
-    'BRACKET_ONLY'
+    'IDENTIFIED'
 
     Args:
         table: any row order. Needed columns: `adversarial_weight` (λ ≥ 0, λ = 0 among them), `margin`, `seed` (whole

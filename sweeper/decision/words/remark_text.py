@@ -116,11 +116,10 @@ def _early(remarks: Remarks) -> str:
     early = remarks.early
     if early is None:
         return ""
-    name = early.name.replace("_", " ")
-    where = "shown safe nowhere: nothing above 0 is advised"
+    where = "no strength was shown to be safe for it: nothing above 0 is advised"
     if early.safe_up_to is not None:
-        where = f"safe only up to {strength_text(early.safe_up_to)}: the advice stays below"
-    return f"{name[0].upper()}{name[1:]} is lost before the composite and {where}."
+        where = f"it is safe only up to {strength_text(early.safe_up_to)}: the advice stays below"
+    return f"The metric {early.name} is lost before the composite; {where}."
 
 
 def _readable(remarks: Remarks) -> str:

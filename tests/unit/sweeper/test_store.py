@@ -178,6 +178,17 @@ def test_a_damaged_screen_is_named_with_the_remedy(tmp_path: Path, name: str, sh
     assert store.screen().fingerprint == SCREEN.fingerprint
 
 
+@pytest.mark.parametrize("at", range(6, 120, 3))
+def test_a_header_of_features_that_is_none_is_one_line(tmp_path: Path, at: int) -> None:
+    store = make(tmp_path)
+    path = tmp_path / "screen" / "features.npy"
+    content = bytearray(path.read_bytes())
+    content[at : at + 3] = b"([{"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"screen: damaged \("):
+        store.screen()
+
+
 def test_a_damaged_decision_is_named_and_none(tmp_path: Path) -> None:
     store = make(tmp_path)
     assert readable_decision(store) is None

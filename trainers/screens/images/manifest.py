@@ -153,7 +153,7 @@ def _map_images(path: Path, manifest: Manifest) -> Pixels:
     """The array on disk, if it is the one of the manifest."""
     try:
         images = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - what NumPy raises at a damaged header is any of a dozen
         raise InputError(f"{path}: not a readable array ({error}); pack the screen again") from None
     if images.shape != manifest.shape or images.dtype != manifest.dtype or images.dtype not in PIXEL_TYPES:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -124,7 +125,10 @@ def test_a_folder_of_another_sweep(
 ) -> None:
     table.to_csv(tmp_path / "table.csv", index=False)
     (tmp_path / "out").mkdir()
-    (tmp_path / "out/sweep.json").write_text('{"sweep_id": "0123456789abcdef"}')
+    identity = {"data": "", "trainer": "abra", "settings": {}, "normalise": "none", "held_out_perturbations": 0.0}
+    other = {"sweep_id": "0123456789abcdef", "name": "other", "config": {}, "identity": identity, "command": []}
+    other |= {"versions": {}, "warnings": [], "screen": {}}
+    (tmp_path / "out/sweep.json").write_text(json.dumps(other))
     assert "holds another sweep (id 0123456789abcdef" in refused(["run", config], capsys)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["sweep.json"]
 

@@ -140,4 +140,4 @@ def test_the_earliest_metric_to_be_lost_bounds_the_advice() -> None:
     assert estimate.early.name == "early"
     assert estimate.limit == estimate.early.safe_up_to < estimate.safe_up_to
     assert 0 < decision.rule.advice.recommended <= decision.rule.advice.most == estimate.limit
-    assert "Early is lost before the composite and safe only up to" in decision.sentence
+    assert "The metric early is lost before the composite; it is safe only up to" in decision.sentence

@@ -270,7 +270,7 @@ def test_the_document_says_whom_it_is_about(target):
     assert found["rule"]["design"]["target"] == target
     assert ("A8" in found["rule"]["assumptions"]) == (target == "new_perturbations")
     said = found["sentence"]
-    assert ("This is about the perturbations of this screen." in said) == (target == "this_screen")
-    assert ("This is about new perturbations of the same kind" in said) == (target == "new_perturbations")
+    assert ("This holds for the perturbations of this screen." in said) == (target == "this_screen")
+    assert ("This holds for new perturbations of the same kind" in said) == (target == "new_perturbations")
     assert ("change the set of perturbations" in said) == (target == "this_screen")
     assert ("perturbations of another kind" in said) == (target == "new_perturbations")

@@ -81,7 +81,11 @@ CASES: dict[Remark, tuple[list[pd.DataFrame], str, str]] = {  # tables, what is 
         "Batch removal improves only beyond what is safe",
         "add plates that tell batch from phenotype",
     ),
-    Remark.METRIC_LOST_EARLIER: ([two_metrics()], "Early is lost before the composite", "the advice stays below"),
+    Remark.METRIC_LOST_EARLIER: (
+        [two_metrics()],
+        "The metric early is lost before the composite",
+        "the advice stays below",
+    ),
     Remark.BATCH_STILL_READABLE: (
         [tidy(exact_curve("plateau_drop")[0], constant(0.5))],
         "The batch is still readable at every strength",

@@ -154,6 +154,11 @@ def _put(column, row, value):
         (lambda t: _put("value", 3, 1e300)(t.assign(floor=0.0, ceiling=1.0)), "column 'value' holds '1e+300' in row 4"),
         (lambda t: _put("value", 3, -1e300)(t), "column 'value' holds '-1e+300' in row 4; expected a number from"),
         (lambda t: _put("floor", 3, -1e10)(t.assign(floor=0.0)), "column 'floor' holds '-10000000000.0' in row 4"),
+        (
+            lambda t: t.assign(metric=[["a", "b"]] * len(t)),
+            "column 'metric' holds several values in row 1; expected one",
+        ),
+        (lambda t: t.assign(reason=[np.array(["a", "b"])] * len(t)), "column 'reason' holds several values in row 1"),
         (lambda t: t.assign(floor=0.5, ceiling=0.4), "column 'ceiling' holds '0.4' in row 1; expected the best value"),
         (_put("metric", 8, None), "column 'metric' is empty in row 9; expected a text"),
         (lambda t: _put("status", 3, "pruned")(t.assign(status="ok")), "column 'status' holds 'pruned' in row 4"),

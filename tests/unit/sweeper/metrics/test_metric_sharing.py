@@ -86,7 +86,9 @@ def test_the_nearest_without_sorting_is_the_first_of_the_sorted(make_wells, embe
     wells = make_wells()
     rows = embed(wells, biology=0.5)
     whole = evaluation(np.sign(rows[:, :5]) if ties else rows, wells)
-    target, matches = whole.once(_matches)
+    queries, _, matches = whole.once(_matches)
+    target = np.full(len(wells), -1)
+    target[queries] = whole.code("target")[queries]
     perturbation, batch = whole.code("perturbation"), whole.code("batch")
     for across, found in enumerate(matches):
 
@@ -97,7 +99,7 @@ def test_the_nearest_without_sorting_is_the_first_of_the_sorted(make_wells, embe
             same = target[some, None] == target
             return candidate & same, candidate & ~same
 
-        sorted_ = ranking.rank(whole.unit, np.flatnonzero(target >= 0), select)
+        sorted_ = ranking.rank(whole.unit, queries, select)
         np.testing.assert_array_equal(found.queries, sorted_.queries)
         np.testing.assert_allclose(found.share, sorted_.nearest)
         np.testing.assert_allclose(found.chance, sorted_.positives / sorted_.candidates)
