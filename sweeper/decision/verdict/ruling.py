@@ -103,7 +103,8 @@ def _label(curve: JudgedCurve) -> str | None:
     if curve.state is State.NOT_OVERCORRECTION:
         return "C_optimiser"
     verdict = curve.mechanism.verdict if curve.mechanism else "unknown"
-    return {"confounded": "A_or_C", "overcorrection": "B_subspace"}.get(verdict)
+    # Damage is damage in a state that claims no over-correction, too.
+    return {"confounded": "A_or_C", "overcorrection": "B_subspace", "training_damage": "C_optimiser"}.get(verdict)
 
 
 def _sham_drawdown(curve: JudgedCurve) -> float | None:
