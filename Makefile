@@ -42,7 +42,7 @@ demo: install ## simulated screen → real sweep → runs/demo/report.html, in m
 test: install $(VENV)/.reference $(VENV)/.docs ## every test
 	$(BIN)/pytest -n 2 --dist loadfile
 
-test-fast: install ## the unit tests without the slow ones: under 3 minutes on 2 cores
+test-fast: install ## the unit tests without the slow ones: three and a half minutes on 2 cores
 	$(BIN)/pytest tests/unit -n 2 --dist loadfile -m "not slow and not integration"
 
 check: lint ## formatting, lint, types and import contracts
