@@ -72,6 +72,9 @@ benchmark-adversaries: install ## study: which adversary
 benchmark-critic: install ## study: what the ridge critic costs
 	$(BIN)/python benchmarks/critic.py
 
+benchmark-critics: install ## study: which critic sees what readers see
+	$(BIN)/python benchmarks/critics.py
+
 benchmark-packs: install ## study: packs against one cell a trial
 	$(BIN)/python benchmarks/packs.py
 

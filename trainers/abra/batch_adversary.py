@@ -79,11 +79,11 @@ class BatchAdversary:
             return kernel_share(unit, labels, groups=groups)
         if settings.critic == "moments":
             return moment_share(unit, labels, groups=groups)
-        ridge = {"groups": groups, "penalty": settings.ridge_penalty, "adjusted": settings.ridge_adjusted}
+        penalty, adjusted = settings.ridge_penalty, settings.ridge_adjusted
         if settings.critic == "fourier":
             axes, phases = fourier_draws(self._seeds, step, width=unit.shape[2], like=unit)
-            return fourier_r2(unit, axes, phases, **ridge)
-        return ridge_r2(unit, **ridge)
+            return fourier_r2(unit, axes, phases, groups=groups, penalty=penalty, adjusted=adjusted)
+        return ridge_r2(unit, groups=groups, penalty=penalty, adjusted=adjusted)
 
     def state_dict(self) -> dict[str, Any] | None:
         """The trained critic's state; None where there is none."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from trainers.abra.adversary import ridge_r2
 from trainers.abra.draws import Purpose, generator
+from trainers.base import FloatArray
 
 FEATURES = 64
 """D, random features drawn anew at each mini-batch: an encoder cannot learn to hide between fixed ones."""
@@ -42,14 +43,14 @@ def fourier_features(unit: Tensor, axes: Tensor, phases: Tensor) -> Tensor:
 
 def fourier_draws(seeds: Sequence[int], step: int, *, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Axes (K, e, D) and phases (K, D) of one mini-batch, a function of each cell's seed and the step alone."""
-    drawn: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    drawn: dict[int, tuple[FloatArray, FloatArray]] = {}
     for seed in seeds:
         if seed not in drawn:
             rng = generator(seed, Purpose.CRITIC, step)
-            axes = rng.standard_normal((width, FEATURES), np.float32)
-            drawn[seed] = axes, 2.0 * np.pi * rng.random(FEATURES, np.float32)
-    axes, phases = (torch.from_numpy(np.stack([drawn[seed][part] for seed in seeds])) for part in (0, 1))
-    return axes.to(like), phases.to(like)
+            normal = rng.standard_normal((width, FEATURES), np.float32)
+            drawn[seed] = normal, np.float32(2.0 * np.pi) * rng.random(FEATURES, np.float32)
+    axes, phases = (torch.from_numpy(np.stack([drawn[seed][part] for seed in seeds])).to(like) for part in (0, 1))
+    return axes, phases
 
 
 def fourier_r2(
