@@ -9,20 +9,20 @@ no cosine and no neighbour sees. The dial is 1/ε: at 0 it is the centred input,
 typical variation normalisation plus ½·I (Ando et al. 2017) is the point 1/ε = 2.
 """
 
-# ruff: noqa: ARG002 - its answers do not depend on its settings
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from trainers.base import FloatArray, Inputs, IntArray, TrainingCell
-from trainers.corrector import Corrector
+from trainers.corrector import FEWEST, Corrector, batches_of, counted, kept_of, own_rows
 from trainers.errors import InputError
 from trainers.trainer import Dial, Spaced
-
-FEWEST = 2
 
 
 class SpheringSettings(BaseModel):
@@ -33,10 +33,15 @@ class SpheringSettings(BaseModel):
     fit_on: Literal["controls", "all"] = Field(
         default="controls", description="Training rows whose covariance it is: the negative controls, or all."
     )
+    per: Literal["screen", "batch"] = Field(
+        default="screen",
+        description="One whitening for the screen; or one for every batch, centred by its own rows, which says nothing "
+        "of a batch without training rows.",
+    )
 
 
 class Sphering(Corrector):
-    """Regularised whitening, fitted on training rows; it reads no batch label and serves new batches."""
+    """Regularised whitening, fitted on training rows; one for the whole screen serves new batches."""
 
     name = "sphering"
     summary = "whitening by the covariance of the negative controls"
@@ -51,29 +56,73 @@ class Sphering(Corrector):
     )
 
     def inductive(self, settings: SpheringSettings) -> bool:
-        """What was fitted on training rows applies to any other."""
-        return True
+        """What was fitted on the whole screen's training rows applies to any other."""
+        return settings.per == "screen"
+
+    def identity(self, settings: SpheringSettings) -> dict[str, Any]:
+        """Without what was added later, where it is as before: stored sweeps keep their ids."""
+        found: dict[str, Any] = settings.model_dump(mode="json")
+        return {key: value for key, value in found.items() if (key, value) != ("per", "screen")}
 
     def reads_batches(self, settings: SpheringSettings) -> bool:
-        """It does not know them."""
-        return False
+        """Where it is one for the screen it does not know them."""
+        return settings.per == "batch"
 
     def try_out(self, inputs: Inputs, settings: SpheringSettings) -> None:
-        """Refuse a screen without controls."""
-        _reference(inputs, np.arange(len(inputs.wells)), settings)
+        """Refuse a screen, or a batch, without controls."""
+        rows = np.arange(len(inputs.wells))
+        for own in _parts(inputs.batches, rows, settings):
+            _reference(inputs, own, settings)
 
     def correct(self, inputs: Inputs, cell: TrainingCell, settings: SpheringSettings) -> FloatArray:
         """(n, d) every row of the screen, sphered."""
         assert inputs.features is not None  # noqa: S101 - what it reads
         inverse, _ = cell.dials
-        fitted = inputs.features[_reference(inputs, cell.train, settings)].astype(np.float64)
-        mean = fitted.mean(axis=0)
-        # The covariance's eigenvectors from the rows themselves: no square of the condition number, no d × d matrix.
-        _, singular, axes = np.linalg.svd(fitted - mean, full_matrices=False)
-        shrunk = 1.0 / np.sqrt(1.0 + inverse * singular**2 / (len(fitted) - 1))
-        centred = inputs.features - mean
-        # Directions in which the fitted rows do not vary keep their length.
-        return np.asarray(centred + (centred @ axes.T * (shrunk - 1.0)) @ axes, np.float32)
+        batches = batches_of(inputs, cell)
+        sphered = np.array(inputs.features)
+        rows = np.arange(len(sphered)) if settings.per == "screen" else own_rows(cell)
+        for own in _parts(batches, rows, settings):
+            reference = _reference(inputs, cell.train[np.isin(cell.train, own)], settings)
+            fitted = kept_of(inputs, (self.name, reference.tobytes()), partial(_fit, inputs, reference))
+            sphered[own] = fitted.sphered(inputs.features[own], inverse)
+        return sphered
+
+
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """Where the fitted rows vary.
+
+    Attributes:
+        mean: (d,).
+        axes: (k, d) eigenvectors of their covariance.
+        variance: (k,) its eigenvalues.
+    """
+
+    mean: NDArray[np.float64]
+    axes: NDArray[np.float64]
+    variance: NDArray[np.float64]
+
+    def sphered(self, features: FloatArray, inverse: float) -> FloatArray:
+        """(n, d) rows, shrunk along the axes; directions in which the fitted rows do not vary keep their length."""
+        centred = features - self.mean
+        shrunk = 1.0 / np.sqrt(1.0 + inverse * self.variance)
+        return np.asarray(centred + (centred @ self.axes.T * (shrunk - 1.0)) @ self.axes, np.float32)
+
+
+def _fit(inputs: Inputs, rows: IntArray) -> Axes:
+    assert inputs.features is not None  # noqa: S101 - what it reads
+    fitted = inputs.features[rows].astype(np.float64)
+    mean = fitted.mean(axis=0)
+    # The covariance's eigenvectors from the rows themselves: no square of the condition number, no d × d matrix.
+    _, singular, axes = np.linalg.svd(fitted - mean, full_matrices=False)
+    return Axes(mean, axes, singular**2 / (len(fitted) - 1))
+
+
+def _parts(batches: IntArray, rows: IntArray, settings: SpheringSettings) -> list[IntArray]:
+    """The rows that are sphered together."""
+    if settings.per == "screen":
+        return [rows]
+    return [rows[batches[rows] == batch] for batch in np.unique(batches[rows])]
 
 
 def _reference(inputs: Inputs, rows: IntArray, settings: SpheringSettings) -> IntArray:
@@ -82,8 +131,8 @@ def _reference(inputs: Inputs, rows: IntArray, settings: SpheringSettings) -> In
         chosen = rows[(inputs.wells["control_type"].to_numpy() == "negative")[rows]]
     if len(chosen) < FEWEST:
         raise InputError(
-            f"sphering: {len(chosen)} training rows to fit on ({settings.fit_on}), {FEWEST} are needed; name the "
-            "screen's negative controls, or give sphering.fit_on: all"
+            f"sphering: {counted(len(chosen), 'training row')} to fit on ({settings.fit_on}), {FEWEST} are needed; "
+            "name the screen's negative controls, or give sphering.fit_on: all"
         )
     return chosen
 
