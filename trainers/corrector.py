@@ -25,6 +25,7 @@ class Corrector(Trainer):
     """
 
     one_at_a_time = True
+    reads_scored_rows = True
     trial_steps = (0, 1)
 
     @abstractmethod

@@ -1,19 +1,23 @@
 """Sphering: directions in which the negative controls vary are shrunk, the more the more they vary.
 
-With the controls' mean μ and covariance VΛVᵀ,
+With the controls' mean μ, the singular values s of their n centred rows and their axes V,
 
-    x → (x − μ) V (1 + Λ/ε)^(−1/2) Vᵀ,
+    x → (x − μ) V (1 + Λ/ε)^(−1/2) Vᵀ,  Λ = s²/(n − 1),   regularise: variance
+    x → (x − μ) V (1 + s/ε)^(−1) Vᵀ,                       regularise: singular_values
 
-which is the regularised ZCA whitening (x − μ) V (Λ + ε)^(−1/2) Vᵀ of pycytominer's Spherize but for the factor √ε, that
-no cosine and no neighbour sees. The dial is 1/ε: at 0 it is the centred input, and large ones whiten. The covariance of
-typical variation normalisation plus ½·I (Ando et al. 2017) is the point 1/ε = 2.
+The first is the whitening by the covariance plus ε·I but for a factor √ε that no cosine and no neighbour sees; the
+covariance of typical variation normalisation plus ½·I (Ando et al. 2017) is its point 1/ε = 2. Directions in which the
+controls do not vary keep their length. The second is pycytominer's Spherize (≥ 1.7.1, method ZCA) but for a factor
+ε/√(n − 1): it adds ε to the singular values, and counts directions without variation as the least one with. With fewer
+controls than features the two go apart. The dial is 1/ε: at 0 both are the centred input, and large ones whiten.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +42,11 @@ class SpheringSettings(BaseModel):
         description="One whitening for the screen; or one for every batch, centred by its own rows, which says nothing "
         "of a batch without training rows.",
     )
+    regularise: Literal["variance", "singular_values"] = Field(
+        default="variance",
+        description="What ε is added to: the variances (whitening by the covariance plus ε·I), or the singular values, "
+        "as pycytominer does.",
+    )
 
 
 class Sphering(Corrector):
@@ -46,6 +55,7 @@ class Sphering(Corrector):
     name = "sphering"
     summary = "whitening by the covariance of the negative controls"
     settings = SpheringSettings
+    as_published: ClassVar[Mapping[str, Any]] = {"regularise": "singular_values"}
     dials = (
         Dial(
             name="inverse regularisation",
@@ -62,7 +72,8 @@ class Sphering(Corrector):
     def identity(self, settings: SpheringSettings) -> dict[str, Any]:
         """Without what was added later, where it is as before: stored sweeps keep their ids."""
         found: dict[str, Any] = settings.model_dump(mode="json")
-        return {key: value for key, value in found.items() if (key, value) != ("per", "screen")}
+        later = {"per": "screen", "regularise": "variance"}
+        return {key: value for key, value in found.items() if value != later.get(key)}
 
     def reads_batches(self, settings: SpheringSettings) -> bool:
         """Where it is one for the screen it does not know them."""
@@ -84,7 +95,7 @@ class Sphering(Corrector):
         for own in _parts(batches, rows, settings):
             reference = _reference(inputs, cell.train[np.isin(cell.train, own)], settings)
             fitted = kept_of(inputs, (self.name, reference.tobytes()), partial(_fit, inputs, reference))
-            sphered[own] = fitted.sphered(inputs.features[own], inverse)
+            sphered[own] = fitted.sphered(inputs.features[own], inverse, settings.regularise)
         return sphered
 
 
@@ -95,18 +106,24 @@ class Axes:
     Attributes:
         mean: (d,).
         axes: (k, d) eigenvectors of their covariance.
-        variance: (k,) its eigenvalues.
+        singular: (k,) singular values of the n centred rows above rounding; n − 1 is `degrees`.
     """
 
     mean: NDArray[np.float64]
     axes: NDArray[np.float64]
-    variance: NDArray[np.float64]
+    singular: NDArray[np.float64]
+    degrees: int
 
-    def sphered(self, features: FloatArray, inverse: float) -> FloatArray:
-        """(n, d) rows, shrunk along the axes; directions in which the fitted rows do not vary keep their length."""
+    def sphered(self, features: FloatArray, inverse: float, regularise: str) -> FloatArray:
+        """(n, d) rows, shrunk along the axes."""
         centred = features - self.mean
-        shrunk = 1.0 / np.sqrt(1.0 + inverse * self.variance)
-        return np.asarray(centred + (centred @ self.axes.T * (shrunk - 1.0)) @ self.axes, np.float32)
+        if regularise == "variance":
+            shrunk, other = 1.0 / np.sqrt(1.0 + inverse * self.singular**2 / self.degrees), 1.0
+        else:
+            shrunk = 1.0 / (1.0 + inverse * self.singular)
+            other = float(shrunk[-1])
+        # Directions in which the fitted rows do not vary need no axes of their own.
+        return np.asarray(other * centred + (centred @ self.axes.T * (shrunk - other)) @ self.axes, np.float32)
 
 
 def _fit(inputs: Inputs, rows: IntArray) -> Axes:
@@ -115,7 +132,8 @@ def _fit(inputs: Inputs, rows: IntArray) -> Axes:
     mean = fitted.mean(axis=0)
     # The covariance's eigenvectors from the rows themselves: no square of the condition number, no d × d matrix.
     _, singular, axes = np.linalg.svd(fitted - mean, full_matrices=False)
-    return Axes(mean, axes, singular**2 / (len(fitted) - 1))
+    varies = singular > singular[0] * max(fitted.shape) * np.finfo(np.float64).eps
+    return Axes(mean, axes[varies], singular[varies], len(fitted) - 1)
 
 
 def _parts(batches: IntArray, rows: IntArray, settings: SpheringSettings) -> list[IntArray]:

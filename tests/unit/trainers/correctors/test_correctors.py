@@ -98,6 +98,26 @@ def test_sphering_never_looks_at_test_rows_or_batches(inputs: Inputs, corrected:
     assert Sphering().inductive(SpheringSettings())
 
 
+@pytest.mark.parametrize("inverse", [1e-3, 1.0, 1e6])
+@pytest.mark.parametrize("wide", [False, True])
+def test_sphering_by_singular_values_is_what_pycytominer_does(
+    inputs: Inputs, inverse: float, wide: bool, corrected: Any
+) -> None:
+    """V (S + ε)^−1 Vᵀ √(n − 1), the least singular value in place of those that are none, but for ε/√(n − 1)."""
+    features = inputs.features
+    if wide:  # more features than rows to fit on
+        features = np.random.default_rng(3).standard_normal((ROWS, 150)).astype(np.float32) * np.arange(1, 151)
+    screen = Inputs(wells=inputs.wells, features=features.astype(np.float32))
+    fitted = screen.features[::2].astype(np.float64)
+    _, singular, axes = np.linalg.svd(fitted - fitted.mean(0), full_matrices=True)
+    rank = min(len(fitted) - 1, fitted.shape[1])
+    whole = np.concatenate([singular[:rank], np.repeat(singular[rank - 1], fitted.shape[1] - rank)])
+    expected = (screen.features - fitted.mean(0)) @ (axes.T / (whole + 1 / inverse)) @ axes / inverse
+    settings = SpheringSettings(fit_on="all", regularise="singular_values")
+    found = corrected(Sphering(), screen, settings, inverse)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
 def test_sphering_per_batch_whitens_every_batch_by_its_own_controls(inputs: Inputs, corrected: Any) -> None:
     settings = SpheringSettings(per="batch")
     assert not Sphering().inductive(settings)
@@ -113,7 +133,8 @@ def test_sphering_per_batch_whitens_every_batch_by_its_own_controls(inputs: Inpu
 
 def test_a_sphering_sweep_that_was_stored_before_keeps_its_id() -> None:
     assert Sphering().identity(SpheringSettings()) == {"fit_on": "controls"}
-    assert Sphering().identity(SpheringSettings(per="batch")) == {"fit_on": "controls", "per": "batch"}
+    changed = SpheringSettings(per="batch", regularise="singular_values")
+    assert Sphering().identity(changed) == changed.model_dump()
 
 
 def test_which_views_center_serves() -> None:
