@@ -154,7 +154,7 @@ def _new_batches(rows: pd.DataFrame, settings: DecisionSettings) -> ReadyRule:
     holds: bool | None = None
     reason: str | None = f"fewer than {MIN_SEEDS} seeds measured the drop at λ = 0"
     if zero.empty:
-        reason = "no view holds batches out at this margin"
+        reason = "no view holds batches out"
     elif drop.empty:
         reason = (
             "nothing is in distribution: give the view validation_fraction (0.2, say), or add the view held_out_plates"
