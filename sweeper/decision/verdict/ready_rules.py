@@ -154,7 +154,7 @@ def _new_batches(rows: pd.DataFrame, settings: DecisionSettings) -> ReadyRule:
     holds: bool | None = None
     reason: str | None = f"fewer than {MIN_SEEDS} seeds measured the drop at λ = 0"
     if zero.empty:
-        reason = "no view holds batches out"
+        reason = "no view holds batches out at this margin"
     elif drop.empty:
         reason = (
             "nothing is in distribution: give the view validation_fraction (0.2, say), or add the view held_out_plates"
@@ -314,7 +314,7 @@ def _sham(decision: JudgedCurve, settings: DecisionSettings) -> ReadyRule:
     found = decision.mechanism
     holds: bool | None = None
     numbers: tuple[Number, ...] = ()
-    reason: str | None = "no sham arm (batch labels permuted) was trained beside this curve"
+    reason: str | None = "no sham arm (batch labels permuted) was trained at this margin"
     if found is not None and found.points:
         reason = "no relevant loss was located, so there is nothing to explain"
         at = next((point for point in found.points if point.weight == found.loss_at), found.points[-1])

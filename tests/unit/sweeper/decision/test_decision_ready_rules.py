@@ -87,7 +87,7 @@ def test_the_drop_may_come_from_the_two_accuracies_and_only_from_held_out_batche
     assert rule["holds"] is True
     assert rule["numbers"][0]["unit"] == "chance-corrected accuracy"
     assert values(rule)["drop"] == pytest.approx(0.2, abs=0.03)
-    assert plain["new_batches_are_harder"]["reason"] == "no view holds batches out"
+    assert plain["new_batches_are_harder"]["reason"] == "no view holds batches out at this margin"
     none = tidy(*exact_curve("flat"), view="held_out_batches")
     assert "add the view held_out_plates" in rules(deciding(), none)["new_batches_are_harder"]["reason"]
     two = inside[inside["seed"] < 2]
@@ -200,7 +200,7 @@ def test_the_words_carry_verdict_and_numbers(plain):
     assert "then do not decide on batch-removal metrics alone. Holds here: best batch removal at λ = " in said
     assert "% of peak" in said
     assert in_words(read(ReadyRule, plain["sham_arm_loses_too"], "rule")).endswith(
-        "Not measurable here: no sham arm (batch labels permuted) was trained beside this curve."
+        "Not measurable here: no sham arm (batch labels permuted) was trained at this margin."
     )
     text = printed(decide_sweep(deciding(), settings=SETTINGS, provenance={"trainer": "abra"}))
     assert "ready rules\n- If without correction" in text
