@@ -8,7 +8,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 LOCK, REFERENCE, DOCS, HARMONY = (
     dict(line.split("==") for line in (ROOT / name).read_text().split())
-    for name in ("requirements.lock", "requirements-reference.lock", "requirements-docs.lock", "requirements-harmony.lock")
+    for name in (
+        "requirements.lock",
+        "requirements-reference.lock",
+        "requirements-docs.lock",
+        "requirements-harmony.lock",
+    )
 )
 
 
