@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,10 +21,14 @@ def check_distiller_cell(cell: TrainingCell, codes: Mapping[str, IntArray], sett
     """Raise InputError, naming the cell, for rows it cannot train on.
 
     Args:
-        cell: with dials that the trainer's own ranges allow.
         codes: effect → (n,) level codes of the screen.
     """
     where, rows = f"cell {cell.key}", len(next(iter(codes.values())))
+    for name, setting in zip(("adversary weight", "triplet weight"), cell.dials, strict=True):
+        if not (math.isfinite(setting) and setting >= 0.0):
+            raise InputError(f"{where}: {name} {setting} must be finite and at least 0")
+    if cell.seed < 0:
+        raise InputError(f"{where}: seed {cell.seed} must be 0 or more")
     if not len(cell.train) or not 0 <= cell.train.min() <= cell.train.max() < rows:
         raise InputError(f"{where}: {len(cell.train)} training rows; there must be some, in 0 … {rows - 1}")
     check_levels(codes, cell.train, where)

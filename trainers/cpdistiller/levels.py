@@ -53,8 +53,8 @@ def check_levels(codes: Mapping[str, IntArray], rows: IntArray, where: str) -> N
         if len(np.unique(own[rows])) < 2:
             rest = ", ".join(name for name in codes if name != effect) or "another effect"
             raise InputError(
-                f"cpdistiller: {where}: its {len(rows)} training rows are of one {_NAMES[effect]}, which leaves nothing "
-                f"to remove; set cpdistiller.effects: [{rest}]"
+                f"cpdistiller: {where}: its {len(rows)} training rows are of one {_NAMES[effect]}, which leaves "
+                f"nothing to remove; set cpdistiller.effects: [{rest}]"
             )
 
 
