@@ -318,9 +318,9 @@ def _cpdistiller() -> list[str]:
             lines.append(f"| {name} | `{metric}` | {raw:.3f} | {' | '.join(told)} |")
     lines += [
         "",
-        "Pairs of neighbours, between · within levels, and how many of the public code's approximate ones are among the",
-        "exact ones here. Noise at test time, root mean square over the spread of wells: how far a draw of the public",
-        "code, the softmax that stands for it here, and one at the last temperature are from the mean over draws.",
+        "Pairs of neighbours, between · within levels, and how many of the public code's, which are approximate, are",
+        "among the exact ones here. Noise at test time, root mean square over the spread of wells: how far a draw of",
+        "the public code, the softmax in its place here, and one at the last temperature are from the mean of draws.",
         "",
         "| table | pairs, ours | pairs, public | of these here | a draw | softmax | cooled |",
         "|---|---|---|---|---|---|---|",
