@@ -22,6 +22,8 @@ VERBS = {
     "plan": "dry run: cells done, cells missing, estimated time",
     "run": "run what is missing of a sweep, then decide and report",
     "status": "how far a sweep is, and what it says so far",
+    "keep": "fit the advised strength on all wells and keep the model",
+    "embed": "write the whole screen corrected, as a table",
     "decide": "decide again from a store, or on any tidy table",
     "metrics": "score any embedding table with the metric panel",
     "report": "rebuild results, decision and report from the store",
@@ -36,6 +38,7 @@ _EPILOG = """examples:
   sweeper plan configs/jump_source3.yaml         how long will it take?
   sweeper run configs/jump_source3.yaml          run it; the same command resumes it
   sweeper report runs/jump_source3               rebuild the report from the store
+  sweeper embed runs/jump_source3                write the screen corrected at the advised strength
   sweeper decide --table sweep.csv               the rule of a sweep made elsewhere
   sweeper metrics embeddings.parquet             score an embedding from anywhere
   sweeper pack --wilds data --out packed/wilds   images: decode them once for all trials

@@ -20,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from trainers.base import FloatArray, Inputs, IntArray, TrainingCell
 from trainers.corrector import Corrector
 from trainers.errors import InputError
+from trainers.kept import Fitted
+from trainers.kept_layers import run_layers
 from trainers.trainer import Dial, Spaced
 
 FEWEST = 2
@@ -65,15 +67,21 @@ class Sphering(Corrector):
     def correct(self, inputs: Inputs, cell: TrainingCell, settings: SpheringSettings) -> FloatArray:
         """(n, d) every row of the screen, sphered."""
         assert inputs.features is not None  # noqa: S101 - what it reads
+        found = self.fitted(inputs, cell, settings)
+        return run_layers(found.layers, found.arrays, inputs.features)
+
+    def fitted(self, inputs: Inputs, cell: TrainingCell, settings: SpheringSettings) -> Fitted:
+        """Mean, axes and what the axes are shrunk by."""
+        assert inputs.features is not None  # noqa: S101 - what it reads
         inverse, _ = cell.dials
         fitted = inputs.features[_reference(inputs, cell.train, settings)].astype(np.float64)
         mean = fitted.mean(axis=0)
         # The covariance's eigenvectors from the rows themselves: no square of the condition number, no d × d matrix.
         _, singular, axes = np.linalg.svd(fitted - mean, full_matrices=False)
         shrunk = 1.0 / np.sqrt(1.0 + inverse * singular**2 / (len(fitted) - 1))
-        centred = inputs.features - mean
         # Directions in which the fitted rows do not vary keep their length.
-        return np.asarray(centred + (centred @ axes.T * (shrunk - 1.0)) @ axes, np.float32)
+        layer = {"op": "shrink", "mean": "mean", "axes": "axes", "factor": "factor"}
+        return Fitted((layer,), {"mean": mean, "axes": axes, "factor": shrunk - 1.0}, named=True)
 
 
 def _reference(inputs: Inputs, rows: IntArray, settings: SpheringSettings) -> IntArray:
