@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sweeper.kept.keeping import Kept, keep_cell, keep_strengths
 from sweeper.library.stored_sweep import StoredSweep, open_store
 
 if TYPE_CHECKING:
+    from sweeper.kept.applying import Applied
     from sweeper.kept.tables import Corrected
 
 
@@ -86,8 +87,56 @@ def embed(
     return found
 
 
+def apply(
+    model: Path | str,
+    table: Path | str,
+    *,
+    seed: int | None = None,
+    missing: Literal["refuse", "drop_rows", "median"] | None = None,
+    out: Path | str | None = None,
+) -> Applied:
+    """Put a new batch through a kept model, without a refit, and say whether it lies inside what was tested.
+
+    >>> applied = sweeper.apply("runs/tiny/models/strength-10-margin-0.2", "corrected.parquet")
+    Traceback (most recent call last):
+    ...
+    trainers.errors.InputError: corrected.parquet: has none of the 16 features ('F0000', 'F0001', 'F0002' and 13 more):
+    it is another feature set
+
+    Args:
+        model: the folder of a kept model, or of a sweep, whose advised model is taken.
+        table: the new batch, read as the sweep's screen was.
+        seed: one seed's embedding, as it was trained; None: the mean of all.
+        missing: what to do with features that lack values; None: as the sweep's screen did.
+        out: .parquet, .csv, .csv.gz or .h5ad to write; None: nothing is written.
+
+    Raises:
+        InputError: no model or a damaged one, a table that cannot be read, or one of another feature set.
+    """
+    from sweeper.kept.applying import apply_model
+    from sweeper.kept.tables import check_output, write_corrected
+
+    path = None if out is None else Path(out)
+    if path is not None:
+        check_output(path)
+    found = apply_model(_model(Path(model)), Path(table), seed=seed, missing=missing)
+    if path is not None:
+        write_corrected(found.corrected, path)
+    return found
+
+
+def _model(folder: Path) -> Path:
+    """The folder of a model: the one given, or the advised one of the sweep that is given."""
+    from sweeper.kept.embedding import advised_or_refused, kept_model
+
+    if not (folder / "sweep.json").exists():
+        return folder
+    store = open_store(folder).store
+    return kept_model(store, advised_or_refused(store)).folder
+
+
 def _opened(sweep: StoredSweep | Path | str) -> StoredSweep:
     return sweep if isinstance(sweep, StoredSweep) else open_store(sweep)
 
 
-__all__ = ["embed", "keep"]
+__all__ = ["apply", "embed", "keep"]

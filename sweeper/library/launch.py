@@ -140,6 +140,9 @@ def keep_after(
     """Keep what the configuration asks for; what goes wrong is a warning, and costs the sweep nothing."""
     wanted = kept_strengths(config.keep, decision, trained_strengths(store, config))
     if not wanted:
+        if config.keep != "none":
+            note = f"no strength is advised, and no model kept; `sweeper keep {store.folder} --strength …` keeps one"
+            tell(Event(kind="note", note=note))
         return ()
     if (why := config.how.not_kept(config.trainer_settings)) is not None:
         tell(Event(kind="note", note=f"no model is kept: {config.trainer} cannot be kept: {why}"))

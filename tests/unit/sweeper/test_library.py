@@ -18,7 +18,7 @@ from sweeper.planning.prepared import Prepared
 from tests.public_examples import FAST, OF_A_STORE, run_examples
 from tests.unit.sweeper.test_rounds import prepared, write
 
-FUNCTIONS = {"keep", "embed"} | {
+FUNCTIONS = {"keep", "embed", "apply"} | {
     "load_config",
     "plan",
     "run",
@@ -29,7 +29,7 @@ FUNCTIONS = {"keep", "embed"} | {
     "write_report",
 }
 TYPES = {
-    *("Corrected", "Kept"),
+    *("Applied", "Corrected", "Kept"),
     *("Decision", "Event", "InputError", "Outputs", "Panel", "Plan", "StoredSweep", "SweepConfig", "SweepFailedError"),
 }
 
