@@ -108,13 +108,15 @@ def apply(
         table: the new batch, read as the sweep's screen was.
         seed: one seed's embedding, as it was trained; None: the mean of all.
         missing: what to do with features that lack values; None: as the sweep's screen did.
-        out: .parquet, .csv, .csv.gz or .h5ad to write; None: nothing is written.
+        out: .parquet, .csv, .csv.gz or .h5ad to write, with the drift report beside it (`.drift.json`); None: nothing is
+            written.
 
     Raises:
         InputError: no model or a damaged one, a table that cannot be read, or one of another feature set.
     """
     from sweeper.kept.applying import apply_model
     from sweeper.kept.tables import check_output, write_corrected
+    from sweeper.store.store import dump_json, write_atomically
 
     path = None if out is None else Path(out)
     if path is not None:
@@ -122,7 +124,15 @@ def apply(
     found = apply_model(_model(Path(model)), Path(table), seed=seed, missing=missing)
     if path is not None:
         write_corrected(found.corrected, path)
+        write_atomically(drift_path(path), dump_json(found.to_json()))
     return found
+
+
+def drift_path(out: Path) -> Path:
+    """Where the drift report of an output is written."""
+    name = out.name.lower()
+    suffix = next(each for each in (".csv.gz", out.suffix) if name.endswith(each.lower()))
+    return out.with_name(f"{out.name[: -len(suffix)]}.drift.json")
 
 
 def _model(folder: Path) -> Path:
