@@ -36,6 +36,7 @@ class Dial:
 
     Attributes:
         name: in words, "adversarial weight".
+        short: the same where there is little room, "margin"; "": `name`.
         symbol: as it stands in sentences and axes, "λ".
         low, high: the smallest and the largest setting; both may be set, `high` only with `closed`.
         closed: whether `high` itself may be set.
@@ -54,6 +55,12 @@ class Dial:
     none: float | None = 0.0
     published: float | None = None
     grid: Spaced | tuple[float, ...]
+    short: str = ""
+
+    @property
+    def word(self) -> str:
+        """The name as sentences and tables say it: "margin"."""
+        return self.short or self.name
 
     @property
     def title(self) -> str:

@@ -40,6 +40,8 @@ def propose(standing: Standing) -> Proposal | None:
         standing,
         Arm.SHAM,
         prepared.config.sham,
+        standing.to_explain,
+        gains=True,
         why="batch labels permuted within perturbation",
         how={"movable": round(movable, 4)},
     )
