@@ -1,8 +1,9 @@
 """Put a new batch through a kept model, without a refit, and say whether it lies inside what was tested.
 
 The table is read as the sweep's was; its features must be the model's, in any order. Every distance of the batch (where
-its features lie, how they vary and go together, where it lies in the embedding) is held against the distance of each
-training batch from the others; the report is written beside the output as .drift.json. Rows of a batch that lies outside are written too, with Metadata_outside = True.
+its features lie, how they vary and go together, where it lies in the embedding) is held against the distances of the
+training batches from each other; the report is written beside the output as .drift.json. Rows of a batch that lies
+outside are written too, with Metadata_outside = True.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ import argparse
 from pathlib import Path
 
 EXAMPLE = """examples:
-  sweeper embed runs/demo                                   the advised strength, to runs/demo/corrected.parquet
-  sweeper embed runs/demo -o corrected.h5ad                 for scanpy
-  sweeper embed runs/demo --strength 3 --seed 0 -o one.csv  another strength, one seed as it was trained"""
+  sweeper embed runs/demo                                    the advised strength, to runs/demo/corrected.parquet
+  sweeper embed runs/demo -o corrected.h5ad                  for scanpy
+  sweeper embed runs/demo --strength 3 --seed 0 -o one.csv   another strength, one seed as it was trained"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,9 +10,9 @@ import argparse
 from pathlib import Path
 
 EXAMPLE = """examples:
-  sweeper keep runs/demo                         the advised strength
-  sweeper keep runs/demo --strength 3,0.1        another that was trained: λ,m (or λ where it is trained with one m)
-  sweeper keep runs/demo --cell 0f3c9a5be2d17c44 the very model of one finished cell, held against its embeddings"""
+  sweeper keep runs/demo                           the advised strength
+  sweeper keep runs/demo --strength 3,0.1          another that was trained: λ,m (λ alone where one m was trained)
+  sweeper keep runs/demo --cell 0f3c9a5be2d17c44   the very model of a finished cell, held against its embeddings"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

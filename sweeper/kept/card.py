@@ -43,7 +43,7 @@ def decision_facts(decision: Decision | None, strength: tuple[float, float]) -> 
 
 
 def card_text(facts: Mapping[str, Any]) -> str:
-    """card.md."""
+    """The card of a model, in Markdown."""
     on, decided, drift = facts["trained_on"], facts["decision"], facts["drift"]
     lines = [
         f"# {facts['sweep']['name']}: {facts['trainer']} at {facts['strength']}",

@@ -4,7 +4,7 @@
 
     <folder>/model.json           features in their order, layers, settings, provenance, what drift is held to
     <folder>/weights.safetensors  the arrays that these name
-    <folder>/card.md              the same for people
+    <folder>/card.txt             the same for people
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sweeper.store.store import dump_json, write_atomically
 from trainers.kept import OPERATIONS
 
 SCHEMA, VERSION = "kept-model", 1
-MODEL, WEIGHTS, CARD = "model.json", "weights.safetensors", "card.md"
+MODEL, WEIGHTS, CARD = "model.json", "weights.safetensors", "card.txt"
 Arrays = Mapping[str, NDArray[Any]]
 
 

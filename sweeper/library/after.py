@@ -97,19 +97,19 @@ def apply(
 ) -> Applied:
     """Put a new batch through a kept model, without a refit, and say whether it lies inside what was tested.
 
-    >>> applied = sweeper.apply("runs/tiny/models/strength-10-margin-0.2", "corrected.parquet")
-    Traceback (most recent call last):
-    ...
-    trainers.errors.InputError: corrected.parquet: has none of the 16 features ('F0000', 'F0001', 'F0002' and 13 more):
-    it is another feature set
+    >>> applied = sweeper.apply("runs/tiny/models/strength-10-margin-0.2", "july.parquet")
+    >>> applied.corrected.embedding.shape, applied.outside
+    ((384, 8), True)
+    >>> applied.units[0].outside[0]
+    'the sweep measured no new-batch view: no new batch was tested (views: held_out_batches)'
 
     Args:
         model: the folder of a kept model, or of a sweep, whose advised model is taken.
         table: the new batch, read as the sweep's screen was.
         seed: one seed's embedding, as it was trained; None: the mean of all.
         missing: what to do with features that lack values; None: as the sweep's screen did.
-        out: .parquet, .csv, .csv.gz or .h5ad to write, with the drift report beside it (`.drift.json`); None: nothing is
-            written.
+        out: .parquet, .csv, .csv.gz or .h5ad to write, with the drift report beside it (`.drift.json`); None: nothing
+            is written.
 
     Raises:
         InputError: no model or a damaged one, a table that cannot be read, or one of another feature set.

@@ -53,8 +53,8 @@ def test_a_strength_is_fitted_on_every_well_and_only_once(swept: Swept, model: P
     before = (model / WEIGHTS).stat().st_mtime_ns
     assert not sweeper.keep(swept.store.folder, strength=STRENGTH).made
     assert (model / WEIGHTS).stat().st_mtime_ns == before
-    assert "not of this model" in (model / "card.md").read_text() or facts.decision is None
-    assert sorted(path.name for path in model.iterdir()) == ["card.md", MODEL, WEIGHTS]
+    assert "not of this model" in (model / "card.txt").read_text() or facts.decision is None
+    assert sorted(path.name for path in model.iterdir()) == ["card.txt", MODEL, WEIGHTS]
 
 
 def test_what_is_kept_is_no_part_of_what_the_sweep_is(swept: Swept, tmp_path: Path) -> None:
@@ -134,8 +134,12 @@ def test_the_normalisation_goes_with_the_model(swept: Swept, tmp_path: Path, nor
 
 @pytest.mark.parametrize(
     ("trainer", "settings", "weight"),
-    [("center", {"fit_on": "controls"}, 0.5), ("center", {"fit_on": "controls", "by": "plate"}, 1.0)]
-    + [("sphering", {}, 10.0), ("sphering", {"fit_on": "all"}, 0.0)],
+    [
+        ("center", {"fit_on": "controls"}, 0.5),
+        ("center", {"fit_on": "controls", "by": "plate"}, 1.0),
+        ("sphering", {}, 10.0),
+        ("sphering", {"fit_on": "all"}, 0.0),
+    ],
 )
 def test_corrections_that_serve_new_batches_are_kept(
     swept: Swept, tmp_path: Path, trainer: str, settings: dict[str, Any], weight: float
@@ -162,7 +166,7 @@ def test_a_correction_of_one_screen_is_no_model_and_corrects_the_screen_again(sw
     views = [{"view": "held_out_plates", "fraction": 0.5}]
     strengths = {"adversarial_weight": [1.0], "margin": [0.0]}
     found = made(tmp_path, "t", swept.table, trainer="center", views=views, strengths=strengths)
-    with pytest.raises(InputError, match="center cannot be kept: it corrects the screen that it is fitted on"):
+    with pytest.raises(InputError, match=r"center cannot be kept: it corrects the screen that it is fitted on"):
         sweeper.keep(found.store.folder, strength=(1.0, 0.0))
     own = sweeper.embed(found.store.folder, strength=(1.0, 0.0))
     batch = found.screen.wells["batch"].to_numpy()
@@ -208,7 +212,7 @@ def test_what_is_wrong_with_a_model_is_one_line(copy: Path, swept: Swept, damage
 
 def test_a_model_of_another_screen_is_refused(swept: Swept, copy: Path) -> None:
     edited(copy, screen="sha256:0")
-    with pytest.raises(InputError, match="of another screen than .*sweeper apply"):
+    with pytest.raises(InputError, match=r"of another screen than .*sweeper apply"):
         sweeper.embed(swept.store.folder, model=copy)
 
 

@@ -170,9 +170,9 @@ def missing_value(table: pd.DataFrame, features: list[str]) -> pd.DataFrame:
             lambda table, features: table.rename(columns={name: f"emb_{name[1:]}" for name in features}),
             "has none of the 24 features .* another feature set",
         ),
-        (lambda table, features: table.iloc[:0], "the table has no rows"),
+        (lambda table, _: table.iloc[:0], "the table has no rows"),
         (missing_value, "NaN or infinite .first: column 'F"),
-        (lambda table, features: table.drop(columns="Metadata_Plate"), "plate"),
+        (lambda table, _: table.drop(columns="Metadata_Plate"), "plate"),
     ],
 )
 def test_a_table_that_does_not_fit_is_one_line_and_writes_nothing(
@@ -247,7 +247,7 @@ def draws(rng: np.random.Generator, units: int, rows: int = 60, features: int = 
 def test_limits_hold_new_units_of_the_same_kind() -> None:
     """Of many further units like the training units few lie outside, and one moved far does."""
     rng = np.random.default_rng(0)
-    outside = {kind: 0 for kind in ("location", "scale", "structure")}
+    outside = dict.fromkeys(("location", "scale", "structure"), 0)
     tries = 60
     for _ in range(tries):
         known = draws(rng, 9)
@@ -280,6 +280,6 @@ def test_the_nearest_mean_is_right_where_classes_are_apart_and_at_chance_where_t
     apart = (centres + rng.normal(size=(200, 4))).astype(np.float32)
     assert ClassMeans.of(apart, labels).accuracy(apart, labels) == (pytest.approx(1.0, abs=0.02), 4)
     noise = rng.normal(size=(200, 4)).astype(np.float32)
-    found, known = ClassMeans.of(apart, labels).accuracy(noise, labels)
+    found, _known = ClassMeans.of(apart, labels).accuracy(noise, labels)
     assert found == pytest.approx(0.25, abs=0.12)
     assert ClassMeans.of(apart, labels).accuracy(noise[:2], np.array(["x", "y"])) == (None, 0)
