@@ -9,7 +9,7 @@ it travels with an exported model and needs NumPy only.
 | `standardise` | (x − `mean`) · `factor` |
 | `dense` | x · `weight` + `bias` |
 | `relu` | max(x, 0) |
-| `shrink` | c + (c·Aᵀ · `factor`)·A with c = x − `mean` and A = `axes` |
+| `shrink` | `rest`·c + (c·Aᵀ · `factor`)·A with c = x − `mean` and A = `axes`; `rest` is a number |
 | `unit` | x / ‖x‖ |
 """
 
@@ -62,7 +62,7 @@ def run_layers(
             case "shrink":
                 centred = x - arrays[layer["mean"]]
                 axes = arrays[layer["axes"]]
-                x = centred + (centred @ axes.T * arrays[layer["factor"]]) @ axes
+                x = layer["rest"] * centred + (centred @ axes.T * arrays[layer["factor"]]) @ axes
             case "unit":
                 x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
             case other:
