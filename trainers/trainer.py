@@ -94,6 +94,7 @@ class Trainer(ABC):
             `adversarial_weight`, the second as `margin` (0 where there is none).
         reads: profiles, or the images themselves.
         classifies: whether its packs are `Classifies`; a ladder is read from plain accuracies and needs it.
+        embeds_features: whether its packs are `EmbedsFeatures`: a phenotype can then be planted and read again.
         one_at_a_time: whether the cells of a pack train one after another; each is then finished before the next.
         pack_size: cells of a pack unless the configuration says; None: as many as keep the workers busy.
         trial_steps: steps to warm up and steps to time in a dry run's estimate.
@@ -107,6 +108,7 @@ class Trainer(ABC):
     dials: ClassVar[tuple[Dial, ...]]
     reads: ClassVar[Literal["profiles", "images"]] = "profiles"
     classifies: ClassVar[bool] = False
+    embeds_features: ClassVar[bool] = False
     one_at_a_time: ClassVar[bool] = False
     pack_size: ClassVar[int | None] = None
     trial_steps: ClassVar[tuple[int, int]] = (2, 6)
