@@ -20,7 +20,7 @@ from plotly.offline import get_plotlyjs
 from dashboards import formatting
 from dashboards.boundary_words import boundary, optimism
 from dashboards.composite_curves import CompositeView, composite_view
-from dashboards.dial import dial, letter, speaking_of
+from dashboards.dial import at_second, dials, letter, second_dial, second_title, speaking_of
 from dashboards.figures.axis import strength_axis
 from dashboards.figures.frontier import describe_frontier, draw_frontier, frontier_numbers
 from dashboards.figures.gain import describe_gains, draw_gains
@@ -198,7 +198,7 @@ def _page(
     held_out = provenance.get("held_out", {})
     return Page(
         decision=decision,
-        first=spoken_values(first_screen(decision), dial()),
+        first=spoken_values(first_screen(decision), dials()),
         sections=tuple(
             _section(frame, _Judged.of_view(decision, view), gains, held_out.get(view), prefix=f"view{place}")
             for place, view in enumerate([*views, *unread])
@@ -265,8 +265,8 @@ def _section(
         curve=of.curve,
         tone=tone(of.curve.state, of.curve.recommended) if of.curve else "warn",
         chosen_margin=of.of.chosen_margin if of.of else None,
-        choice=spoken(choice_text(of.of.choice), dial()) if of.of else "",
-        shift=spoken(frontier_text(of.of.frontier, of.confidence), dial()) if of.of else "",
+        choice=spoken(choice_text(of.of.choice), dials()) if of.of else "",
+        shift=spoken(frontier_text(of.of.frontier, of.confidence), dials()) if of.of else "",
         frontier=_frontier_chart(of, prefix),
         stages=compared,
         main=charts[0] if charts else None,
@@ -427,7 +427,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["letter"] = letter
+    environment.globals.update(letter=letter, second_dial=second_dial, second_title=second_title, at_second=at_second)
     environment.filters.update(
         number=formatting.number,
         fixed=formatting.fixed,

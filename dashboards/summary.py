@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dashboards.dial import letter, speaking_of
+from dashboards.dial import at_second, letter, second_dial, speaking_of
 from dashboards.figures.probe import probe_comparison
 from dashboards.figures.tradeoff import trade_off
 from dashboards.first_screen import ordered_curves, ordered_views
@@ -49,8 +49,10 @@ def ladder_summary(ladder: LadderTable) -> str:
     """The ladder as aligned lines: plain accuracy where rungs are selected, on the test and in distribution."""
     columns = (("validation", VALIDATION), ("test", TEST), ("in distr.", INSIDE), ("gap", GAP))
     lines = [f"ladder, plain accuracy per {ladder.unit} (mean ± s.d. over seeds), {name(ladder.view)}:"]
+    second = second_dial()
     labels = [
-        f"{rung.rung}, {letter()} = {number(rung.adversarial_weight)}, m = {number(rung.margin)}"
+        f"{rung.rung}, {letter()} = {number(rung.adversarial_weight)}"
+        + (f", {second.symbol} = {number(rung.margin)}" if second else "")
         for rung in ladder.rungs
     ]
     width = max(len(label) for label in labels)
@@ -95,7 +97,7 @@ def _gains(curve: JudgedCurve, frame: pd.DataFrame, gains: Gains | None) -> list
 def _table(curve: JudgedCurve, frame: pd.DataFrame | None, *, decides: bool) -> str:
     compared = stages(curve, trade_off(curve))
     title = f"{name(curve.view)} (decides)" if decides else name(curve.view)
-    head = f"{title}, margin {number(curve.margin)}: {curve.state.replace('_', ' ')}"
+    head = f"{title}{at_second(curve.margin, ', ')}: {curve.state.replace('_', ' ')}"
     probes = None
     if frame is not None:
         wanted = [(stage.label, stage.weight) for stage in compared]

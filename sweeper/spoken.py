@@ -1,12 +1,13 @@
-"""The dial of the swept trainer in what people read.
+"""The dials of the swept trainer in what people read.
 
-Sentences are written for the strength λ of the trainer that came first. This turns a finished text into the words of
-another trainer's dial; texts that hold names from the data are written with the symbol instead.
+Sentences are written for the strength λ and the margin of the trainer that came first. This turns a finished text into
+the words of another trainer's dials; texts that hold names from the data are written with the symbol instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar
@@ -18,12 +19,17 @@ from trainers.trainer import Dial
 Value = TypeVar("Value")
 
 
-def dial_of(name: str | None) -> Dial:
-    """The strength dial of a trainer; that of the first trainer where none of this name is installed."""
+def dials_of(name: str | None) -> tuple[Dial, ...]:
+    """The dials of a trainer, its strength first; those of the first trainer where none of this name is installed."""
     try:
-        return trainer(name or DEFAULT).dials[0]
+        return trainer(name or DEFAULT).dials
     except InputError:
-        return trainer(DEFAULT).dials[0]
+        return trainer(DEFAULT).dials
+
+
+def dial_of(name: str | None) -> Dial:
+    """The strength dial of a trainer, as `dials_of`."""
+    return dials_of(name)[0]
 
 
 def at_its_end(name: str | None, weight: float | None) -> bool:
@@ -33,36 +39,40 @@ def at_its_end(name: str | None, weight: float | None) -> bool:
 
 def strength_text(name: str, weight: float, margin: float) -> str:
     """One strength of a trainer: "λ=3 m=0.3", or "α=0.5" where it has one dial."""
-    try:
-        dials = trainer(name).dials
-    except InputError:  # a rung's name, or that of a trainer that is not installed
-        dials = trainer(DEFAULT).dials
+    dials = dials_of(name)  # a rung's name, or that of a trainer that is not installed, has the first trainer's
     return " ".join(f"{dial.symbol}={setting:g}" for dial, setting in zip(dials, (weight, margin), strict=False))
 
 
-def spoken(text: str, dial: Dial) -> str:
-    """A text about λ, in the words of `dial`."""
-    first = trainer(DEFAULT).dials[0]
-    return text.replace(first.name, dial.name).replace(first.symbol, dial.symbol)
+def spoken(text: str, dials: Sequence[Dial]) -> str:
+    """A text about λ and the margin, in the words of `dials`."""
+    weight, margin = trainer(DEFAULT).dials
+    if tuple(dials) == (weight, margin):
+        return text
+    text = text.replace(weight.name, dials[0].name).replace(weight.symbol, dials[0].symbol)
+    if len(dials) == 1:
+        return text.replace(f" at this {margin.word}", "")
+    word = dials[1].word
+    text = re.sub(rf"\b({margin.name}|{margin.word})(?=s?\b)", word, text)
+    return re.sub(rf"\b{margin.word.capitalize()}(?=s?\b)", word[0].upper() + word[1:], text)
 
 
-def spoken_values(value: Value, dial: Dial) -> Value:
+def spoken_values(value: Value, dials: Sequence[Dial]) -> Value:
     """A value with every text inside it `spoken`: mappings (not their keys), sequences and dataclasses."""
-    if dial == trainer(DEFAULT).dials[0]:
+    if tuple(dials) == trainer(DEFAULT).dials:
         return value
     found: Any = value
     if isinstance(value, Enum):
         return value
     if isinstance(value, str):
-        found = value if value == trainer(DEFAULT).dials[0].symbol else spoken(value, dial)  # alone: a unit's code
+        found = value if value == trainer(DEFAULT).dials[0].symbol else spoken(value, dials)  # alone: a unit's code
     elif isinstance(value, Mapping):
-        found = {key: spoken_values(item, dial) for key, item in value.items()}
+        found = {key: spoken_values(item, dials) for key, item in value.items()}
     elif isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        found = type(value)(spoken_values(item, dial) for item in value)
+        found = type(value)(spoken_values(item, dials) for item in value)
     elif is_dataclass(value) and not isinstance(value, type):
-        own = {each.name: spoken_values(getattr(value, each.name), dial) for each in fields(value) if each.init}
+        own = {each.name: spoken_values(getattr(value, each.name), dials) for each in fields(value) if each.init}
         found = replace(value, **own)
     return found  # type: ignore[no-any-return]
 
 
-__all__ = ["at_its_end", "dial_of", "spoken", "spoken_values", "strength_text"]
+__all__ = ["at_its_end", "dial_of", "dials_of", "spoken", "spoken_values", "strength_text"]

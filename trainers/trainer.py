@@ -36,6 +36,7 @@ class Dial:
 
     Attributes:
         name: in words, "adversarial weight".
+        short: the same where there is little room, "margin"; "": `name`.
         symbol: as it stands in sentences and axes, "λ".
         low, high: the smallest and the largest setting; both may be set, `high` only with `closed`.
         closed: whether `high` itself may be set.
@@ -54,6 +55,12 @@ class Dial:
     none: float | None = 0.0
     published: float | None = None
     grid: Spaced | tuple[float, ...]
+    short: str = ""
+
+    @property
+    def word(self) -> str:
+        """The name as sentences and tables say it: "margin"."""
+        return self.short or self.name
 
     @property
     def title(self) -> str:
@@ -95,10 +102,13 @@ class Trainer(ABC):
         reads: profiles, or the images themselves.
         classifies: whether its packs are `Classifies`; a ladder is read from plain accuracies and needs it.
         embeds_features: whether its packs are `EmbedsFeatures`: a phenotype can then be planted and read again.
+        reads_scored_rows: whether the rows that are scored are corrected by their own batch labels: an arm that
+            permutes labels then permutes theirs as well.
         one_at_a_time: whether the cells of a pack train one after another; each is then finished before the next.
         pack_size: cells of a pack unless the configuration says; None: as many as keep the workers busy.
         trial_steps: steps to warm up and steps to time in a dry run's estimate.
         sweep_wide: settings that no rung of a ladder may change.
+        as_published: settings, other than the defaults, under which the dials' `published` is what people run.
         files: settings that name files; their content is in `identity`, their path in no id.
     """
 
@@ -109,10 +119,12 @@ class Trainer(ABC):
     reads: ClassVar[Literal["profiles", "images"]] = "profiles"
     classifies: ClassVar[bool] = False
     embeds_features: ClassVar[bool] = False
+    reads_scored_rows: ClassVar[bool] = False
     one_at_a_time: ClassVar[bool] = False
     pack_size: ClassVar[int | None] = None
     trial_steps: ClassVar[tuple[int, int]] = (2, 6)
     sweep_wide: ClassVar[tuple[str, ...]] = ()
+    as_published: ClassVar[Mapping[str, Any]] = {}
     files: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The strength axis: log10 λ, with λ = 0 at a place of its own left of a break."""
+"""The strength axis: log10 λ, with λ = 0 at a place left of a break; or λ itself, where the dial is linear."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from dashboards.dial import dial
 from dashboards.figures.style import MUTED
 from dashboards.formatting import number
 
 
 @dataclass(frozen=True)
 class StrengthAxis:
-    """Where each λ is drawn. Positions are log10 λ; λ = 0 stands at `zero`, left of the axis break.
+    """Where each λ is drawn: at log10 λ, and λ = 0 at `zero`, left of the axis break; at λ where `linear`.
 
     Attributes:
         zero: position of λ = 0.
-        gap: position of the axis break, between `zero` and the smallest λ > 0.
+        gap: position of the axis break, between `zero` and the smallest λ > 0; `zero` where there is none.
         lowest, highest: positions of the smallest and largest swept λ > 0 (both `zero` when there is none).
         ticks: (position, label) pairs.
+        linear: whether λ = 0 stands where it belongs.
     """
 
     zero: float
@@ -28,6 +30,7 @@ class StrengthAxis:
     lowest: float
     highest: float
     ticks: tuple[tuple[float, str], ...]
+    linear: bool = False
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -37,25 +40,40 @@ class StrengthAxis:
 
     @property
     def _unit(self) -> float:
-        return max(0.25, 0.07 * (self.highest - self.zero))
+        return max(0.0 if self.linear and self.highest > 0 else 0.25, 0.07 * (self.highest - self.zero))
 
     def place(self, adversarial_weight: float) -> float:
         """Position of a λ ≥ 0; what lies between 0 and the swept range stays right of the break."""
         if adversarial_weight <= 0:
             return self.zero
-        return min(max(math.log10(adversarial_weight), self.gap), self.limits[1])
+        at = adversarial_weight if self.linear else math.log10(adversarial_weight)
+        return min(max(at, self.gap), self.limits[1])
 
 
 def strength_axis(strengths: Iterable[float]) -> StrengthAxis:
-    """The axis for the swept λ (0 may be among them)."""
-    places = sorted({math.log10(value) for value in strengths if value > 0})
+    """The axis for the swept λ (0 may be among them), by the scale of the dial that is spoken of."""
+    linear = dial().scale == "linear"
+    places = sorted({value if linear else math.log10(value) for value in strengths if value > 0})
     if not places:
-        return StrengthAxis(zero=0.0, gap=0.5, lowest=0.0, highest=0.0, ticks=((0.0, "0"),))
+        return StrengthAxis(
+            zero=0.0, gap=0.0 if linear else 0.5, lowest=0.0, highest=0.0, ticks=((0.0, "0"),), linear=linear
+        )
     lowest, highest = places[0], places[-1]
+    if linear:
+        return StrengthAxis(zero=0.0, gap=0.0, lowest=lowest, highest=highest, ticks=_even_ticks(highest), linear=True)
     step = max(0.5, 0.12 * (highest - lowest))
     zero = lowest - step
     return StrengthAxis(
         zero=zero, gap=lowest - 0.5 * step, lowest=lowest, highest=highest, ticks=_ticks(zero, lowest, highest)
+    )
+
+
+def _even_ticks(highest: float) -> tuple[tuple[float, str], ...]:
+    """Round numbers from 0 on, four to eight of them."""
+    decade = 10.0 ** math.floor(math.log10(highest))
+    step = next(part * decade for part in (0.2, 0.25, 0.5, 1.0, 2.0) if highest / (part * decade) <= 8)
+    return tuple(
+        (place, number(place)) for place in (step * count for count in range(math.floor(highest / step + 1e-9) + 1))
     )
 
 
@@ -83,7 +101,7 @@ def draw_axis(
         row=row,
         col=col,
     )
-    if axis.highest > axis.zero:
+    if axis.highest > axis.zero and not axis.linear:
         figure.add_vline(
             x=axis.gap, line={"color": MUTED, "width": 1, "dash": "1px,5px"}, layer="below", row=row, col=col
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dashboards.dial import dial, letter
+from dashboards.dial import at_second, axis_title, letter, second_title
 from dashboards.figures.axis import draw_axis, strength_axis
 from dashboards.figures.style import INK, MUTED, SAFE, UNSAFE, finish, tint
 from dashboards.formatting import drawn, number
@@ -64,7 +64,7 @@ def draw_frontier(numbers: FrontierNumbers) -> go.Figure:
                 mode="markers",
                 marker={"symbol": "diamond", "size": 11, "color": UNSAFE, "line": {"color": "white", "width": 1}},
                 hoverinfo="text",
-                hovertext=f"{letter()}<sub>OC</sub> = {number(point.lambda_oc)} at margin {number(point.margin)}",
+                hovertext=f"{letter()}<sub>OC</sub> = {number(point.lambda_oc)}{at_second(point.margin, ' at ')}",
             )
         if point.method is None:
             figure.add_annotation(
@@ -87,12 +87,12 @@ def draw_frontier(numbers: FrontierNumbers) -> go.Figure:
             hovertext=f"recommended {letter()} = {number(weight)}",
         )
     figure.update_layout(barmode="overlay")
-    draw_axis(figure, axis, row=1, col=1, labels=True, title=f"{dial().title} (log scale)")
+    draw_axis(figure, axis, row=1, col=1, labels=True, title=axis_title())
     figure.update_yaxes(
         tickvals=list(range(len(numbers.points))),
         ticktext=[number(point.margin) for point in numbers.points],
         range=[-0.6, len(numbers.points) - 0.4],
-        title_text="margin m",
+        title_text=second_title(),
         title_font_size=12,
         title_standoff=12,
         showgrid=False,
@@ -119,7 +119,7 @@ def describe_frontier(numbers: FrontierNumbers) -> str:
 
 
 def _described(point: FrontierPoint) -> str:
-    start = f"Margin {number(point.margin)}:"
+    start = f"{at_second(point.margin).capitalize()}:"
     if point.method is None:
         return f"{start} {_UNBOUNDED.format(point.state.replace('_', ' ').lower())}."
     safe = (

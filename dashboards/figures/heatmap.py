@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from dashboards.dial import dial, letter
+from dashboards.dial import at_second, dial, letter, second_title
 from dashboards.figures.style import INK, MUTED, finish
 from dashboards.figures.tradeoff import TradeOff
 from dashboards.formatting import drawn, fixed, number
@@ -76,7 +76,7 @@ def draw_grid(grid: Grid) -> go.Figure:
             hoverinfo="text",
             hovertext=[
                 [
-                    drawn(f"{letter()} = {number(weight)}, margin {number(margin)}: {fixed(value, 3)}")
+                    drawn(f"{letter()} = {number(weight)}{at_second(margin, ', ')}: {fixed(value, 3)}")
                     for weight, value in zip(grid.strengths, row, strict=True)
                 ]
                 for margin, row in zip(grid.margins, grid.means, strict=True)
@@ -112,7 +112,7 @@ def draw_grid(grid: Grid) -> go.Figure:
         ticktext=[number(margin) for margin in grid.margins],
         showgrid=False,
         ticks="",
-        title_text="margin m",
+        title_text=second_title(),
         title_font_size=12,
         range=[-0.5, rows - 0.5],
     )
@@ -132,5 +132,5 @@ def describe_grid(grid: Grid) -> str:
     value, weight, margin = max(known, key=lambda item: item[0])
     lost = sum(map(sum, grid.trained)) - len(known)
     tail = f" {lost} trained strengths have no value." if lost else ""
-    where = f"{letter()} = {number(weight)}, margin {number(margin)}"
-    return f"{_TITLES[grid.role]} over {letter()} and margin: highest, {fixed(value)}, at {where}.{tail}"
+    where = f"{letter()} = {number(weight)}{at_second(margin, ', ')}"
+    return f"{_TITLES[grid.role]} over {letter()} and {second_title()}: highest, {fixed(value)}, at {where}.{tail}"

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dashboards.dial import dial, letter
+from dashboards.dial import at_second, dial, letter
 from dashboards.figures.axis import StrengthAxis, draw_axis
 from dashboards.figures.style import COLOURS, GRID, INK, MUTED, SYMBOLS, finish, tint
 from dashboards.formatting import drawn, fixed, name, number
@@ -128,7 +128,7 @@ def draw_metric(curve: MetricCurve, axis: StrengthAxis) -> go.Figure:
 
 def _hover(level: Level, margin: float) -> str:
     return drawn(
-        f"{letter()} = {number(level.adversarial_weight)}, margin {number(margin)}: {fixed(level.mean, 3)}"
+        f"{letter()} = {number(level.adversarial_weight)}{at_second(margin, ', ')}: {fixed(level.mean, 3)}"
         f" ± {fixed(level.sd, 3)} (s.d.), {len(level.seeds)} seeds"
     )
 
@@ -143,4 +143,4 @@ def describe_metric(curve: MetricCurve) -> str:
         f"{fixed(level.mean, 3)} at {letter()} = {number(level.adversarial_weight)}"
         for level in (levels[0], best, levels[-1])
     )
-    return f"{name(curve.metric)} against {letter()} at margin {number(margin)}: {first}, best {top}, {last}."
+    return f"{name(curve.metric)} against {letter()}{at_second(margin, ' at ')}: {first}, best {top}, {last}."

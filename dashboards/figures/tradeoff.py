@@ -9,7 +9,7 @@ from itertools import pairwise
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dashboards.dial import dial, letter
+from dashboards.dial import axis_title, letter
 from dashboards.figures.axis import StrengthAxis, draw_axis, strength_axis
 from dashboards.figures.style import (
     COLOURS,
@@ -145,7 +145,7 @@ def draw_trade_off(numbers: TradeOff, *, pixels: int = 560) -> go.Figure:
     _draw_lost(figure, numbers, axis)
     for row in (1, 2, 3):
         _draw_regions(figure, numbers, axis, row)
-        title = f"{dial().title} (log scale)" if row == 3 else None
+        title = axis_title() if row == 3 else None
         draw_axis(figure, axis, row=row, col=1, labels=row == 3, title=title)
     _draw_marks(figure, numbers, axis)
     _draw_point(figure, numbers, axis)

@@ -42,16 +42,28 @@ class BesideOptions(Section):
 
 
 def propose_beside(
-    standing: Standing, arm: Arm, options: BesideOptions, *, why: str, how: Mapping[str, Any]
+    standing: Standing,
+    arm: Arm,
+    options: BesideOptions,
+    curve: JudgedCurve | None,
+    *,
+    gains: bool = False,
+    why: str,
+    how: Mapping[str, Any],
 ) -> Proposal | None:
-    """Proposed once for what the real arm holds; again, for strengths the arm lacks, when that has grown."""
-    curve = standing.to_explain if arm is Arm.SHAM else standing.rule_to_explain
+    """Proposed once for what the real arm holds; again, for strengths the arm lacks, when that has grown.
+
+    Args:
+        curve: what the arm explains; None: there is nothing to.
+        gains: as `key_strengths`.
+        why, how: of the proposal.
+    """
     if curve is None or standing.already(arm, curve):
         return None
     config = standing.prepared.config
     have = {strength for proposal in standing.made(arm) for strength in proposal.strengths}
     margin = float(curve.margin or 0.0)
-    wanted = [(weight, margin) for weight in (0.0, *key_strengths(curve, options.strengths, gains=arm is Arm.SHAM))]
+    wanted = [(weight, margin) for weight in (0.0, *key_strengths(curve, options.strengths, gains=gains))]
     new = tuple(strength for strength in wanted if strength not in have)
     if not new or len(wanted) == 1:
         return None

@@ -45,7 +45,9 @@ def propose(standing: Standing) -> Proposal | None:
     ):
         return None
     why = f"batch {batch} split into two at random"
-    return propose_beside(standing, Arm.PSEUDO, prepared.config.pseudo, why=why, how={"batch": batch})
+    return propose_beside(
+        standing, Arm.PSEUDO, prepared.config.pseudo, standing.rule_to_explain, why=why, how={"batch": batch}
+    )
 
 
 def rows(cell: Cell, split: Split, wells: pd.DataFrame) -> CellRows:

@@ -27,7 +27,10 @@ MOST_SEEDS = 10_000
 
 def counted_seeds(value: Any) -> Any:
     """A number n of seeds as 0..n-1; anything else as it is."""
-    if not isinstance(value, int) or isinstance(value, bool):
+    listed = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(each, bool) for each in listed):
+        raise ValueError("expected whole numbers, got true or false")
+    if not isinstance(value, int):
         return value
     if not 1 <= value <= MOST_SEEDS:
         raise ValueError(f"expected 1 to {MOST_SEEDS:,} seeds, or a list of them")

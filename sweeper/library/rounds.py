@@ -36,7 +36,7 @@ def proposed_next(store: Store) -> str:
     from sweeper.decision.words.advice import next_text
     from sweeper.findings.stored import readable_decision
     from sweeper.planning.estimate import finished_seconds
-    from sweeper.spoken import dial_of, spoken
+    from sweeper.spoken import dials_of, spoken
 
     decision = readable_decision(store)
     if decision is None:
@@ -44,4 +44,4 @@ def proposed_next(store: Store) -> str:
     points = decision.next_points
     known = finished_seconds(store) if points.seconds is None else None
     found = next_text(points if known is None else replace(points, seconds=points.cells * known[0]))
-    return spoken(found, dial_of(decision.trainer))
+    return spoken(found, dials_of(decision.trainer))

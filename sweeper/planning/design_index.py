@@ -70,12 +70,12 @@ class DesignIndex:
         """For people."""
         if self.worst_pair is None:
             return "one training batch: nothing to be confounded with"
-        balance = (
-            "balanced" if self.observed == 0 else f"d_JS {self.d_js:.2f} above chance ({self.observed:.2f} as it is)"
-        )
+        if self.observed == 0:
+            return "balanced: every training batch holds the same perturbations in the same shares"
         return (
-            f"perturbation × batch {balance}; joint error at full invariance at least {self.joint_error:.3f} "
-            f"(batches {' and '.join(self.worst_pair)})"
+            f"perturbations are tied to batches by {self.d_js:.2f} beyond chance (0: not at all, 1: each lies in one "
+            f"batch); with the batch wholly removed at least {self.joint_error:.1%} of wells are misread in batches "
+            f"{' and '.join(self.worst_pair)} together"
         )
 
 

@@ -9,7 +9,9 @@ from typing import Any
 from trainers.trainer import Dial, Spaced
 
 WEIGHT = Dial(name="adversarial weight", symbol="λ", grid=Spaced(low=0.1, high=1000.0, count=13))
-MARGIN = Dial(name="angular margin", symbol="m", high=math.pi / 2, closed=False, scale="linear", grid=(0.0, 0.3))
+MARGIN = Dial(
+    name="angular margin", short="margin", symbol="m", high=math.pi / 2, closed=False, scale="linear", grid=(0.0, 0.3)
+)
 
 
 def check_adversarial_rung(changes: Mapping[str, Any], strengths: Sequence[tuple[float, float]]) -> None:

@@ -169,11 +169,35 @@ def _judge(
         _sensitivity(curves, delta, technical, has_signal, settings, known) for delta in settings.all_deltas
     )
     chosen = next(entry for entry in sensitivity if entry.delta == settings.delta)
+    at_chance = not technical.has_effect and _at_chance(curve, usable, settings)
+    estimate = _estimate(curves, chosen, technical, settings, signal_lower, known.lambda_unstable, at_chance=at_chance)
+    drawn = _intervals(biology, settings.confidence), _intervals(removal, settings.confidence)
+    placed = dict(zip(strengths, zip(*drawn, strict=True), strict=True))
+    levels = []
+    for level in known.levels:
+        biological_mean, technical_mean = placed.get(level.weight, (None, None))
+        levels.append(replace(level, biological=biological_mean, technical=technical_mean))
+    decided = replace(known, state=chosen.state, levels=tuple(levels), estimate=estimate, sensitivity=sensitivity)
+    return replace(decided, reasons=reasons(decided))
+
+
+def _estimate(
+    curves: _Curves,
+    chosen: Sensitivity,
+    technical: Technical,
+    settings: DecisionSettings,
+    signal_lower: float,
+    unstable: float | None,
+    *,
+    at_chance: bool,
+) -> Estimate:
+    """What is known of the curve, at the δ that decides (`chosen`)."""
+    strengths, biology, removal = curves.strengths, curves.biology, curves.removal
     points, by_metric, inside = curves.points, chosen.metric_brackets, chosen.effective
     at_effective, effective_upper = (inside.lambda_effective, inside.lambda_effective_upper) if inside else (None, None)
     established = {name: item.unsafe_from for name, item in by_metric.items() if item.unsafe_from is not None}
     peak = peak_of(biology)
-    estimate = Estimate(
+    return Estimate(
         peak=peak,
         lambda_peak=strengths[int(np.argmax(biology.means))],
         signal_lower=signal_lower,
@@ -192,7 +216,7 @@ def _judge(
             biology.noise,
             delta=settings.delta,
             confidence=settings.confidence,
-            below=known.lambda_unstable,
+            below=unstable,
         ),
         contradiction=chosen.contradiction,
         early=chosen.early,
@@ -200,7 +224,7 @@ def _judge(
         advised=chosen.advised,
         technical=replace(technical, lambda_effective=at_effective, lambda_effective_upper=effective_upper),
         technical_falls=chosen.technical_falls,
-        at_chance=not technical.has_effect and _at_chance(curve, usable, settings),
+        at_chance=at_chance,
         moves=_moves(curves, technical, chosen, settings),
         window=chosen.window,
         recommended=chosen.recommended,
@@ -214,14 +238,6 @@ def _judge(
         crossings=points.crossings(settings),
         earliest_metric=chosen.earliest or min(established, key=lambda name: (established[name], name), default=None),
     )
-    drawn = _intervals(biology, settings.confidence), _intervals(removal, settings.confidence)
-    placed = dict(zip(strengths, zip(*drawn, strict=True), strict=True))
-    levels = []
-    for level in known.levels:
-        biological_mean, technical_mean = placed.get(level.weight, (None, None))
-        levels.append(replace(level, biological=biological_mean, technical=technical_mean))
-    decided = replace(known, state=chosen.state, levels=tuple(levels), estimate=estimate, sensitivity=sensitivity)
-    return replace(decided, reasons=reasons(decided))
 
 
 def _bracket(

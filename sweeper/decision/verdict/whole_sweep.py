@@ -25,7 +25,7 @@ from sweeper.decision.verdict.settled import settled
 from sweeper.decision.verdict.values import JudgedCurve
 from sweeper.decision.words.reasons import strength_text, view_text
 from sweeper.decision.words.rule_text import sentence
-from sweeper.spoken import dial_of, spoken_values
+from sweeper.spoken import dials_of, spoken_values
 
 
 def decide_sweep(
@@ -96,7 +96,7 @@ def decide_sweep(
         next_points=next_points(deciding, next_options, splits=splits),
         notes=tuple(_disagreements(deciding, judged)),
     )
-    return spoken_values(decided, dial_of(grounds.trainer))
+    return spoken_values(decided, dials_of(grounds.trainer))
 
 
 def _with_sham(

@@ -12,14 +12,14 @@ from sweeper.decision.verdict.rule import AtDelta, Rule
 from sweeper.decision.verdict.states import STATES
 from sweeper.decision.words.advice import choice_text, confirmation_text, frontier_text, mechanism_text, next_text
 from sweeper.decision.words.reasons import share_text
-from sweeper.spoken import dial_of, spoken
+from sweeper.spoken import dial_of, dials_of, spoken
 
 WIDTH = 100
 
 
 def printed(decision: Decision) -> str:
     """What `sweeper decide` prints: rendered from the decision alone."""
-    rule, dial = decision.rule, dial_of(decision.rule.trainer)
+    rule, dials = decision.rule, dials_of(decision.rule.trainer)
     blocks = [f"{rule.state.replace('_', ' ')}: {STATES[rule.state]}"]
     view = decision.views.get(decision.deciding_view)
     said = [
@@ -30,13 +30,13 @@ def printed(decision: Decision) -> str:
     ]
     if view is not None:
         said += [choice_text(view.choice), frontier_text(view.frontier, decision.settings.confidence)]
-    blocks += [filled(spoken(words, dial)) for words in (*said, *decision.notes) if words]
+    blocks += [filled(spoken(words, dials)) for words in (*said, *decision.notes) if words]
     if decision.departures:
         blocks.append(filled(departed(decision.departures)))
     if rule.by_delta:
         blocks.append(delta_table(rule))
     if decision.ready_rules:
-        words = [spoken(in_words(item), dial) for item in decision.ready_rules.rules]
+        words = [spoken(in_words(item), dials) for item in decision.ready_rules.rules]
         lines = [filled(text, first="- ", others="  ") for text in words]
         blocks.append("\n".join(["ready rules", *lines]))
     return "\n\n".join(blocks)

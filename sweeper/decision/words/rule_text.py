@@ -8,7 +8,7 @@ from sweeper.decision.verdict.states import State
 from sweeper.decision.words.reasons import probability_text, share_text, strength_text
 from sweeper.decision.words.remark_text import first_texts, further_texts
 from sweeper.metrics.catalogue import BETWEEN_TARGETS
-from sweeper.spoken import at_its_end
+from sweeper.spoken import at_its_end, dials_of
 
 PURPOSES = {
     "held_out_plates": "to correct the screen itself (held-out plates)",
@@ -48,7 +48,8 @@ def sentence(rule: Rule) -> str:
 
 def _subject(rule: Rule) -> str:
     """What the rule is about: "abra on this screen with margin 0.3 to correct …"."""
-    margin = "" if rule.margin is None else f" with margin {rule.margin:.3g}"
+    one_dial = rule.margin is None or len(dials_of(rule.trainer)) == 1
+    margin = "" if one_dial else f" with margin {rule.margin:.3g}"
     purpose = PURPOSES.get(rule.view, f"and judge it in the view {rule.view}")
     return f"{rule.trainer or 'this model'} on this screen{margin} {purpose}"
 

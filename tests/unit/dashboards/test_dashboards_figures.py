@@ -12,6 +12,7 @@ from example_results import BATCHES, LAMBDAS, simulated_results
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dashboards.dial import axis_title, speaking_of
 from dashboards.figures import frontier, heatmap, metric, probe, tradeoff
 from dashboards.figures.axis import strength_axis
 from dashboards.figures.style import spread
@@ -42,9 +43,20 @@ def test_axis_puts_zero_left_of_a_break():
     assert [label for _, label in axis.ticks] == ["0", "0.01", "0.1", "1", "10", "100"]
 
 
+def test_a_linear_dial_is_drawn_linearly_with_zero_where_it_belongs():
+    with speaking_of("center"):
+        axis = strength_axis([0.0, 0.1, 0.5, 1.0])
+        assert [axis.place(weight) for weight in (0.0, 0.1, 0.5, 1.0)] == pytest.approx([0.0, 0.1, 0.5, 1.0])
+        assert [label for _, label in axis.ticks] == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
+        assert axis_title() == "share taken out α"
+    assert axis_title() == "adversarial weight λ (log scale)"
+
+
+@pytest.mark.parametrize("trainer", ["abra", "center"])
 @pytest.mark.parametrize("strengths", [[], [0.0], [0.0, 0.3], [0.7], [0.0, 0.21, 0.24], [0.0, 1e-6, 1e6]])
-def test_axis_of_few_or_many_strengths_has_distinct_ticks_in_range(strengths: list[float]):
-    axis = strength_axis(strengths)
+def test_axis_of_few_or_many_strengths_has_distinct_ticks_in_range(strengths: list[float], trainer: str):
+    with speaking_of(trainer):
+        axis = strength_axis(strengths)
     places = [place for place, _ in axis.ticks]
     assert places == sorted(set(places))
     assert axis.limits[0] < places[0]

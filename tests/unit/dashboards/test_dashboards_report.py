@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from plotly.offline import get_plotlyjs
 
 from dashboards.report import lead_and_rest, script_safe, write_report
-from sweeper.decision import Decision
+from dashboards.summary import text_summary
+from sweeper.decision import Decision, DecisionSettings, decide_sweep
 from sweeper.decision.verdict.next_points import NextPoints
 from sweeper.decision.verdict.ready_rules import detail_text
 from sweeper.decision.verdict.rule import Cause
@@ -373,3 +374,15 @@ def test_charts_come_in_reading_order(document: Document):
         "probe": 4,
     }
     assert [order[kind] for kind in kinds] == sorted(order[kind] for kind in kinds)
+
+
+def test_a_trainer_with_one_dial_is_never_told_of_a_margin(tmp_path: Path) -> None:
+    table = simulated_results(margins=(0.0,), lambdas=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0), drop_at=-0.2)
+    table["trainer"] = table["trainer"].replace({"abra": "center"})
+    settings = DecisionSettings(deciding_view=PLATES, draws=400)
+    found = decide_sweep(table, settings=settings, provenance={"trainer": "center"})
+    write_report(table, found, {}, tmp_path / "report.html")
+    page = re.sub(r"<(script|style)\b.*?</\1>", "", (tmp_path / "report.html").read_text(), flags=re.DOTALL)
+    for text in (re.sub(r"<[^>]+>", " ", page), printed(found), text_summary(found, table)):
+        assert "α" in text
+        assert not re.findall(r".{40}(?:\bmargins?\b|λ).{0,20}", text, flags=re.IGNORECASE)

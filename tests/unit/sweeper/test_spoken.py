@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sweeper.spoken import dial_of, spoken, spoken_values, strength_text
+from sweeper.spoken import dial_of, dials_of, spoken, spoken_values, strength_text
 from trainers.trainer import Dial
 
-ALPHA = Dial(name="shrinkage", symbol="α", high=1.0, scale="linear", grid=(0.5, 1.0))
+ALPHA = (Dial(name="shrinkage", symbol="α", high=1.0, scale="linear", grid=(0.5, 1.0)),)
+BOTH = (*ALPHA, Dial(name="diversity", symbol="θ", high=4.0, scale="linear", none=None, grid=(1.0, 2.0)))
 
 
 class Word(StrEnum):
@@ -27,12 +28,19 @@ def test_a_text_is_of_the_dial() -> None:
     assert spoken("Safe up to λ = 0.5; the adversarial weight λ", ALPHA) == "Safe up to α = 0.5; the shrinkage α"
 
 
+def test_the_second_dial_is_named_too() -> None:
+    text = "Margin 2 was chosen: at margin 2 λ is larger; the margins, and the angular margin, differ; marginal"
+    said = "Diversity 2 was chosen: at diversity 2 α is larger; the diversitys, and the diversity, differ; marginal"
+    assert spoken(text, BOTH) == said
+    assert spoken(text, dials_of("abra")) == text
+
+
 def test_every_text_inside_a_value_and_nothing_else() -> None:
     said = Said("λ = 1", Word.LAMBDA, ("from λ = 0", "none"), {"λ": None, "b": 0.5})
     assert spoken_values(said, ALPHA) == Said("α = 1", Word.LAMBDA, ("from α = 0", "none"), {"λ": None, "b": 0.5})
     assert spoken_values(("λ", "λ =", 2), ALPHA) == ("λ", "α =", 2), "the symbol alone is the code of a unit"
     assert spoken_values([{"a": said.text}], ALPHA) == [{"a": "α = 1"}]
-    assert spoken_values(said, dial_of("abra")) is said, "what is about λ already is left alone"
+    assert spoken_values(said, dials_of("abra")) is said, "what is about λ already is left alone"
 
 
 def test_a_trainer_that_is_not_installed_is_spoken_of_as_the_first() -> None:

@@ -98,6 +98,7 @@ def test_the_baseline_bracket_answers_another_question():
     assert lower.safe_up_to < truth("plateau_drop", 0.10) < lower.unsafe_from
 
 
+@pytest.mark.slow
 def test_the_detectable_drop_is_detected_with_the_stated_power():
     rng = np.random.default_rng(22)
     plateau = np.ones(len(STRENGTHS))

@@ -49,6 +49,7 @@ def test_lost_runs_and_no_noise_are_no_obstacle():
     np.testing.assert_array_equal(noise_courses(constant, 4, rng), 1)
 
 
+@pytest.mark.slow
 def test_the_variance_of_a_contrast_is_what_repetition_shows():
     """Taking out a seed's level takes out smooth noise, too: distant levels differ by more than residuals show."""
     rng = np.random.default_rng(3)

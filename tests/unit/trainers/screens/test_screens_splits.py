@@ -269,6 +269,7 @@ def test_views_that_say_nothing_sensible(values: dict[str, object]) -> None:
         ViewSpec.model_validate(values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "expected"), [("none", 0.669), ("batch", 0.725)])
 def test_leaving_out_each_real_batch_gives_the_published_accuracy(
     jump: Path, mode: Normalisation, expected: float

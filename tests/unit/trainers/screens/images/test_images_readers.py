@@ -121,6 +121,7 @@ def test_sizes_of_held_out_cell_types_and_plates(wilds_listing: Listing) -> None
     assert wells["plate"].iloc[plates.train].nunique() == 153
 
 
+@pytest.mark.slow
 def test_all_images_as_placeholders_are_packed_and_split_as_published(wilds_listing: Listing, tmp_path: Path) -> None:
     """The real table, and 125,510 files of 8×8 pixels in the place of images that may not be shipped."""
     templates = [tmp_path / f"template{number}.png" for number in range(4)]  # a file has a limit of links
