@@ -5,10 +5,11 @@
 *Aim*: the default critic. *Data*: simulated screens whose batches differ by a shift alone, and by shift, scale and a
 bend (with 32 and with 320 perturbations); the JUMP table of configs/jump_source3.yaml and BBBC021, where they lie
 beside the project. *Methods*: every critic at the strengths of `STRENGTHS`, margin 0, held-out plates, 200 steps.
-*Measures*: T, the value of the strongest reader of the batch (`batch_reader`; 1: not readable), and B, biology above its floor on perturbations that no cell of that seed trained on (BBBC021: mechanisms of
-held-out compounds), as a share of λ = 0's. λ is in units of the critic's own, so critics are compared where they cost
-alike: `best` is the strength with the highest mean T of those whose mean B is within `ALLOWED` of λ = 0's. Seconds are
-of the process, one thread, one critic after the other.
+*Measures*: T, the value of the strongest reader of the batch (`batch_reader`; 1: not readable), and B, biology above
+its floor on perturbations that no cell of that seed trained on (BBBC021: mechanisms of held-out compounds), as a share
+of λ = 0's. λ is in units of the critic's own, so critics are compared where they cost alike: `best` is the strength
+with the highest mean T of those whose mean B is within `ALLOWED` of λ = 0's. Seconds are of the process, one thread,
+one critic after the other.
 """
 
 from __future__ import annotations
