@@ -26,8 +26,9 @@ import torch
 
 from sweeper.arms.arm import Arm
 from sweeper.config.sweep_config import SweepConfig, build_config, load_config
-from sweeper.planning.cells import cell_split, make_cells
+from sweeper.planning.cells import make_cells
 from sweeper.planning.description import versions
+from sweeper.planning.drawn_splits import DrawnSplits
 from sweeper.planning.inputs import trainer_features
 from sweeper.planning.prepared import load_screen
 from sweeper.running.scoring import score
@@ -111,7 +112,8 @@ def measure(config: SweepConfig, screen: Screen, biology: Sequence[str], critic:
     """Train and score every seed at every strength of a critic; "none" is λ = 0."""
     strengths = [(weight, 0.0) for weight in STRENGTHS.get(critic, (0.0,))]
     cells = make_cells("critics", "abra", strengths, SEEDS, {VIEW: 1}, arm=Arm.SWEEP)
-    splits = [cell_split(config, screen.wells, cell) for cell in cells]
+    drawn = DrawnSplits(config, screen.wells)
+    splits = [drawn.of(cell) for cell in cells]
     pack = AbraPack(
         trainer_features(config, screen),
         codes(screen.wells["perturbation"]),
