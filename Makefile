@@ -81,6 +81,9 @@ benchmark-adversaries: install ## study: which adversary
 benchmark-critic: install ## study: what the ridge critic costs
 	$(BIN)/python benchmarks/critic.py
 
+benchmark-critics: install ## study: which critic sees what readers see
+	$(BIN)/python benchmarks/critics.py
+
 benchmark-cpdistiller: install ## study: our cpDistiller beside the public code
 	$(BIN)/python benchmarks/cpdistiller_parity.py $(if $(CHECKOUT),--checkout $(CHECKOUT)) $(if $(PUBLIC_PYTHON),--python $(PUBLIC_PYTHON))
 
