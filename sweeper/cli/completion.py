@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 EXAMPLE = """examples:
-  sweeper completion bash > ~/.local/share/bash-completion/completions/sweeper
-  sweeper completion zsh > ~/.zfunc/_sweeper"""
+  sweeper completion bash   print it: put it into ~/.local/share/bash-completion/completions/sweeper
+  sweeper completion zsh    put it into ~/.zfunc/_sweeper"""
 
 SHELLS = ("bash", "zsh", "fish", "tcsh")
 
