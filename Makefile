@@ -77,6 +77,9 @@ benchmark-adversaries: install ## study: which adversary
 benchmark-critic: install ## study: what the ridge critic costs
 	$(BIN)/python benchmarks/critic.py
 
+benchmark-cpdistiller: install ## study: our cpDistiller beside the public code
+	$(BIN)/python benchmarks/cpdistiller_parity.py $(if $(CHECKOUT),--checkout $(CHECKOUT)) $(if $(PUBLIC_PYTHON),--python $(PUBLIC_PYTHON))
+
 benchmark-packs: install ## study: packs against one cell a trial
 	$(BIN)/python benchmarks/packs.py
 
