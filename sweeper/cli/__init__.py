@@ -25,6 +25,7 @@ VERBS = {
     "keep": "fit the advised strength on all wells and keep the model",
     "embed": "write the whole screen corrected, as a table",
     "apply": "put a new batch through a kept model, and say whether it was tested",
+    "compare": "sweeps beside each other: advice, plane, paired differences",
     "decide": "decide again from a store, or on any tidy table",
     "metrics": "score any embedding table with the metric panel",
     "report": "rebuild results, decision and report from the store",
