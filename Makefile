@@ -68,6 +68,10 @@ jump: install ## study: the real table in both views
 	$(BIN)/sweeper run configs/jump_source3.yaml
 	$(BIN)/python benchmarks/jump.py
 
+jump-cpdistiller: install ## study: the real table with cpDistiller
+	$(BIN)/sweeper run configs/jump_source3_cpdistiller.yaml
+	$(BIN)/python benchmarks/jump.py --trainer cpdistiller
+
 jump-followed: install ## study: the same, after its next points
 	$(BIN)/python benchmarks/jump_followed.py
 

@@ -101,6 +101,7 @@ class Trainer(ABC):
             `adversarial_weight`, the second as `margin` (0 where there is none).
         reads: profiles, or the images themselves.
         classifies: whether its packs are `Classifies`; a ladder is read from plain accuracies and needs it.
+        embeds_features: whether its packs are `EmbedsFeatures`: a phenotype can then be planted and read again.
         reads_scored_rows: whether the rows that are scored are corrected by their own batch labels: an arm that
             permutes labels then permutes theirs as well.
         one_at_a_time: whether the cells of a pack train one after another; each is then finished before the next.
@@ -117,6 +118,7 @@ class Trainer(ABC):
     dials: ClassVar[tuple[Dial, ...]]
     reads: ClassVar[Literal["profiles", "images"]] = "profiles"
     classifies: ClassVar[bool] = False
+    embeds_features: ClassVar[bool] = False
     reads_scored_rows: ClassVar[bool] = False
     one_at_a_time: ClassVar[bool] = False
     pack_size: ClassVar[int | None] = None

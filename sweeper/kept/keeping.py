@@ -24,8 +24,8 @@ from sweeper.kept.fitting import UsedRows, cell_on, embedded, fit, refuse_unkept
 from sweeper.kept.model_file import VERSION, ModelFacts, read_facts, read_model, write_model
 from sweeper.kept.reference import Held, measure_reference
 from sweeper.kept.strengths import Strength, advised_strength
-from sweeper.planning.cells import cell_split
 from sweeper.planning.description import versions
+from sweeper.planning.drawn_splits import DrawnSplits
 from sweeper.planning.inputs import trainer_inputs
 from sweeper.spoken import strength_text
 from sweeper.store.store import Store
@@ -123,7 +123,7 @@ def keep_cell(store: Store, cell_id: str, *, tick: Callable[[], None] = lambda: 
     if arm_of(cell.trainer) is not Arm.SWEEP or cell.adversarial_weight is None or cell.margin is None:
         raise InputError(f"{store.folder}: cell {cell_id} is of an arm ({cell.trainer}); models are those of the sweep")
     strength = cell.adversarial_weight, cell.margin
-    training = training_cell(cell, cell_split(config, screen.wells, cell), screen.wells)
+    training = training_cell(cell, DrawnSplits(config, screen.wells).of(cell), screen.wells)
     rows = UsedRows(training.train, training.validation, f"the training wells of {cell.split}, seed {cell.seed}")
     inputs = trainer_inputs(config, screen)
     identity = _identity(store, strength, (cell.seed,), [rows], cell_id)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweeper.config.sweep_config import SweepConfig
-from sweeper.errors import InputError, SweepFailedError
+from sweeper.errors import InputError, SweepFailedError, UndecidableError
 from sweeper.findings.stored import raise_if_nothing_trained
 from sweeper.kept.keeping import Kept, keep_strengths
 from sweeper.kept.strengths import kept_strengths, trained_strengths
@@ -46,7 +46,12 @@ class Launched:
 
 
 def run(
-    config: SweepConfig, *, progress: bool = False, retry_failed: bool = False, tell: Tell | None = None
+    config: SweepConfig,
+    *,
+    progress: bool = False,
+    retry_failed: bool = False,
+    anyway: bool = False,
+    tell: Tell | None = None,
 ) -> StoredSweep:
     """Run what is missing of a sweep, mirror it to MLflow, decide and report. The same call resumes and extends.
 
@@ -58,11 +63,12 @@ def run(
         config: what `load_config` read.
         progress: show a bar (tqdm: in a notebook as a widget, in a terminal on stderr).
         retry_failed: run cells that failed or ran out of memory again.
+        anyway: train although no decision can come out of any view (`Plan.foresight`).
         tell: called with every event, in this thread; see `Event`.
 
     Raises:
         InputError: something is wrong with the configuration, the screen, the folder or the surroundings (Ray, MLflow),
-            or another process runs this sweep; then nothing has been changed.
+            another process runs this sweep, or no view can decide; then nothing has been changed.
         SweepFailedError: the sweep could not go on, or not one trained cell is ok.
     """
     from sweeper.library.progress_bar import ProgressBar
@@ -74,12 +80,20 @@ def run(
             if tell is not None:
                 tell(event)
 
-        store = launch(config, tell=show, retry_failed=retry_failed, command=["sweeper.run"]).store
+        done = launch(config, tell=show, retry_failed=retry_failed, anyway=anyway, command=["sweeper.run"])
+        store = done.store
     raise_if_nothing_trained(store)
     return StoredSweep(store)
 
 
-def launch(config: SweepConfig, *, tell: Tell, retry_failed: bool = False, command: Sequence[str] = ()) -> Launched:
+def launch(
+    config: SweepConfig,
+    *,
+    tell: Tell,
+    retry_failed: bool = False,
+    anyway: bool = False,
+    command: Sequence[str] = (),
+) -> Launched:
     """`run` for callers that print; warnings are events of kind "warning"."""
     check_environment()
     if config.tracking.enabled:
@@ -90,6 +104,8 @@ def launch(config: SweepConfig, *, tell: Tell, retry_failed: bool = False, comma
         tell(Event(kind="warning", note=text))
 
     for warning in prepared.warnings:
+        warn(warning)
+    for warning in _outlook(prepared, anyway=anyway):
         warn(warning)
     store = prepared.store
     try:
@@ -108,6 +124,21 @@ def launch(config: SweepConfig, *, tell: Tell, retry_failed: bool = False, comma
             f"{store.folder}: {full}; finished cells are kept: make room, then the same command continues"
         ) from error
     return Launched(store, outputs, kept, None if mirror is None else mirror.mirror.ui_command)
+
+
+def _outlook(prepared: Prepared, *, anyway: bool) -> tuple[str, ...]:
+    """What the views cannot decide; () where nothing is left to train.
+
+    Raises:
+        UndecidableError: no view can decide, and `anyway` is not given.
+    """
+    finished = prepared.store.finished()
+    if all(cell.is_control or cell.cell_id in finished for cell in prepared.known_cells()):
+        return ()
+    found = prepared.foresight
+    if found.hopeless and not anyway:
+        raise UndecidableError(f"{prepared.config.name}: {found.refusal}. Nothing was trained; --anyway trains it")
+    return found.warnings
 
 
 def _mirrored(

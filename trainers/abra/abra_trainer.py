@@ -22,6 +22,7 @@ class AbraTrainer(Trainer):
     settings = AbraSettings
     dials = (WEIGHT, MARGIN)
     classifies = True
+    embeds_features = True
 
     def pack(
         self,

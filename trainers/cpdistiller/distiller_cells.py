@@ -16,6 +16,9 @@ from trainers.cpdistiller.triplets import Triplets
 from trainers.errors import InputError
 from trainers.screens.normalise import location_and_scale
 
+_KEPT = "cpdistiller triplets "
+_MOST_KEPT = 16  # a set of neighbours takes megabytes, and seeds, folds and arms each have their own
+
 
 def check_distiller_cell(cell: TrainingCell, codes: Mapping[str, IntArray], settings: CpDistillerSettings) -> None:
     """Raise InputError, naming the cell, for rows it cannot train on.
@@ -43,11 +46,11 @@ def check_distiller_cell(cell: TrainingCell, codes: Mapping[str, IntArray], sett
 def triplets_of(
     inputs: Inputs, cell: TrainingCell, codes: Mapping[str, IntArray], settings: CpDistillerSettings
 ) -> Triplets:
-    """The triplets of a cell's training rows; those of equal rows and levels are found once a screen."""
+    """The triplets of a cell's training rows; those of equal rows and levels are kept from one pack to the next."""
     digest = hashlib.sha256(settings.model_dump_json().encode())
     for rows in (cell.train, *(own[cell.train] for own in codes.values())):
         digest.update(np.ascontiguousarray(rows, np.int64).tobytes() + b"|")
-    key = f"cpdistiller triplets {digest.hexdigest()}"
+    key = _KEPT + digest.hexdigest()
     if key not in inputs.kept:
         assert inputs.features is not None  # noqa: S101 - what it reads
         mean, std = location_and_scale(inputs.features[cell.train])
@@ -58,6 +61,8 @@ def triplets_of(
             between=settings.between_neighbours,
             within=settings.within_neighbours,
         )
+        for old in [name for name in inputs.kept if name.startswith(_KEPT)][: 1 - _MOST_KEPT]:
+            del inputs.kept[old]
         controls = (inputs.wells["control_type"].to_numpy() == "negative")[cell.train]
         inputs.kept[key] = Triplets(pairs, controls, mutual_share=settings.mutual_share)
     found: Triplets = inputs.kept[key]

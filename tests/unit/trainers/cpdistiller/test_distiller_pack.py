@@ -217,13 +217,18 @@ def test_schedules_are_the_published_ones() -> None:
     assert schedule.reversal(100)[0] == pytest.approx(2 / (1 + math.exp(-2)) - 1)
 
 
-def test_neighbours_are_found_once_a_screen(plates: Any, small: CpDistillerSettings) -> None:
+def test_neighbours_are_kept_from_pack_to_pack_up_to_a_number(plates: Any, small: CpDistillerSettings) -> None:
     inputs = Inputs(wells=plates.inputs.wells, features=plates.features)
     for strength in (0.0, 2.0):
         CpDistillerPack(inputs, [plates.cell(strength, 1.0, seed) for seed in (0, 1)], small)
     assert len(inputs.kept) == 1
-    CpDistillerPack(inputs, [plates.cell(train=np.arange(150))], small)
-    assert len(inputs.kept) == 2
+    first = set(inputs.kept)
+    CpDistillerPack(inputs, [plates.cell(train=np.arange(size)) for size in range(150, 165)], small)
+    assert len(inputs.kept) == 16
+    assert first < set(inputs.kept)
+    CpDistillerPack(inputs, [plates.cell(train=np.arange(149))], small)
+    assert len(inputs.kept) == 16, "the oldest goes"
+    assert not first & set(inputs.kept)
 
 
 @pytest.mark.parametrize(
