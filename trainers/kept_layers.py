@@ -83,6 +83,45 @@ def run_layers(
     return np.ascontiguousarray(x, np.float32)
 
 
+def kept_embedding(
+    facts: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    features: NDArray[Any],
+    *,
+    groups: Mapping[str, NDArray[Any]] | None = None,
+    negative: NDArray[np.bool_] | None = None,
+    seed: int | None = None,
+) -> NDArray[np.float32]:
+    """(n, e) embeddings of (n, d) features as they came, by a kept model.
+
+    Args:
+        facts: its `prepare`, `layers` and `seeds`.
+        arrays: "seed<i>.<name>" of the i-th seed; "seed<i>.rotation", where there is one, turns it onto the first.
+        groups, negative: as in `run_layers`.
+        seed: one of the seeds, as it was trained; None: the mean of all, each turned onto the first, of length 1 again
+            where embeddings are.
+    """
+    seeds = list(facts["seeds"])
+    prepared = run_layers(facts["prepare"], {}, features, groups=groups, negative=negative)
+    found = []
+    for place in range(len(seeds)) if seed is None else (seeds.index(seed),):
+        mark = f"seed{place}."
+        own = {name.removeprefix(mark): array for name, array in arrays.items() if name.startswith(mark)}
+        embedded = run_layers(facts["layers"], own, prepared, groups=groups, negative=negative)
+        found.append(embedded @ own["rotation"] if seed is None and "rotation" in own else embedded)
+    return mean_embedding(found, unit=facts["layers"][-1]["op"] == "unit")
+
+
+def mean_embedding(embeddings: Sequence[NDArray[np.float32]], *, unit: bool) -> NDArray[np.float32]:
+    """(n, e) mean of aligned embeddings; of length 1 again where the embeddings are (`unit`)."""
+    if len(embeddings) == 1:
+        return embeddings[0]
+    mean = np.mean(embeddings, axis=0, dtype=np.float64)
+    if unit:
+        mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
+    return np.asarray(mean, np.float32)
+
+
 def by_group(
     x: NDArray[Any],
     layer: Mapping[str, Any],
@@ -119,4 +158,12 @@ def location_and_scale(features: NDArray[Any]) -> tuple[NDArray[np.float64], NDA
     return mean, std
 
 
-__all__ = ["FEWEST", "LayersError", "by_group", "location_and_scale", "run_layers"]
+__all__ = [
+    "FEWEST",
+    "LayersError",
+    "by_group",
+    "kept_embedding",
+    "location_and_scale",
+    "mean_embedding",
+    "run_layers",
+]
