@@ -25,7 +25,7 @@ from sweeper.metrics.controls import control_embedding
 from sweeper.metrics.panel import score_table
 from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.probes.pseudo_batch import residualise
-from sweeper.planning.description import versions
+from sweeper.installed import versions
 from sweeper.planning.prepared import load_screen
 from trainers.screens.normalise import normalise
 

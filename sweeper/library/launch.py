@@ -16,8 +16,8 @@ from sweeper.errors import SweepFailedError
 from sweeper.findings.stored import raise_if_nothing_trained
 from sweeper.library.outputs import Outputs, write_outputs
 from sweeper.library.stored_sweep import StoredSweep
+from sweeper.mirror.address import check_tracking
 from sweeper.mirror.mirroring import SweepMirror
-from sweeper.mirror.tracking import check_tracking
 from sweeper.planning.description import sweep_description
 from sweeper.planning.prepared import Prepared, prepare
 from sweeper.running.surroundings import check_environment, storage_trouble

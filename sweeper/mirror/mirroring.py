@@ -58,7 +58,7 @@ def mirrored_cell(store: Store, cell_id: str, shared_tags: Mapping[str, str]) ->
 
 
 def _shared_tags(prepared: Prepared) -> dict[str, str]:
-    from sweeper.planning.description import versions
+    from sweeper.installed import versions
 
     return {
         "sweeper.data_fingerprint": prepared.identity["data"],

@@ -7,24 +7,19 @@ environment can divert a run. Workers never open the database. Importing this mo
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import posixpath
 import re
 import shlex
-import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
+from sweeper.mirror.address import artefact_root, check_tracking, masked
+from sweeper.mirror.client import open_client, quiet_creation, reported_as
 from trainers.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,21 +27,12 @@ if TYPE_CHECKING:
 
 ParentStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
-# A user's own value wins. MLflow's default patience (7 retries of 120 s, exponential pauses) would stall the driver for
-# minutes at every call when a server goes away in mid-sweep; and it prints two lines to stdout for every finished run.
-_ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
 _CELL_STATUS = {"ok": "FINISHED", "failed": "FAILED", "collapsed": "FAILED", "oom": "FAILED"}
 _OPEN_STATUS = ("RUNNING", "SCHEDULED")
 _EXTENDED = "sweeper.param."
 # `log_batch` takes 1000 metrics, 100 params, 100 tags and 1000 entities in all, in at most 1 MB of JSON.
 _METRICS, _TEXTS, _MAX_TEXT, _MAX_KEY = 800, 100, 4000, 250
 _PAGE = 1000
-_PROBE_SECONDS = 5.0
 
 
 class MirrorError(Exception):
@@ -128,14 +114,8 @@ class Mirror:
     ) -> None:
         self._uri = check_tracking(uri, folder)
         self._sweep_id = sweep_id
-        for key, value in _ENVIRONMENT.items():
-            os.environ.setdefault(key, value)
-        with _reported_as(InputError, f"cannot open MLflow at {self.uri}"), _quiet_creation():
-            from mlflow import MlflowClient
-
-            if (database := _sqlite_path(self._uri)) is not None:
-                database.parent.mkdir(parents=True, exist_ok=True)
-            self._client = MlflowClient(tracking_uri=self._uri)
+        with reported_as(InputError, f"cannot open MLflow at {self.uri}"), quiet_creation():
+            self._client = open_client(self._uri)
             self._experiment_id = self._open_experiment(experiment or f"sweeper/{name}", folder)
             parent, self._children = self._find_runs()
             self.parent_run_id = self._open_parent(parent, name, params, tags)
@@ -143,7 +123,7 @@ class Mirror:
     @property
     def uri(self) -> str:
         """The tracking URI in use, any password masked."""
-        return _masked(self._uri)
+        return masked(self._uri)
 
     @property
     def ui_command(self) -> str:
@@ -166,7 +146,7 @@ class Mirror:
             known = self._children.get(cell.cell_id)
             if known is not None and _is_settled(known, cell.status):
                 continue
-            with _reported_as(MirrorError, f"cell {cell.name}: MLflow at {self.uri}"):
+            with reported_as(MirrorError, f"cell {cell.name}: MLflow at {self.uri}"):
                 self._write_cell(cell, known)
             written += 1
         return written
@@ -184,7 +164,7 @@ class Mirror:
         Raises:
             MirrorError: the store did not take all of it.
         """
-        with _reported_as(MirrorError, f"sweep {self._sweep_id}: MLflow at {self.uri}"):
+        with reported_as(MirrorError, f"sweep {self._sweep_id}: MLflow at {self.uri}"):
             try:
                 self._log(self.parent_run_id, _metrics(metrics, (), timestamp=_milliseconds(None)), {}, tags)
                 self._attach(self.parent_run_id, artefacts)
@@ -197,7 +177,7 @@ class Mirror:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             try:
-                return self._client.create_experiment(name, artifact_location=_artefact_root(self._uri, folder))
+                return self._client.create_experiment(name, artifact_location=artefact_root(self._uri, folder))
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another sweep has just created it
                     raise
@@ -297,125 +277,6 @@ class Mirror:
     def _attach(self, run_id: str, artefacts: Sequence[Path]) -> None:
         for path in artefacts:
             self._client.log_artifact(run_id, str(path))
-
-
-def resolve_uri(configured: str | None, environment: Mapping[str, str], folder: Path) -> str:
-    """The tracking URI of a sweep: the config's, else `MLFLOW_TRACKING_URI`, else SQLite in the sweep's folder.
-
-    Raises:
-        InputError: the URI is a file store, or names a SQLite file by a relative path.
-    """
-    sources = {"tracking uri of the config": configured, "MLFLOW_TRACKING_URI": environment.get("MLFLOW_TRACKING_URI")}
-    for source, uri in sources.items():
-        if uri and uri.strip():
-            return _checked(uri.strip().rstrip("/"), source)
-    if "?" in str(folder):
-        raise InputError(f"folder {str(folder)!r}: the path of a SQLite file cannot hold '?'; choose another folder")
-    return f"sqlite:///{folder.absolute() / 'mlflow.db'}"
-
-
-def _checked(uri: str, source: str) -> str:
-    scheme = urlsplit(uri).scheme.lower()
-    if uri != "databricks" and (len(scheme) < 2 or scheme == "file"):
-        raise InputError(
-            f"{source}: {_masked(uri)!r} is a file store, which MLflow no longer serves; "
-            "write sqlite:////absolute/path/mlflow.db or http://host:5000"
-        )
-    database = _sqlite_path(uri)
-    if database is not None and not database.is_absolute():
-        named = str(database) not in ("", ".", ":memory:")
-        example = f"sqlite:///{database.absolute()}" if named else "sqlite:////absolute/path/mlflow.db"
-        raise InputError(
-            f"{source}: {uri!r} is relative to whichever folder a process happens to run in; write {example}"
-        )
-    return uri
-
-
-def _sqlite_path(uri: str) -> Path | None:
-    """The file of a SQLite URI; None for any other store."""
-    if not (matched := re.match(r"sqlite(?:\+\w+)?:(?://)?/?([^?]*)", uri, re.IGNORECASE)):
-        return None
-    return Path(matched[1])
-
-
-def _artefact_root(uri: str, folder: Path) -> str | None:
-    """Beside a SQLite file, in the sweep's folder for another database; a server decides for itself (None)."""
-    scheme = urlsplit(uri).scheme
-    if uri == "databricks" or scheme in ("http", "https", "databricks"):
-        return None
-    database = _sqlite_path(uri)
-    return ((database.parent if database else folder.absolute()) / "mlartifacts").as_uri()
-
-
-def check_tracking(configured: str | None, folder: Path) -> str:
-    """The tracking URI in use, once it is seen to be of use: says within seconds what MLflow would retry for minutes.
-
-    Writes nothing. Arguments and errors as `resolve_uri`; also raises InputError where a server does not answer, or a
-    file is no database.
-    """
-    uri = resolve_uri(configured, os.environ, folder)
-    try:
-        if (database := _sqlite_path(uri)) is not None:
-            if database.exists() and not _is_sqlite(database):
-                raise InputError(f"cannot open MLflow at {uri}: that file is not a SQLite database; name another")
-        elif uri.startswith(("http://", "https://")):
-            parts = urlsplit(f"{uri}/health")
-            probe = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # urllib takes no user in a URL
-            urllib.request.urlopen(probe, timeout=_PROBE_SECONDS).close()  # noqa: S310 - scheme checked above
-    except urllib.error.HTTPError as error:
-        error.close()  # it answers; whether it is an MLflow server shows next
-    except (OSError, ValueError) as error:  # ValueError: an address that is none
-        reason = getattr(error, "reason", error)
-        if not isinstance(reason, ssl.SSLError):  # MLflow may know the certificate
-            raise InputError(f"cannot open MLflow at {_masked(uri)}: {_first_line(reason)}") from error
-    return uri
-
-
-def _is_sqlite(database: Path) -> bool:
-    with database.open("rb") as stream:
-        return stream.read(16) in (b"", b"SQLite format 3\x00")
-
-
-@contextmanager
-def _reported_as(kind: type[Exception], where: str) -> Iterator[None]:
-    """Turn whatever MLflow, a database driver or the network raises into one line of `kind`."""
-    from alembic.util.exc import CommandError  # a database that a newer MLflow has written
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (
-        MlflowException,
-        SQLAlchemyError,
-        CommandError,
-        ImportError,
-        OSError,
-    ) as error:  # OSError: files and requests' errors
-        raise kind(f"{where}: {_first_line(error)}") from error
-
-
-def _first_line(error: object) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return _masked(lines[0])[:300]
-
-
-def _masked(text: str) -> str:
-    return re.sub(r"(://[^:/@\s]*:)[^@/\s]+@", r"\1***@", text)
-
-
-@contextmanager
-def _quiet_creation() -> Iterator[None]:
-    """Creating the tables tells of every step on stderr; keep warnings only, and only meanwhile."""
-    loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _age(run: Run) -> tuple[int, str]:
