@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 import posixpath
 import re
+import secrets
 import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -33,6 +35,10 @@ _EXTENDED = "sweeper.param."
 # `log_batch` takes 1000 metrics, 100 params, 100 tags and 1000 entities in all, in at most 1 MB of JSON.
 _METRICS, _TEXTS, _MAX_TEXT, _MAX_KEY = 800, 100, 4000, 250
 _PAGE = 1000
+_AT_ONCE = 8
+"""Requests that are on their way to a server at once."""
+_WRITER, _SEVERAL = "sweeper.writer", "several"
+"""Tag of the parent: who mirrors this sweep now; empty: nobody."""
 
 
 class MirrorError(Exception):
@@ -79,6 +85,7 @@ class _Child:
     run_status: str
     cell_status: str | None
     start_time: int
+    artifact_uri: str
 
 
 class Mirror:
@@ -118,7 +125,12 @@ class Mirror:
             self._client = open_client(self._uri)
             self._experiment_id = self._open_experiment(experiment or f"sweeper/{name}", folder)
             parent, self._children = self._find_runs()
-            self.parent_run_id = self._open_parent(parent, name, params, tags)
+            # Another process may mirror a copy of the folder: each looks before it makes a run where it is not alone.
+            self._alone = parent is None or not parent.data.tags.get(_WRITER)
+            self._token = secrets.token_hex(8)
+            self.parent_run_id, self._parent_artifacts = self._open_parent(
+                parent, name, params, {**tags, _WRITER: self._token}
+            )
 
     @property
     def uri(self) -> str:
@@ -126,9 +138,13 @@ class Mirror:
         return masked(self._uri)
 
     @property
+    def _served(self) -> bool:
+        return self._uri.startswith(("http://", "https://"))
+
+    @property
     def ui_command(self) -> str:
         """The command that shows the store in a browser; behind a server, the address of the parent run."""
-        if self._uri.startswith(("http://", "https://")):
+        if self._served:
             return f"{self.uri}/#/experiments/{self._experiment_id}/runs/{self.parent_run_id}"
         return f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
 
@@ -139,17 +155,42 @@ class Mirror:
         a failed run is replaced when a retry of its cell ended otherwise. Repeating the call is always safe.
 
         Raises:
-            MirrorError: the store did not take a cell; the cells before it are written.
+            MirrorError: the store did not take a cell; some of the others are written.
         """
+        remaining = iter(cells)
         written = 0
-        for cell in cells:
-            known = self._children.get(cell.cell_id)
-            if known is not None and _is_settled(known, cell.status):
+        while some := tuple(islice(remaining, _AT_ONCE * 2)):
+            new = [cell for cell in {cell.cell_id: cell for cell in some}.values() if not self._has(cell)]
+            if not new:
                 continue
-            with reported_as(MirrorError, f"cell {cell.name}: MLflow at {self.uri}"):
-                self._write_cell(cell, known)
-            written += 1
+            with reported_as(MirrorError, f"MLflow at {self.uri}"):
+                self._alone = self._alone and self._is_writer()
+            if self._served:
+                # Most of a request's time is the server's: several are on their way at once.
+                with ThreadPoolExecutor(_AT_ONCE) as pool:
+                    list(pool.map(self._write_reported, new))
+            else:
+                for cell in new:
+                    self._write_reported(cell)
+            written += len(new)
         return written
+
+    def _has(self, cell: MirroredCell) -> bool:
+        known = self._children.get(cell.cell_id)
+        return known is not None and _is_settled(known, cell.status)
+
+    def _write_reported(self, cell: MirroredCell) -> None:
+        with reported_as(MirrorError, f"cell {cell.name}: MLflow at {self.uri}"):
+            self._write_cell(cell, self._children.get(cell.cell_id))
+
+    def _is_writer(self) -> bool:
+        """Whether nobody else has opened this sweep since; whoever has is told that there are several."""
+        found = self._client.get_run(self.parent_run_id).data.tags.get(_WRITER)
+        if found == self._token:
+            return True
+        if found != _SEVERAL:
+            self._client.set_tag(self.parent_run_id, _WRITER, _SEVERAL)
+        return False
 
     def finish(
         self,
@@ -166,8 +207,9 @@ class Mirror:
         """
         with reported_as(MirrorError, f"sweep {self._sweep_id}: MLflow at {self.uri}"):
             try:
-                self._log(self.parent_run_id, _metrics(metrics, (), timestamp=_milliseconds(None)), {}, tags)
-                self._attach(self.parent_run_id, artefacts)
+                closing = {**tags, _WRITER: ""}
+                self._log(self.parent_run_id, _metrics(metrics, (), timestamp=_milliseconds(None)), {}, closing)
+                self._attach(self._parent_artifacts, artefacts)
             finally:
                 self._client.set_terminated(self.parent_run_id, status)
 
@@ -217,7 +259,10 @@ class Mirror:
             if not token:
                 return
 
-    def _open_parent(self, found: Run | None, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+    def _open_parent(
+        self, found: Run | None, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
+    ) -> tuple[str, str]:
+        """The parent's run id, and where its artefacts are."""
         if found is None:
             identity = {"sweeper.sweep_id": self._sweep_id, "sweeper.kind": "sweep", "mlflow.source.name": "sweeper"}
             found = self._client.create_run(self._experiment_id, tags=identity, run_name=name)
@@ -229,7 +274,7 @@ class Mirror:
         new = {key: text for key, text in texts.items() if key not in earlier}
         changed = {_EXTENDED + key: text for key, text in texts.items() if earlier.get(key, text) != text}
         self._log(run_id, [], new, {**tags, **changed})
-        return run_id
+        return run_id, str(found.info.artifact_uri)
 
     def _write_cell(self, cell: MirroredCell, known: _Child | None) -> None:
         if known is not None and known.run_status not in _OPEN_STATUS:
@@ -243,14 +288,14 @@ class Mirror:
         # The run's own start as timestamp makes a repeated point identical to the first, which MLflow then drops.
         metrics = _metrics(cell.metrics, cell.curve, timestamp=known.start_time)
         self._log(known.run_id, metrics, cell.params, {**cell.tags, "sweeper.status": cell.status})
-        self._attach(known.run_id, cell.artefacts)
+        self._attach(known.artifact_uri, cell.artefacts)
         run_status = _CELL_STATUS[cell.status]
         self._client.set_terminated(known.run_id, run_status, end_time=_milliseconds(cell.ended))
         self._children[cell.cell_id] = replace(known, run_status=run_status, cell_status=cell.status)
 
     def _child_of(self, cell: MirroredCell) -> _Child:
         """The cell's run: a new one, unless another writer (of a copy of the folder) has made it since we opened."""
-        found = min(self._search(cell_id=cell.cell_id), key=_age, default=None)
+        found = None if self._alone else min(self._search(cell_id=cell.cell_id), key=_age, default=None)
         if found is None:
             identity = {
                 "mlflow.parentRunId": self.parent_run_id,
@@ -274,9 +319,13 @@ class Mirror:
         while any(batch := (list(islice(metric, _METRICS)), list(islice(param, _TEXTS)), list(islice(tag, _TEXTS)))):
             self._client.log_batch(run_id, *batch, synchronous=True)
 
-    def _attach(self, run_id: str, artefacts: Sequence[Path]) -> None:
+    def _attach(self, artifact_uri: str, artefacts: Sequence[Path]) -> None:
+        """As `log_artifact`, without asking for the run first: we know where its artefacts are."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        repository = get_artifact_repository(artifact_uri, tracking_uri=self._uri)
         for path in artefacts:
-            self._client.log_artifact(run_id, str(path))
+            repository.log_artifact(str(path))
 
 
 def _age(run: Run) -> tuple[int, str]:
@@ -285,7 +334,8 @@ def _age(run: Run) -> tuple[int, str]:
 
 
 def _child(run: Run) -> _Child:
-    return _Child(run.info.run_id, run.info.status, run.data.tags.get("sweeper.status"), run.info.start_time)
+    info = run.info
+    return _Child(info.run_id, info.status, run.data.tags.get("sweeper.status"), info.start_time, info.artifact_uri)
 
 
 def _extended(tags: Mapping[str, str]) -> dict[str, str]:

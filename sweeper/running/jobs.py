@@ -8,6 +8,7 @@ whoever submitted it may go home.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import secrets
@@ -27,6 +28,7 @@ CONFIG = "sweep.yaml"
 STOPPED = 130
 RETRIES, PAUSE_SECONDS = 5, 3.0
 """How often a log that was cut off is taken up again, and the pause before."""
+NO_AGENT, AGENT_TRIES = "No available agent", 20
 
 
 class Cluster:
@@ -49,21 +51,29 @@ class Cluster:
         with self._reported():
             from ray.job_submission import JobSubmissionClient
 
+            for name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
+                logging.getLogger(name).setLevel(logging.WARNING)  # they tell of the upload
             self._client = JobSubmissionClient(self.address)
 
     def submit(self, config: SweepConfig, *, retry_failed: bool = False) -> str:
         """Start the sweep as a job; returns its id. Raises `InputError` as the class."""
-        named = re.sub(r"[^\w-]", "-", config.name)
+        job = f"sweeper-{re.sub(r'[^A-Za-z0-9_-]', '-', config.name)}-{secrets.token_hex(4)}"
         with tempfile.TemporaryDirectory(prefix="sweep-job-") as folder, self._reported():
             Path(folder, CONFIG).write_text(resolved_yaml(config), encoding="utf-8")
-            return str(
-                self._client.submit_job(
-                    entrypoint=f"sweeper run {CONFIG}{' --retry-failed' if retry_failed else ''}",
-                    submission_id=f"sweeper-{named}-{secrets.token_hex(4)}",
-                    runtime_env={"working_dir": folder, "env_vars": job_environment()},
-                    metadata={"sweep": config.name, "folder": str(config.output)},
-                )
-            )
+            for attempt in range(AGENT_TRIES):
+                try:
+                    self._client.submit_job(
+                        entrypoint=f"sweeper run {CONFIG}{' --retry-failed' if retry_failed else ''}",
+                        submission_id=job,
+                        runtime_env={"working_dir": folder, "env_vars": job_environment()},
+                        metadata={"sweep": config.name, "folder": str(config.output)},
+                    )
+                    break
+                except RuntimeError as error:  # a head that has just started answers before it takes jobs
+                    if NO_AGENT not in str(error) or attempt == AGENT_TRIES - 1:
+                        raise
+                    time.sleep(PAUSE_SECONDS)
+        return job
 
     def follow(self, job: str, write: Callable[[str], None]) -> None:
         """Pass on the job's log until the job has ended; a connection that is cut off is taken up again.
