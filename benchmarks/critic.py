@@ -18,8 +18,8 @@ import pandas as pd
 
 from sweeper.arms.arm import Arm
 from sweeper.config.sweep_config import SweepConfig, load_config
-from sweeper.planning.cells import Cell, cell_split, make_cells
 from sweeper.installed import versions
+from sweeper.planning.cells import Cell, cell_split, make_cells
 from sweeper.planning.inputs import trainer_features
 from sweeper.planning.prepared import load_screen
 from sweeper.running.scoring import score

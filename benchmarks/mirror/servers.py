@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BINARIES = (Path("/usr/lib/postgresql"), Path("/usr/pgsql"))
+LOGIN = Path(__file__).parents[2] / "docker/mlflow_auth.ini"
 PATIENCE = 180.0
 
 
@@ -92,11 +93,8 @@ class MLflow:
         if self.password:
             command.append("--app-name=basic-auth")
             settings = self.folder / "basic_auth.ini"
-            settings.write_text(
-                "[mlflow]\ndefault_permission = READ\nadmin_username = admin\nauth_cache_ttl_seconds = 60\n"
-                "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-                f"database_uri = sqlite:///{self.folder / 'users.db'}\n"
-            )
+            given = LOGIN.read_text(encoding="utf-8")
+            settings.write_text(given.replace("/mlflow/users.db", str(self.folder / "users.db")), encoding="utf-8")
             environment["MLFLOW_AUTH_CONFIG_PATH"] = str(settings)
             environment["MLFLOW_AUTH_ADMIN_PASSWORD"] = self.password
             environment["MLFLOW_FLASK_SERVER_SECRET_KEY"] = os.urandom(16).hex()

@@ -24,6 +24,7 @@ VERBS = {
     "run": "run what is missing of a sweep, then decide and report",
     "submit": "run a sweep as a job of a Ray cluster",
     "status": "how far a sweep is, and what it says so far",
+    "sync": "mirror a stored sweep to MLflow again",
     "decide": "decide again from a store, or on any tidy table",
     "metrics": "score any embedding table with the metric panel",
     "report": "rebuild results, decision and report from the store",

@@ -15,8 +15,7 @@ from sweeper.checks import Check
 
 def installed_checks() -> Iterator[Check]:
     """Whether Python and every package are such as this package asks for."""
-    information = importlib.metadata.metadata("sweeper")
-    wanted, python = information.get("Requires-Python", ""), platform.python_version()
+    wanted, python = importlib.metadata.metadata("sweeper")["Requires-Python"], platform.python_version()
     if python not in SpecifierSet(wanted, prereleases=True):
         yield Check("python", "wrong", f"Python {python}: sweeper needs {wanted}; make its environment anew")
     else:

@@ -163,7 +163,7 @@ class Mirror:
             new = [cell for cell in {cell.cell_id: cell for cell in some}.values() if not self._has(cell)]
             if not new:
                 continue
-            with reported_as(MirrorError, f"MLflow at {self.uri}"):
+            with reported_as(MirrorError, f"cell {new[0].name}: MLflow at {self.uri}"):
                 self._alone = self._alone and self._is_writer()
             if self._served:
                 # Most of a request's time is the server's: several are on their way at once.
@@ -325,7 +325,7 @@ class Mirror:
 
         repository = get_artifact_repository(artifact_uri, tracking_uri=self._uri)
         for path in artefacts:
-            repository.log_artifact(str(path))
+            repository.log_artifact(str(path))  # type: ignore[no-untyped-call]
 
 
 def _age(run: Run) -> tuple[int, str]:
