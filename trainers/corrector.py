@@ -4,14 +4,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
 from trainers.base import FloatArray, Inputs, IntArray, TrainingCell
 from trainers.errors import InputError
+from trainers.kept import Fitted
 from trainers.trainer import Trainer
+
+FEWEST = 2
+"""Rows of a batch, and controls to fit on."""
+Made = TypeVar("Made")
 
 
 class Corrector(Trainer):
@@ -21,6 +27,7 @@ class Corrector(Trainer):
     """
 
     one_at_a_time = True
+    reads_scored_rows = True
     trial_steps = (0, 1)
 
     @abstractmethod
@@ -34,6 +41,16 @@ class Corrector(Trainer):
             InputError: the cell's rows do not allow it; the cell has failed, and the others go on.
         """
 
+    def fitted(self, inputs: Inputs, cell: TrainingCell, settings: Any) -> Fitted:
+        """The correction of one cell, to be kept; written by those that are `inductive`."""
+        raise NotImplementedError
+
+    def not_kept(self, settings: Any) -> str | None:
+        """It is the correction of the screen that it is fitted on, unless it serves new batches and gives `fitted`."""
+        if self.inductive(settings) and type(self).fitted is not Corrector.fitted:
+            return None
+        return "it corrects the screen that it is fitted on, and `sweeper embed` corrects that again"
+
     def inductive(self, settings: Any) -> bool:
         """A correction worked out on the rows it corrects says nothing of a batch it never saw."""
         return False
@@ -42,7 +59,10 @@ class Corrector(Trainer):
         self, inputs: Inputs, cells: Sequence[TrainingCell], settings: Any, *, device: str = "cpu", threads: int = 1
     ) -> CorrectorPack:
         """Cells that are corrected one by one."""
-        return CorrectorPack([self._work(inputs, cell, settings) for cell in cells])
+        return CorrectorPack(
+            [self._work(inputs, cell, settings) for cell in cells],
+            [partial(self.fitted, inputs, cell, settings) for cell in cells],
+        )
 
     def _work(self, inputs: Inputs, cell: TrainingCell, settings: Any) -> Callable[[], FloatArray]:
         def work() -> FloatArray:
@@ -57,8 +77,9 @@ class Corrector(Trainer):
 class CorrectorPack:
     """Corrections to be worked out, one a step: a `trainers.base.Pack`."""
 
-    def __init__(self, work: Sequence[Callable[[], FloatArray]]) -> None:
+    def __init__(self, work: Sequence[Callable[[], FloatArray]], fits: Sequence[Callable[[], Fitted]]) -> None:
         self._work = work
+        self._fits = fits
         self._corrected: list[FloatArray | None] = []
         self._failed: dict[int, str] = {}
 
@@ -92,6 +113,10 @@ class CorrectorPack:
         assert corrected is not None  # noqa: S101 - a failed cell is not asked
         return corrected[rows]
 
+    def fitted(self, index: int) -> Fitted:
+        """The correction itself, to be kept."""
+        return self._fits[index]()
+
     def history(self, index: int) -> list[dict[str, float]]:
         """Nothing was trained."""
         return []
@@ -116,4 +141,45 @@ def batches_of(inputs: Inputs, cell: TrainingCell) -> IntArray:
     return inputs.batches if cell.batches is None else cell.batches
 
 
-__all__ = ["Corrector", "CorrectorPack", "batches_of"]
+def own_rows(cell: TrainingCell) -> IntArray:
+    """(n,) the rows of a cell, sorted: what a transductive corrector may read and corrects."""
+    return np.sort(np.concatenate([cell.train, cell.validation, cell.test]))
+
+
+def refuse_small_batches(name: str, inputs: Inputs) -> None:
+    """Raise InputError where a batch of the screen has too few rows to say anything of it."""
+    names, sizes = np.unique(inputs.wells["batch"].to_numpy(dtype=str), return_counts=True)
+    if sizes.min() < FEWEST:
+        raise InputError(
+            f"{name}: batch {names[sizes.argmin()]} has {counted(int(sizes.min()), 'well')}, {FEWEST} are needed; "
+            "leave it out, or join it with another"
+        )
+
+
+def counted(count: int, what: str) -> str:
+    """For people: "1 well", "2 wells"."""
+    return f"{count} {what}" + ("" if count == 1 else "s")
+
+
+def kept_of(inputs: Inputs, key: Hashable, make: Callable[[], Made]) -> Made:
+    """What `make` gives, made once for all cells of a screen that ask with the same key.
+
+    It must not depend on the strength: a grid of strengths over one decomposition costs little more than one of them.
+    """
+    kept = inputs.kept.setdefault("corrections", {})
+    if key not in kept:
+        kept[key] = make()
+    found: Made = kept[key]
+    return found
+
+
+__all__ = [
+    "FEWEST",
+    "Corrector",
+    "CorrectorPack",
+    "batches_of",
+    "counted",
+    "kept_of",
+    "own_rows",
+    "refuse_small_batches",
+]

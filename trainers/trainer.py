@@ -101,10 +101,14 @@ class Trainer(ABC):
             `adversarial_weight`, the second as `margin` (0 where there is none).
         reads: profiles, or the images themselves.
         classifies: whether its packs are `Classifies`; a ladder is read from plain accuracies and needs it.
+        embeds_features: whether its packs are `EmbedsFeatures`: a phenotype can then be planted and read again.
+        reads_scored_rows: whether the rows that are scored are corrected by their own batch labels: an arm that
+            permutes labels then permutes theirs as well.
         one_at_a_time: whether the cells of a pack train one after another; each is then finished before the next.
         pack_size: cells of a pack unless the configuration says; None: as many as keep the workers busy.
         trial_steps: steps to warm up and steps to time in a dry run's estimate.
         sweep_wide: settings that no rung of a ladder may change.
+        as_published: settings, other than the defaults, under which the dials' `published` is what people run.
         files: settings that name files; their content is in `identity`, their path in no id.
     """
 
@@ -114,10 +118,13 @@ class Trainer(ABC):
     dials: ClassVar[tuple[Dial, ...]]
     reads: ClassVar[Literal["profiles", "images"]] = "profiles"
     classifies: ClassVar[bool] = False
+    embeds_features: ClassVar[bool] = False
+    reads_scored_rows: ClassVar[bool] = False
     one_at_a_time: ClassVar[bool] = False
     pack_size: ClassVar[int | None] = None
     trial_steps: ClassVar[tuple[int, int]] = (2, 6)
     sweep_wide: ClassVar[tuple[str, ...]] = ()
+    as_published: ClassVar[Mapping[str, Any]] = {}
     files: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -167,6 +174,17 @@ class Trainer(ABC):
 
     def try_out(self, inputs: Inputs, settings: Any) -> None:
         """Raise InputError for what only shows when a cell is made, before anything is written."""
+
+    def not_kept(self, settings: Any) -> str | None:
+        """Why a fitted cell cannot be kept and given other rows, in words after "cannot be kept:"; None: it can.
+
+        One that can gives packs that are `trainers.kept.Keepable`.
+        """
+        return "it does not say how a fitted cell is written down"
+
+    def stops_early(self, settings: Any) -> bool:
+        """Whether it looks at validation rows while it trains."""
+        return False
 
     def width(self, settings: Any) -> int | None:
         """Dimension of an embedding; None where it is known only when a cell is made."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sweeper.checks import Check
-from sweeper.planning.cells import Cell, cell_split
+from sweeper.planning.cells import Cell
 from sweeper.planning.estimate import STAND_IN_WIDTH
 from sweeper.planning.prepared import Prepared
 from sweeper.running.node_checks import SKEW, gigabytes
@@ -64,17 +64,13 @@ def storage_checks(folder: Path) -> Iterator[Check]:
 
 def needed_bytes(prepared: Prepared, cells: Sequence[Cell]) -> int:
     """About what the cells take in the sweep's folder, the screen and all outputs included."""
-    config, wells = prepared.config, prepared.screen.wells
+    config = prepared.config
     width = config.how.width(config.trainer_settings) or STAND_IN_WIDTH
-    rows = {cell.split_key: len(cell_split(config, wells, cell).test) for cell in _one_a_split(cells)}
+    rows = {key: len(prepared.splits.of(cell).test) for key, cell in {cell.split_key: cell for cell in cells}.items()}
     embeddings = sum(rows[cell.split_key] * 2 * width for cell in cells)
     local = config.tracking.enabled and config.tracking.uri is None and not os.environ.get("MLFLOW_TRACKING_URI")
     screen = 0 if (prepared.store.folder / "screen").exists() else prepared.screen.features.nbytes
     return screen + embeddings + len(cells) * (CELL_BYTES + (MIRROR_BYTES if local else 0)) + OUTPUT_BYTES
-
-
-def _one_a_split(cells: Sequence[Cell]) -> list[Cell]:
-    return list({cell.split_key: cell for cell in cells}.values())
 
 
 def room_check(prepared: Prepared) -> Check:

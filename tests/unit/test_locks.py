@@ -6,16 +6,22 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LOCK, REFERENCE, DOCS = (
+LOCK, REFERENCE, DOCS, HARMONY = (
     dict(line.split("==") for line in (ROOT / name).read_text().split())
-    for name in ("requirements.lock", "requirements-reference.lock", "requirements-docs.lock")
+    for name in (
+        "requirements.lock",
+        "requirements-reference.lock",
+        "requirements-docs.lock",
+        "requirements-harmony.lock",
+    )
 )
 
 
 def test_the_reference_lock_only_adds() -> None:
     assert not LOCK.keys() & REFERENCE.keys()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["optional-dependencies"]["metrics-reference"] == [f"scib-metrics=={REFERENCE['scib-metrics']}"]
+    pinned = project["optional-dependencies"]["metrics-reference"]
+    assert {f"{name}=={REFERENCE[name]}" for name in ("scib-metrics", "pycytominer")} <= set(pinned)
     assert not {"jax", "jaxlib", "scanpy"} & LOCK.keys()
 
 
@@ -25,3 +31,9 @@ def test_the_lock_of_the_documentation_only_adds() -> None:
         name: REFERENCE[name] for name in DOCS.keys() & REFERENCE.keys()
     }
     assert {"mkdocs", "mkdocs-material", "mkdocstrings-python"} <= DOCS.keys()
+
+
+def test_the_lock_of_harmony_only_adds() -> None:
+    """GPL-3 stays outside what is installed unasked."""
+    assert HARMONY.keys() == {"harmonypy"}
+    assert not LOCK.keys() & HARMONY.keys()

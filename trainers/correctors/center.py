@@ -8,11 +8,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from trainers.base import FloatArray, Inputs, IntArray, TrainingCell
-from trainers.corrector import Corrector, batches_of
+from trainers.corrector import FEWEST, Corrector, batches_of, counted, own_rows
 from trainers.errors import InputError
+from trainers.kept import Fitted
+from trainers.kept_layers import location_and_scale
 from trainers.trainer import Dial
-
-FEWEST = 2
 
 
 class CenterSettings(BaseModel):
@@ -61,20 +61,30 @@ class Center(Corrector):
 
     def correct(self, inputs: Inputs, cell: TrainingCell, settings: CenterSettings) -> FloatArray:
         """(n, d) the screen with every batch of the cell centred by a share."""
-        from trainers.screens.normalise import location_and_scale
         from trainers.screens.table import codes
 
         assert inputs.features is not None  # noqa: S101 - what it reads
         share, _ = cell.dials
         by_batch = settings.by == "batch" or cell.batches is not None  # an arm's labels are all it knows of batches
         groups = batches_of(inputs, cell) if by_batch else codes(inputs.wells["plate"])
-        own = np.sort(np.concatenate([cell.train, cell.validation, cell.test]))
+        own = own_rows(cell)
         corrected = np.array(inputs.features)
         for group in np.unique(groups[own]):
             rows = own[groups[own] == group]
             mean, std = location_and_scale(inputs.features[_reference(inputs, rows, settings)])
             corrected[rows] = (inputs.features[rows] - share * mean) / (std**share if settings.scale else 1.0)
         return corrected
+
+    def fitted(self, inputs: Inputs, cell: TrainingCell, settings: CenterSettings) -> Fitted:  # noqa: ARG002
+        """Nothing but the share: a new batch is centred by its own controls."""
+        layer = {
+            "op": "by_group",
+            "column": settings.by,
+            "rows": "negative",
+            "share": cell.adversarial_weight,
+            "scale": settings.scale,
+        }
+        return Fitted((layer,), {}, named=True)
 
 
 def _reference(inputs: Inputs, rows: IntArray, settings: CenterSettings) -> IntArray:
@@ -84,8 +94,8 @@ def _reference(inputs: Inputs, rows: IntArray, settings: CenterSettings) -> IntA
         chosen = rows[(inputs.wells["control_type"].to_numpy() == "negative")[rows]]
     if len(chosen) < FEWEST:
         name = inputs.wells[settings.by].iloc[rows[0]]
-        what = "negative controls" if settings.fit_on == "controls" else "wells"
-        raise InputError(f"center: {settings.by} {name} has {len(chosen)} {what}, {FEWEST} are needed")
+        what = "negative control" if settings.fit_on == "controls" else "well"
+        raise InputError(f"center: {settings.by} {name} has {counted(len(chosen), what)}, {FEWEST} are needed")
     return chosen
 
 

@@ -12,7 +12,7 @@ from sweeper.arms.arm import Arm
 from sweeper.arms.arm_rounds import next_round, upcoming_rounds
 from sweeper.config.sweep_config import build_config
 from sweeper.errors import ConfigError, InputError
-from sweeper.planning.cells import PackPlan, cell_split, make_cells
+from sweeper.planning.cells import PackPlan, make_cells
 from sweeper.planning.description import sweep_description
 from sweeper.planning.inputs import trainer_features
 from sweeper.planning.prepared import Prepared, prepare
@@ -69,7 +69,7 @@ def test_cells_are_corrected_one_by_one_and_scored(tmp_path: Path, trainer: str)
     rows, untouched = found.store.embeddings(plan.cells[0].cell_id)
     features = trainer_features(found.config, found.screen)
     if trainer == "sphering":
-        wells, split = found.screen.wells, cell_split(found.config, found.screen.wells, plan.cells[0])
+        wells, split = found.screen.wells, found.splits.of(plan.cells[0])
         controls = split.train[(wells["control_type"].to_numpy() == "negative")[split.train]]
         features = features - features[controls].mean(0)
     np.testing.assert_allclose(untouched, features[rows], rtol=2e-3, atol=2e-3)
@@ -133,3 +133,19 @@ def test_a_screen_without_controls_is_refused_before_anything_is_written(tmp_pat
     with pytest.raises(InputError, match="name the screen's negative controls"):
         sweep(tmp_path / "s", trainer="sphering", **bare)
     assert not (tmp_path / "s").exists()
+
+
+def test_a_sham_arm_of_a_correction_permutes_the_labels_of_the_scored_rows_too(tmp_path: Path) -> None:
+    """With true labels there it would take the batch out of them in earnest; permuted, T stays where it was."""
+    found = sweep(tmp_path / "s", metrics=["batch_variance", "retrieval_map"])
+    sham, real = plan_of(found, (0.0, 1.0), Arm.SHAM), plan_of(found, (1.0,))
+    for plan in (sham, real):
+        run(found, plan)
+
+    def removed(cell_id: str) -> float:
+        metrics = {row["metric"]: row["value"] for row in found.store.record(cell_id)["metrics"]}
+        return float(metrics["batch_variance"])
+
+    untouched, permuted, corrected = (removed(cell.cell_id) for cell in (*sham.cells, *real.cells))
+    assert corrected > untouched + 0.1
+    assert abs(permuted - untouched) < 0.3 * (corrected - untouched)
