@@ -84,6 +84,12 @@ benchmark-critic: install ## study: what the ridge critic costs
 benchmark-cpdistiller: install ## study: our cpDistiller beside the public code
 	$(BIN)/python benchmarks/cpdistiller_parity.py $(if $(CHECKOUT),--checkout $(CHECKOUT)) $(if $(PUBLIC_PYTHON),--python $(PUBLIC_PYTHON))
 
+benchmark-mirror: install ## study: cells a second into MLflow on Postgres
+	$(BIN)/python -m benchmarks.mirror
+
+benchmark-overhead: install ## study: what a sweep costs beside training and scoring, against plain Ray Tune
+	$(BIN)/python benchmarks/overhead.py
+
 benchmark-packs: install ## study: packs against one cell a trial
 	$(BIN)/python benchmarks/packs.py
 

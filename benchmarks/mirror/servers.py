@@ -82,6 +82,13 @@ class MLflow:
         """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Of the server; its workers are its children."""
+        if self._process is None:
+            raise RuntimeError("it is not running")
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         command = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,8 @@ def test_some_hundred_cells(server: MLflow, tmp_path: Path) -> None:
 
 
 def test_a_login_is_asked_for(server: MLflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    health = f"{server.uri}/health"  # which the stack's health check asks, without one
+    urllib.request.urlopen(health, timeout=10).close()  # noqa: S310
     assert try_tracking(server.uri, tmp_path) == server.uri
     assert try_tracking(server.uri, tmp_path) == server.uri
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "another-password")
