@@ -115,5 +115,14 @@ lock: install ## upgrade the pinned versions, on purpose
 	$(COMPILE) --extra metrics-reference --constraint requirements.lock | grep -vxFf requirements.lock > requirements-reference.lock
 	$(COMPILE) --extra docs --constraint requirements.lock | grep -vxFf requirements.lock > requirements-docs.lock
 
+PLOTLY_JS = $(shell $(BIN)/python -c 'from plotly.offline import get_plotlyjs_version as version; print(version())')
+
+plotly-bundle: install ## the report's drawing library at the version of the pinned plotly (needs npm)
+	mkdir -p build/plotly
+	cd build/plotly && tar xzf $$(npm pack --silent plotly.js-cartesian-dist-min@$(PLOTLY_JS))
+	cp build/plotly/package/plotly-cartesian.min.js dashboards/vendor/
+	cp build/plotly/package/LICENSE dashboards/vendor/LICENSE-plotly.js
+	sha256sum dashboards/vendor/plotly-cartesian.min.js
+
 clean: ## remove the virtual environment, builds and runs
 	rm -rf $(VENV) build dist *.egg-info runs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +15,10 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
 
 from dashboards import formatting
 from dashboards.boundary_words import boundary, optimism
+from dashboards.chart import Chart, chart, script_safe
 from dashboards.composite_curves import CompositeView, composite_view
 from dashboards.dial import at_second, dials, letter, second_dial, second_title, speaking_of
 from dashboards.figures.axis import strength_axis
@@ -27,9 +27,12 @@ from dashboards.figures.gain import describe_gains, draw_gains
 from dashboards.figures.heatmap import composite_grid, describe_grid, draw_grid
 from dashboards.figures.metric import MetricCurve, describe_metric, draw_metric, metric_curve
 from dashboards.figures.probe import ProbeComparison, describe_probe, draw_probe, probe_comparison
-from dashboards.figures.tradeoff import ROLES, TradeOff, describe_trade_off, draw_trade_off, trade_off
-from dashboards.first_screen import FirstScreen, first_screen, ordered_curves, ordered_views, tone
+from dashboards.figures.style import dark_palette
+from dashboards.figures.tradeoff import ROLES, TradeOff, describe_trade_off, trade_off
+from dashboards.figures.tradeoff_drawing import draw_trade_off
+from dashboards.first_screen import FirstScreen, first_screen, ordered_curves, ordered_views, tone, verdict_text
 from dashboards.gain_views import GainView, gain_view
+from dashboards.plotly_bundle import plotly_bundle
 from dashboards.pseudo_cost import PseudoRow, pseudo_rows
 from dashboards.records import checked, metric_names, trained, without_ladder
 from dashboards.stages import Stage, stages
@@ -52,19 +55,6 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _KEYWORDS = re.compile(
     r"\b(No rule|Not identified|If|if|then|Safe|Unsafe|Sweep again|Certainty|Caution|The views disagree)\b"
 )
-_BOUNDS = ("Unsafe", "In between", "Above", "Below")
-"""Words that a sentence about the bounds begins with, after the first of them."""
-_SENTENCES = re.compile(r"(?<=\.) (?=[A-Z])")
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure ready for the page: a fixed id, its JSON made safe inside a script tag, and its text alternative."""
-
-    id: str
-    json: str
-    alternative: str
-    height: int
 
 
 @dataclass(frozen=True)
@@ -83,6 +73,7 @@ class ViewSection:
     deciding: bool
     curve: RuledCurve | None
     tone: str
+    verdict: str
     chosen_margin: float | None
     choice: str
     shift: str
@@ -118,6 +109,20 @@ class Page:
     statuses: tuple[tuple[str, int], ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     ladder: LadderTable | None = None
+
+    @property
+    def contents(self) -> tuple[tuple[str, str], ...]:
+        """Ids of the parts and their words, in the order of the page."""
+        curves = (("curves", "Curves"),) if len(self.sections) != 1 else ()
+        return (
+            ("rule", "Advice"),
+            ("qualified", "What qualifies it"),
+            ("views", "Views"),
+            *curves,
+            ("gains", "Help and hurt"),
+            ("ready", "Ready rules"),
+            ("appendix", "Appendix"),
+        )
 
     @property
     def charts(self) -> tuple[Chart, ...]:
@@ -264,6 +269,7 @@ def _section(
         deciding=of.deciding,
         curve=of.curve,
         tone=tone(of.curve.state, of.curve.recommended) if of.curve else "warn",
+        verdict=verdict_text(of.curve) if of.curve else "",
         chosen_margin=of.of.chosen_margin if of.of else None,
         choice=spoken(choice_text(of.of.choice), dials()) if of.of else "",
         shift=spoken(frontier_text(of.of.frontier, of.confidence), dials()) if of.of else "",
@@ -278,13 +284,11 @@ def _section(
         margins=margins,
         heat=_heat_charts(numbers, of.marked, prefix),
         probes=probes,
-        probe=_chart(f"{prefix}-probe", draw_probe(probes), describe_probe(probes)) if probes.stages else None,
+        probe=chart(f"{prefix}-probe", draw_probe(probes), describe_probe(probes)) if probes.stages else None,
         boundary=boundary(held_out),
         optimism=optimism(held_out),
         gains=helped,
-        gain=_chart(f"{prefix}-gain", draw_gains(helped), describe_gains(helped))
-        if helped and helped.drawn()
-        else None,
+        gain=_gain_chart(helped, prefix) if helped and helped.drawn() else None,
         primary=primary,
         strengths=strength_rows(rows, view=of.view, metrics=primary),
         controls=control_rows(rows, view=of.view, metrics=primary),
@@ -294,11 +298,18 @@ def _section(
 def _trade_off_charts(numbers: Sequence[TradeOff], prefix: str) -> list[Chart]:
     """The first one large."""
     return [
-        _chart(
-            f"{prefix}-tradeoff{place}", draw_trade_off(item, pixels=400 if place else 560), describe_trade_off(item)
+        chart(
+            f"{prefix}-tradeoff{place}",
+            draw_trade_off(item, pixels=340 if place else 440),
+            describe_trade_off(item),
+            narrow=draw_trade_off(item, pixels=230, narrow=True),
         )
         for place, item in enumerate(numbers)
     ]
+
+
+def _gain_chart(view: GainView, prefix: str) -> Chart:
+    return chart(f"{prefix}-gain", draw_gains(view), describe_gains(view), narrow=draw_gains(view, narrow=True))
 
 
 def _frontier_chart(of: _Judged, prefix: str) -> Chart | None:
@@ -306,19 +317,19 @@ def _frontier_chart(of: _Judged, prefix: str) -> Chart | None:
     if of.of is None or len(of.of.frontier.points) < 2:
         return None
     numbers = frontier_numbers(of.view, of.of, of.marked)
-    return _chart(f"{prefix}-frontier", draw_frontier(numbers), describe_frontier(numbers))
+    return chart(f"{prefix}-frontier", draw_frontier(numbers), describe_frontier(numbers))
 
 
 def _heat_charts(numbers: Sequence[TradeOff], marked: tuple[float, float] | None, prefix: str) -> tuple[Chart, ...]:
     """λ × margin, one a role; none with a single margin."""
     grids = [composite_grid(numbers, role=role, marked=marked) for role in ROLES if len(numbers) > 1]
-    return tuple(_chart(f"{prefix}-heat-{grid.role}", draw_grid(grid), describe_grid(grid)) for grid in grids)
+    return tuple(chart(f"{prefix}-heat-{grid.role}", draw_grid(grid), describe_grid(grid)) for grid in grids)
 
 
 def _composite_charts(rows: pd.DataFrame, whole: CompositeView | None, prefix: str) -> tuple[Chart, ...]:
     axis = strength_axis(trained(rows)["adversarial_weight"].dropna().unique().tolist())
     return tuple(
-        _chart(f"{prefix}-composite-{curve.role}", draw_metric(curve, axis), describe_metric(curve))
+        chart(f"{prefix}-composite-{curve.role}", draw_metric(curve, axis), describe_metric(curve))
         for curve in (whole.curves if whole else ())
         if curve.measured
     )
@@ -355,32 +366,9 @@ def _metrics(
     for place, metric in enumerate(metric_names(rows, role)):
         numbers = metric_curve(rows, view=view, metric=metric, margins=margins)
         identity = f"{prefix}-{role}{place}"
-        chart = _chart(identity, draw_metric(numbers, axis), describe_metric(numbers)) if numbers.measured else None
-        found.append(MetricFigure(numbers, chart))
+        drawing = chart(identity, draw_metric(numbers, axis), describe_metric(numbers)) if numbers.measured else None
+        found.append(MetricFigure(numbers, drawing))
     return tuple(found)
-
-
-def _chart(identity: str, figure: go.Figure, alternative: str) -> Chart:
-    return Chart(identity, script_safe(figure.to_json(engine="json")), alternative, int(figure.layout.height))
-
-
-def script_safe(json_text: str) -> str:
-    """JSON that cannot end the script element it stands in, nor open a comment in it; it parses to the same value."""
-    return json_text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def lead_and_rest(sentence: str) -> tuple[str, str]:
-    """The rule and the bound behind it, for large print, and what qualifies them.
-
-    The lead goes on from the sentence with the If to the last one that bounds it, so that it is never about batch
-    removal alone.
-    """
-    pieces = _SENTENCES.split(sentence)
-    start = next((place for place, piece in enumerate(pieces) if piece.startswith(("If", "No rule"))), 0)
-    end = start + 2
-    while end < len(pieces) and pieces[end].startswith(_BOUNDS):
-        end += 1
-    return " ".join(pieces[:end]), " ".join(pieces[end:])
 
 
 def emphasised(sentence: str) -> Sequence[tuple[str, bool]]:
@@ -394,7 +382,7 @@ def render_report(page: Page) -> str:
     Scripts run only where their hash is declared in the document's content security policy, and nothing may be loaded:
     neither a name in the data nor plotly.js itself can reach the network.
     """
-    library, loader = get_plotlyjs().replace("\r", ""), (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    library, loader = plotly_bundle(), (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     hashes = " ".join(f"'sha256-{_hash(script)}'" for script in (library, loader))
     return (
         _environment()
@@ -404,9 +392,11 @@ def render_report(page: Page) -> str:
             decision=page.decision,
             rule=page.decision.rule,
             first=page.first,
+            contents=page.contents,
             sections=page.sections,
             provenance=page.provenance,
             style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
+            palette=script_safe(json.dumps(dark_palette())),
             library=library,
             loader=loader,
             policy=f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:",
@@ -436,6 +426,5 @@ def _environment() -> jinja2.Environment:
         question=formatting.question,
         signed=formatting.signed,
         emphasised=emphasised,
-        lead_and_rest=lead_and_rest,
     )
     return environment

@@ -15,15 +15,42 @@ UNSAFE = "#B2182B"
 INK = "#222222"
 MUTED = "#666666"
 GRID = "#E6E6E6"
+PAPER = "white"
+SAFE_INK = "#00684B"
+"""The safe colour where it is text: 4.5 to 1 on paper, which `SAFE` is not."""
 SYMBOLS = {"biological": "circle", "technical": "diamond"}
 COLOURS = {"biological": BIOLOGICAL, "technical": TECHNICAL}
 FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
+
+
+_DARK = {
+    BIOLOGICAL: "#5AB4EC",
+    TECHNICAL: "#F58A3C",
+    EFFECTIVE: "#C9A3DC",
+    SAFE: "#2FBF92",
+    SAFE_INK: "#4FD3A6",
+    UNSAFE: "#FF8078",
+    INK: "#E8EAED",
+    MUTED: "#A9B0B8",
+    GRID: "#333A42",
+    PAPER: "#14181D",
+}
 
 
 def tint(colour: str, alpha: float) -> str:
     """`colour` ("#RRGGBB") with opacity `alpha` in [0, 1]."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha:g})"
+
+
+def dark_palette() -> dict[str, str]:
+    """Every colour of the figures with its counterpart on dark paper; a tint by how it begins, whatever its opacity."""
+    tints = {_opened(light): _opened(dark) for light, dark in _DARK.items() if light.startswith("#")}
+    return {**_DARK, **tints}
+
+
+def _opened(colour: str) -> str:
+    return tint(colour, 0).removesuffix("0)")
 
 
 def finish(figure: go.Figure, *, height: int, margin: tuple[int, int, int, int] = (70, 30, 40, 55)) -> go.Figure:
@@ -36,10 +63,10 @@ def finish(figure: go.Figure, *, height: int, margin: tuple[int, int, int, int] 
         showlegend=False,
         hovermode="closest",
         margin={"l": left, "r": right, "t": top, "b": bottom},
-        paper_bgcolor="white",
-        plot_bgcolor="white",
+        paper_bgcolor=PAPER,
+        plot_bgcolor=PAPER,
         font={"family": FONT, "size": 13, "color": INK},
-        hoverlabel={"bgcolor": "white", "font": {"color": INK, "size": 12}},
+        hoverlabel={"bgcolor": PAPER, "font": {"color": INK, "size": 12}},
     )
     for update in (figure.update_xaxes, figure.update_yaxes):
         update(showline=True, linecolor=MUTED, gridcolor=GRID, zeroline=False, ticks="outside", tickcolor=MUTED)
