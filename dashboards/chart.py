@@ -45,8 +45,8 @@ def _spec(figure: go.Figure) -> dict[str, Any]:
 
 
 def _rounded(text: str) -> float:
-    """Six digits: far below a pixel, and much of the page's size."""
-    return float(f"{float(text):.6g}")
+    """Five digits: below a pixel, and much of the page's size."""
+    return float(f"{float(text):.5g}")
 
 
 def script_safe(json_text: str) -> str:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from dashboards.dial import letter
-from dashboards.formatting import number, signed
+from dashboards.formatting import name, number, signed
 from sweeper.decision import STATES, Decision, RuledCurve, State, ViewDecision
 from sweeper.decision.verdict.baselines import UNTRAINED
 from sweeper.decision.verdict.ready_rules import ReadyRule, detail_text
@@ -84,9 +84,11 @@ def rule_in_parts(sentence: str) -> tuple[str, str, str]:
 
 def baseline_text(curve: RuledCurve | None) -> str:
     """The best untrained baseline against the strength looked at; "" where the rule itself begins with it."""
-    found = curve.remarks.baselines if curve else None
-    if found is None or found.best is not None:
-        return "" if found else "Untrained baselines: not compared."
+    found = curve.remarks.baselines if curve and curve.remarks else None
+    if found is None:
+        return "Untrained baselines: not compared."
+    if found.best is not None:
+        return ""
     best = max(found.measured, key=lambda item: (item.biological, item.technical))
     return (
         f"Baseline: {UNTRAINED[best.name][0].lower()}{UNTRAINED[best.name][1:]} is worse than training at λ = "
@@ -104,6 +106,12 @@ def verdict_text(curve: RuledCurve) -> str:
         safe, unsafe = curve.safe_up_to, curve.unsafe_from
         parts.append("none shown to be safe" if safe is None else f"safe up to {number(safe)}")
         parts.append("none shown to be unsafe" if unsafe is None else f"unsafe from {number(unsafe)}")
+    early = curve.remarks.early if curve.remarks else None
+    if early is not None:
+        parts.append(
+            f"{name(early.name)} safe "
+            + ("nowhere" if early.safe_up_to is None else f"up to {number(early.safe_up_to)} only")
+        )
     return ", ".join(parts)
 
 

@@ -32,6 +32,7 @@ from dashboards.figures.tradeoff import ROLES, TradeOff, describe_trade_off, tra
 from dashboards.figures.tradeoff_drawing import draw_trade_off
 from dashboards.first_screen import FirstScreen, first_screen, ordered_curves, ordered_views, tone, verdict_text
 from dashboards.gain_views import GainView, gain_view
+from dashboards.pictures import Pictures, pictures
 from dashboards.plotly_bundle import plotly_bundle
 from dashboards.pseudo_cost import PseudoRow, pseudo_rows
 from dashboards.records import checked, metric_names, trained, without_ladder
@@ -48,6 +49,7 @@ from dashboards.tables import (
 from sweeper.decision import Decision, RuledCurve, ViewDecision
 from sweeper.decision.words.advice import choice_text, frontier_text
 from sweeper.findings.ladder_table import LadderTable
+from sweeper.findings.stored_embeddings import StoredEmbeddings
 from sweeper.findings.unit_gains import Gains
 from sweeper.spoken import spoken, spoken_values
 
@@ -109,6 +111,7 @@ class Page:
     statuses: tuple[tuple[str, int], ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     ladder: LadderTable | None = None
+    pictures: Pictures | None = None
 
     @property
     def contents(self) -> tuple[tuple[str, str], ...]:
@@ -119,7 +122,10 @@ class Page:
             ("qualified", "What qualifies it"),
             ("views", "Views"),
             *curves,
+            ("embeddings", "Embeddings"),
             ("gains", "Help and hurt"),
+            ("lost", "Lost first"),
+            ("plates", "Plates"),
             ("ready", "Ready rules"),
             ("appendix", "Appendix"),
         )
@@ -130,10 +136,13 @@ class Page:
         return tuple(self._charts())
 
     def _charts(self) -> Iterator[Chart]:
-        for section in self.sections:
-            yield from ((section.main,) if section.main else ())
-            yield from (chart for _, chart in section.others)
-        yield from (section.gain for section in self.sections if section.gain)
+        yield from (section.main for section in self.sections if section.main)
+        drawn = self.pictures
+        yield from (found for found in (drawn.plane, drawn.umap) if drawn and found)
+        yield from (section.gain for section in self.sections[:1] if section.gain)
+        yield from (found for found in (drawn.losses, drawn.plates) if drawn and found)
+        yield from (chart for section in self.sections for _, chart in section.others)
+        yield from (section.gain for section in self.sections[1:] if section.gain)
         for section in self.sections:
             yield from (figure.chart for _, figures in section.metrics for figure in figures if figure.chart)
         yield from (chart for section in self.sections for chart in section.composite)
@@ -151,23 +160,25 @@ def write_report(
     *,
     gains: Gains | None = None,
     ladder: LadderTable | None = None,
+    embeddings: StoredEmbeddings | None = None,
 ) -> None:
     """Write the report to `path`, whole or not at all.
 
     Args:
         results: tidy table, one row a metric of a cell (`sweeper.store.results.COLUMNS`), any row order.
         provenance: JSON values, each optional: name, sweep_id, created, fingerprint, versions, screen, config (YAML
-            text), commands, warnings, metrics (name → title, direction), held_out (view → column, batch, and what
-            `sweeper.findings.crossed_boundary` says). Nothing else of where and when the report is written gets in.
+            text), command, rebuild, warnings, metrics (name → title, direction), held_out (view → column, batch, and
+            what `sweeper.findings.crossed_boundary` says). Nothing else of where and when the report is written is in it.
         path: the HTML file; an older one is replaced.
         gains: by batch, cell type and perturbation; None where no cell keeps units.
         ladder: None where the sweep has none.
+        embeddings: of held-out wells; None without a store, or to do without their pictures.
 
     Raises:
         InputError: a column is missing.
     """
     with speaking_of(decision.trainer):
-        content = render_report(build_page(results, decision, provenance, gains=gains, ladder=ladder)).encode()
+        content = render_report(_page(results, decision, provenance, gains, ladder, embeddings)).encode()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
@@ -183,10 +194,11 @@ def build_page(
     *,
     gains: Gains | None = None,
     ladder: LadderTable | None = None,
+    embeddings: StoredEmbeddings | None = None,
 ) -> Page:
     """Numbers, figures and tables of the report; raises as `write_report`."""
     with speaking_of(decision.trainer):
-        return _page(results, decision, provenance, gains, ladder)
+        return _page(results, decision, provenance, gains, ladder, embeddings)
 
 
 def _page(
@@ -195,24 +207,32 @@ def _page(
     provenance: Mapping[str, Any],
     gains: Gains | None,
     ladder: LadderTable | None,
+    embeddings: StoredEmbeddings | None,
 ) -> Page:
     whole = checked(results, fresh_seeds=decision.fresh_seeds)
     frame = without_ladder(whole)
     views = ordered_views(decision)
     unread = sorted(set(frame["view"].dropna()) - set(views))
     held_out = provenance.get("held_out", {})
+    judged = [_Judged.of_view(decision, view) for view in [*views, *unread]]
+    sections = tuple(
+        _section(frame, of, gains, held_out.get(of.view), prefix=f"view{place}") for place, of in enumerate(judged)
+    )
     return Page(
         decision=decision,
         first=spoken_values(first_screen(decision), dials()),
-        sections=tuple(
-            _section(frame, _Judged.of_view(decision, view), gains, held_out.get(view), prefix=f"view{place}")
-            for place, view in enumerate([*views, *unread])
-        ),
+        sections=sections,
         cells=cell_rows(whole),
         statuses=status_counts(whole),
         provenance=provenance,
         ladder=ladder,
+        pictures=_pictures(sections[0], gains, embeddings) if sections else None,
     )
+
+
+def _pictures(section: ViewSection, gains: Gains | None, embeddings: StoredEmbeddings | None) -> Pictures:
+    biological = [figure.numbers.metric for figure in dict(section.metrics)["biological"] if figure.numbers.primary]
+    return pictures(embeddings, gains, curve=section.curve, stages=section.stages, primary=biological, prefix="view0")
 
 
 @dataclass(frozen=True)

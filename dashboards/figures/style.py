@@ -18,6 +18,10 @@ GRID = "#E6E6E6"
 PAPER = "white"
 SAFE_INK = "#00684B"
 """The safe colour where it is text: 4.5 to 1 on paper, which `SAFE` is not."""
+CATEGORIES = ("#0072B2", "#B36B00", "#00805E", "#B5527F", "#3A8FC2", "#C24E00", "#6E5A1E", "#7A5195")
+"""Batches and perturbations that have a colour of their own; each 3 to 1 on paper."""
+LOSS, EVEN, GAIN = "#B35806", "#F4F4F4", "#2166AC"
+"""Ends and middle of what has a sign."""
 SYMBOLS = {"biological": "circle", "technical": "diamond"}
 COLOURS = {"biological": BIOLOGICAL, "technical": TECHNICAL}
 FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
@@ -34,6 +38,25 @@ _DARK = {
     MUTED: "#A9B0B8",
     GRID: "#333A42",
     PAPER: "#14181D",
+    "#B36B00": "#E6A23C",
+    "#00805E": "#36C79B",
+    "#B5527F": "#E58AB5",
+    "#3A8FC2": "#8CCBF2",
+    "#C24E00": "#FF8F4D",
+    "#6E5A1E": "#CDB46A",
+    LOSS: "#F08A3C",
+    EVEN: "#262C33",
+    GAIN: "#5AB4EC",
+    # What the composites' heat maps go through.
+    "#F4F9FD": "#1A232B",
+    "#A6CDE8": "#20496B",
+    "#3F8FC9": "#1F6AA5",
+    "#FFF7EF": "#2A211A",
+    "#FDC38D": "#6B3D17",
+    "#EC7A2B": "#A8500F",
+    "#EEEEEE": "#22282F",
+    "#8C4A00": "#D9A066",
+    "#E69F00": "#E6B23C",
 }
 
 

@@ -27,6 +27,13 @@
     if (!width) return;
     const spec = JSON.parse(sources.get(place.id).textContent);
     const layout = { ...(width < NARROW && spec.narrow ? spec.narrow : spec.layout), width, autosize: false };
+    const wells = layout.meta && layout.meta.linked;
+    if (wells) {
+      for (const trace of spec.data) {
+        trace.hoverinfo = "text";
+        trace.hovertext = trace.customdata.map((well) => wells[well]);
+      }
+    }
     const figure = { data: spec.data, layout };
     const { data, layout: drawnLayout } = dark.matches && !printing ? recoloured(figure) : figure;
     Plotly.react(place, data, drawnLayout, {
@@ -35,7 +42,30 @@
       toImageButtonOptions: { filename: place.id, scale: 2 },
     });
     name(place);
+    if (wells && !drawn.has(place)) link(place);
     drawn.add(place);
+  }
+
+  // Panels of the same wells: what is chosen in one is followed through all; chosen again, everything is shown.
+  function link(place) {
+    let followed = null;
+    const follow = (group, wells) => {
+      followed = group === followed ? null : group;
+      const chosen = place.data.map((trace) => followed === null ? null :
+        trace.customdata.flatMap((well, at) => wells.has(well) ? [at] : []));
+      Plotly.restyle(place, { selectedpoints: chosen });
+    };
+    const members = (group) => new Set(place.data.filter((trace) => trace.legendgroup === group)
+      .flatMap((trace) => trace.customdata));
+    place.on("plotly_click", (event) => {
+      const group = event.points[0].data.legendgroup;
+      follow(group, members(group));
+    });
+    place.on("plotly_legendclick", (event) => {
+      const group = event.data[event.curveNumber].legendgroup;
+      follow(group, members(group));
+      return false;
+    });
   }
 
   // The place says the figure in words, so what is drawn is not read out; its buttons are named.
