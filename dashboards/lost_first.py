@@ -18,12 +18,12 @@ MOST = 12
 
 @dataclass(frozen=True)
 class Loss:
-    """One perturbation: gains by ascending λ, and the λ from which on every gain is a loss, the first beyond noise.
+    """One perturbation.
 
     Attributes:
-        gains: None where no run has it.
-        clear: whether the loss is beyond the noise of its runs, one-sided 95 %.
-        lost_from: None where it is not lost.
+        gains: by ascending λ; None where no run has it.
+        clear: whether a loss is beyond the noise of its runs, one-sided 95 %; never for one run.
+        lost_from: the λ from which on it loses more than counts; None where it does not.
     """
 
     unit: str
@@ -37,22 +37,22 @@ class LostFirst:
     """One metric over one view.
 
     Attributes:
+        limit: loss that counts, on the metric's scale.
         strengths: λ > 0, ascending.
-        shown: those that are lost at the smallest λ, then by the gain at the largest.
+        shown: those that are lost at the smallest λ, then by the gain at the largest; none that gains there.
         lost, of: perturbations that are lost somewhere, of all.
     """
 
     metric: str
+    limit: float
     strengths: tuple[float, ...]
     shown: tuple[Loss, ...]
     lost: int
     of: int
 
 
-def lost_first(gains: Gains | None, *, view: str, margin: float | None, metric: str | None) -> LostFirst | None:
+def lost_first(gains: Gains, *, view: str, margin: float, metric: str, limit: float) -> LostFirst | None:
     """Perturbations in the order in which `metric` loses them against λ = 0; None without values by perturbation."""
-    if gains is None or margin is None or metric is None:
-        return None
     rows = gains.by_unit
     rows = rows[
         (rows["view"] == view)
@@ -66,13 +66,11 @@ def lost_first(gains: Gains | None, *, view: str, margin: float | None, metric: 
     bound = rows["gain"] + stdtrit(np.maximum(rows["runs"] - 1, 1), CONFIDENCE) * rows["error"]
     table = rows.assign(clear=(bound < 0).fillna(False))
     strengths = tuple(float(f"{weight:.12g}") for weight in sorted(table["adversarial_weight"].unique()))
-    losses = [_loss(str(unit), of, len(strengths)) for unit, of in _by_unit(table)]
-    found = [Loss(unit, values, clear, _lost_from(strengths, values, clear)) for unit, values, clear in losses]
-    lost = [item for item in found if item.lost_from is not None]
-    ordered = sorted(
-        lost, key=lambda item: (item.lost_from, item.gains[-1] if item.gains[-1] is not None else 0.0, item.unit)
-    )
-    return LostFirst(metric, strengths, tuple(ordered[:MOST]), len(lost), len(found))
+    found = [_loss(unit, of, strengths, limit) for unit, of in _by_unit(table)]
+    losing = [item for item in found if (item.gains[-1] or 0.0) < 0 or item.lost_from is not None]
+    ordered = sorted(losing, key=lambda item: (item.lost_from or np.inf, item.gains[-1] or 0.0, item.unit))
+    lost = sum(item.lost_from is not None for item in found)
+    return LostFirst(metric, limit, strengths, tuple(ordered[:MOST]), lost, len(found))
 
 
 def _by_unit(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -80,20 +78,16 @@ def _by_unit(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(str(unit), of) for unit, of in table.assign(level=level).groupby("unit", sort=True)]
 
 
-def _loss(unit: str, of: pd.DataFrame, count: int) -> tuple[str, tuple[float | None, ...], tuple[bool, ...]]:
-    gains: list[float | None] = [None] * count
-    clear = [False] * count
+def _loss(unit: str, of: pd.DataFrame, strengths: tuple[float, ...], limit: float) -> Loss:
+    gains: list[float | None] = [None] * len(strengths)
+    clear = [False] * len(strengths)
     for level, gain, beyond in zip(of["level"], of["gain"], of["clear"], strict=True):
         gains[level], clear[level] = float(gain), bool(beyond)
-    return unit, tuple(gains), tuple(clear)
-
-
-def _lost_from(strengths: tuple[float, ...], gains: tuple[float | None, ...], clear: tuple[bool, ...]) -> float | None:
-    """The smallest λ with a clear loss after which nothing is gained again."""
-    start = len(strengths)
-    while start and (gains[start - 1] is None or (gains[start - 1] or 0.0) < 0):
+    start = len(strengths)  # from the largest λ down, as long as it is lost; what no run has interrupts nothing
+    while start and ((gain := gains[start - 1]) is None or gain < -limit):
         start -= 1
-    return next((strengths[at] for at in range(start, len(strengths)) if clear[at]), None)
+    lost = next((strengths[at] for at in range(start, len(strengths)) if gains[at] is not None), None)
+    return Loss(unit, tuple(gains), tuple(clear), lost)
 
 
 __all__ = ["Loss", "LostFirst", "lost_first"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dashboards.chart import Chart, chart
@@ -54,6 +54,7 @@ def pictures(
     curve: RuledCurve | None,
     stages: Sequence[Stage],
     primary: Sequence[str],
+    ranges: Mapping[str, float],
     prefix: str,
 ) -> Pictures:
     """Pictures of one view at its curve's margin.
@@ -63,14 +64,11 @@ def pictures(
         gains: by perturbation.
         curve: of the view; None where the decision could not read it.
         stages: the embeddings that are compared; the largest strength is not among the pictures.
-        primary: biological metrics that decide.
+        primary: biological metrics that decide, and
+        ranges: ceiling minus floor of each.
         prefix: of the charts' ids.
     """
-    early = curve.remarks.early if curve and curve.remarks else None
-    measured = set(gains.by_unit["metric"]) if gains is not None else set()
-    metrics = [name for name in ((early.name,) if early else ()) + tuple(primary) if name in measured]
-    margin = curve.margin if curve else None
-    lost = lost_first(gains, view=curve.view if curve else "", margin=margin, metric=metrics[0] if metrics else None)
+    lost = _lost(gains, curve, primary, ranges)
     losses = None
     if lost is not None and lost.shown:
         losses = chart(f"{prefix}-lost", draw_lost(lost), describe_lost(lost), narrow=draw_lost(lost, narrow=True))
@@ -104,6 +102,23 @@ def pictures(
         if effect.maps
         else None,
     )
+
+
+def _lost(
+    gains: Gains | None, curve: RuledCurve | None, primary: Sequence[str], ranges: Mapping[str, float]
+) -> LostFirst | None:
+    """By the metric that is lost before the others, where there is one; else by the first that decides."""
+    if gains is None or curve is None:
+        return None
+    early = curve.remarks.early if curve.remarks else None
+    found = (
+        lost_first(
+            gains, view=curve.view, margin=curve.margin or 0.0, metric=metric, limit=curve.delta * ranges[metric]
+        )
+        for metric in ((early.name,) if early else ()) + tuple(primary)
+        if metric in ranges
+    )
+    return next((one for one in found if one is not None), None)
 
 
 def _planes(planes: Projection, identity: str) -> Chart:

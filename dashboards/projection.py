@@ -74,7 +74,7 @@ def project(
         batches=tuple(wells["batch"].astype(str)),
         perturbations=tuple(perturbations),
         controls=tuple(controls.tolist()),
-        named_batches=_most(wells["batch"].astype(str)),
+        named_batches=tuple(sorted(_most(wells["batch"].astype(str)))),
         named_perturbations=tuple(dict.fromkeys([*ahead, *_most(treated)]))[:NAMED],
         labels=tuple(labels),
         planes=tuple(_scaled(plane[chosen]) for plane, _ in drawn),

@@ -168,7 +168,7 @@ def write_report(
         results: tidy table, one row a metric of a cell (`sweeper.store.results.COLUMNS`), any row order.
         provenance: JSON values, each optional: name, sweep_id, created, fingerprint, versions, screen, config (YAML
             text), command, rebuild, warnings, metrics (name → title, direction), held_out (view → column, batch, and
-            what `sweeper.findings.crossed_boundary` says). Nothing else of where and when the report is written is in it.
+            what `sweeper.findings.crossed_boundary` says). Nothing else of where and when it is written gets in.
         path: the HTML file; an older one is replaced.
         gains: by batch, cell type and perturbation; None where no cell keeps units.
         ladder: None where the sweep has none.
@@ -226,13 +226,25 @@ def _page(
         statuses=status_counts(whole),
         provenance=provenance,
         ladder=ladder,
-        pictures=_pictures(sections[0], gains, embeddings) if sections else None,
+        pictures=_pictures(frame, sections[0], gains, embeddings) if sections else None,
     )
 
 
-def _pictures(section: ViewSection, gains: Gains | None, embeddings: StoredEmbeddings | None) -> Pictures:
+def _pictures(
+    frame: pd.DataFrame, section: ViewSection, gains: Gains | None, embeddings: StoredEmbeddings | None
+) -> Pictures:
     biological = [figure.numbers.metric for figure in dict(section.metrics)["biological"] if figure.numbers.primary]
-    return pictures(embeddings, gains, curve=section.curve, stages=section.stages, primary=biological, prefix="view0")
+    own = trained(frame[(frame["view"] == section.view) & frame["metric"].isin(biological)])
+    ranges = (own["ceiling"] - own["floor"]).groupby(own["metric"]).mean().dropna()
+    return pictures(
+        embeddings,
+        gains,
+        curve=section.curve,
+        stages=section.stages,
+        primary=biological,
+        ranges=ranges.to_dict(),
+        prefix="view0",
+    )
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ def draw_embeddings(planes: Projection, *, narrow: bool = False) -> go.Figure:
     """
     columns = len(planes.labels)
     side = _NARROW_SIDE if narrow else _SIDE
-    legend = 150 if narrow else 0  # under the panels of a phone, beside them elsewhere
-    titles = [drawn(_titled(planes, place, narrow=narrow)) for place in range(columns)]
+    legend = 104 if narrow else 0  # under the panels of a phone, beside them elsewhere
+    titles = [_titled(planes, place, narrow=narrow) for place in range(columns)]
     figure = make_subplots(rows=2, cols=columns, horizontal_spacing=0.02, vertical_spacing=0.04, column_titles=titles)
     finish(figure, height=2 * side + 60 + legend, margin=(26, 8 if narrow else _LEGEND, 40, 16 + legend))
     figure.update_annotations(font_size=11 if narrow else 12)
@@ -59,7 +59,7 @@ def draw_embeddings(planes: Projection, *, narrow: bool = False) -> go.Figure:
     places = (
         (
             {"orientation": "h", "x": 0, "y": -0.02, "yanchor": "top"},
-            {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
+            {"orientation": "h", "x": 0, "y": -0.17, "yanchor": "top"},
         )
         if narrow
         else ({"x": 1.01, "y": 1.0, "yanchor": "top"}, {"x": 1.01, "y": 0.48, "yanchor": "top"})
@@ -73,7 +73,8 @@ def draw_embeddings(planes: Projection, *, narrow: bool = False) -> go.Figure:
 def _titled(planes: Projection, place: int, *, narrow: bool) -> str:
     share = planes.explained[place]
     shown = "" if share is None or narrow else f" ({percent(share)} of its variance)"
-    return planes.labels[place] + shown
+    words = drawn(planes.labels[place] + shown)
+    return words.replace(", ", "<br>") if narrow else words
 
 
 def _groups(planes: Projection) -> Iterator[tuple[str, list[tuple[str, str, list[int]]]]]:

@@ -14,7 +14,7 @@ from dashboards.formatting import drawn, fixed, name, number, percent, signed
 from dashboards.gain_views import DRAWN, GainCurve, GainView, Spread
 
 _ROW, _TOP, _BOTTOM = 190, 44, 52  # pixels
-_NARROW_ROW = 150
+_NARROW_ROW = 112
 _COLUMNS = ("gain of each batch", "gain over perturbations", "share of units that lose")
 _AXIS_COLOURS = {"batch": INK, "perturbation": BIOLOGICAL}
 Cell = Mapping[str, int]
@@ -60,7 +60,7 @@ def _panels(metrics: list[str], *, narrow: bool) -> go.Figure:
         rows = 3 * len(metrics)
         titles = [f"{metric}: {column}" for metric in metrics for column in _COLUMNS]
         height = _NARROW_ROW * rows
-        figure = make_subplots(rows=rows, cols=1, vertical_spacing=28 / height, subplot_titles=titles)
+        figure = make_subplots(rows=rows, cols=1, vertical_spacing=24 / height, subplot_titles=titles)
         finish(figure, height=height + 30 + _BOTTOM, margin=(48, 12, 30, _BOTTOM))
     else:
         spacing = min(0.12, 0.3 / max(len(metrics), 1))

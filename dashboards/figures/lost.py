@@ -75,7 +75,8 @@ def describe_lost(found: LostFirst) -> str:
     first = "; ".join(
         f"{item.unit} from {letter()} = {number(item.lost_from)}" for item in found.shown[:5] if item.lost_from
     )
-    return f"{name(found.metric)}: {found.lost} of {found.of} perturbations are lost somewhere; first {first}."
+    tail = f"; first {first}" if first else ""
+    return f"{name(found.metric)}: {found.lost} of {found.of} perturbations are lost somewhere{tail}."
 
 
 __all__ = ["describe_lost", "draw_lost"]

@@ -9,7 +9,7 @@ from dashboards.figures.style import EVEN, GAIN, GRID, LOSS, finish
 from dashboards.formatting import drawn, percent, signed
 from dashboards.position_effect import PositionEffect
 
-_CELL, _NARROW_CELL = 20, 12  # pixels of a row of the plate
+_CELL, _NARROW_CELL = 20, 10  # pixels of a row of the plate
 
 
 def draw_plates(effect: PositionEffect, *, narrow: bool = False) -> go.Figure:
@@ -19,7 +19,7 @@ def draw_plates(effect: PositionEffect, *, narrow: bool = False) -> go.Figure:
         drawn(f"{item.label}: {percent(item.share)}" + ("" if narrow else f" ({percent(item.chance)} by chance)"))
         for item in effect.maps
     ]
-    panel = max(rows * (_NARROW_CELL if narrow else _CELL), 90)
+    panel = max(rows * (_NARROW_CELL if narrow else _CELL), 80)
     grid = {"rows": count, "cols": 1} if narrow else {"rows": 1, "cols": count}
     height = panel * count + 44 * (count - 1) if narrow else panel
     figure = make_subplots(
