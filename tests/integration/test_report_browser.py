@@ -231,12 +231,12 @@ def test_the_curve_fills_its_axis_and_its_error_bars_can_be_seen(visit: Any, pla
         .getBoundingClientRect().height,
         (ys => Math.max(...ys) - Math.min(...ys))([...figure.querySelectorAll('.subplot.xy path.point')].map(
             e => e.getBoundingClientRect().top)),
-        Math.max(...[...figure.querySelectorAll('.subplot.xy .yerror')].map(e => e.getBoundingClientRect().height)),
+        Math.max(...[...figure.querySelectorAll('.subplot.xy .yerror')].map(e => e.getBoundingClientRect().width)),
         parseFloat(getComputedStyle(figure.querySelector('.subplot.xy .yerror')).strokeWidth)])(
         document.querySelector('#view0-tradeoff0'))"""
-    panel, curve, bar, thickness = seen.ask(heights)
+    panel, curve, cap, thickness = seen.ask(heights)
     assert curve > 0.7 * panel
-    assert bar > 9  # pixels: the marker itself has 8
+    assert cap >= 12  # pixels: the marker itself has 8
     assert thickness >= 2
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sweeper.findings.stored_embeddings import EmbeddedRun
+
 COLUMNS = [
     "cell_id",
     "trainer",
@@ -152,3 +154,40 @@ def simulated_provenance() -> dict[str, Any]:
         "metrics": {"activity_map": {"title": "Phenotypic activity (mAP)", "direction": "0: chance; 1: best"}},
         "warnings": ["plate P07 has 2 negative controls only"],
     }
+
+
+PLATE_ROWS, PLATE_COLUMNS = 4, 6
+
+
+class SimulatedEmbeddings:
+    """Embeddings of 8 plates in 4 batches with a position effect and a batch effect that λ > 0 removes.
+
+    `fixed` gives every perturbation one position on all plates; `first` is the name of the first perturbation.
+    """
+
+    def __init__(self, *, fixed: bool = False, first: str = "P00") -> None:
+        count = PLATE_ROWS * PLATE_COLUMNS - 1 if fixed else 10
+        self.fixed, self.names = fixed, [first, *(f"P{number:02d}" for number in range(1, count)), "DMSO"]
+
+    def run(self, *, view: str, margin: float, weights: Sequence[float | None]) -> EmbeddedRun:
+        assert margin >= 0
+        rng = np.random.default_rng(3)
+        rows = []
+        for plate in range(8):
+            layout = np.arange(PLATE_ROWS * PLATE_COLUMNS) % len(self.names)
+            if not self.fixed:
+                layout = rng.permutation(layout)
+            for place, code in enumerate(layout):
+                row, column = divmod(place, PLATE_COLUMNS)
+                rows.append((f"B{plate // 2}", f"B{plate // 2}-{plate}", self.names[code], code, row + 1, column + 1))
+        names = ["batch", "plate", "perturbation", "code", "row", "column"]
+        wells = pd.DataFrame(rows, columns=names).astype({"row": "Int64", "column": "Int64"})
+        wells["control_type"] = np.where(wells["perturbation"] == "DMSO", "negative", "treatment")
+        phenotype, batch = rng.normal(0, 1, (len(self.names), 6)), rng.normal(0, 2, (4, 6))
+        noise = rng.normal(0, 0.3, (len(wells), 6))
+        signal = phenotype[wells.pop("code")] + noise
+        column = wells["column"].to_numpy(dtype=float)
+        biased = signal + batch[wells["batch"].factorize()[0]]
+        biased[:, 0] += 0.6 * (column - column.mean())
+        vectors = tuple((signal if weight else biased).astype(np.float32) for weight in weights)
+        return EmbeddedRun(0, f"{view}/0", wells, tuple(weights), vectors)
