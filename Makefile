@@ -29,6 +29,11 @@ $(VENV)/.reference: requirements-reference.lock $(VENV)/.installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-reference.lock
 	touch $@
 
+# Harmony (GPL-3): an extra of the product, not a part of it.
+$(VENV)/.harmony: requirements-harmony.lock $(VENV)/.installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-harmony.lock
+	touch $@
+
 $(VENV)/.docs: requirements-docs.lock $(VENV)/.installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-docs.lock
 	touch $@
@@ -39,7 +44,7 @@ help: ## this list
 demo: install ## simulated screen → real sweep → runs/demo/report.html, in minutes
 	$(BIN)/sweeper demo
 
-test: install $(VENV)/.reference $(VENV)/.docs ## every test
+test: install $(VENV)/.reference $(VENV)/.harmony $(VENV)/.docs ## every test
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-fast: install ## the unit tests without the slow ones: three and a half minutes on 2 cores
@@ -93,6 +98,9 @@ benchmark-locate: install ## study: trainings until it is known
 benchmark-tier-c: install ## study: the decision on real training
 	$(BIN)/python -m benchmarks.tier_c
 
+benchmark-correctors: install $(VENV)/.harmony ## study: the correctors beside the libraries they are known from
+	$(BIN)/python benchmarks/correctors.py
+
 benchmark-images-input: install ## study: images into the training step
 	$(BIN)/python benchmarks/images_input.py
 
@@ -113,6 +121,7 @@ COMPILE = $(BIN)/uv pip compile -q --upgrade pyproject.toml --extra dev --python
 lock: install ## upgrade the pinned versions, on purpose
 	$(COMPILE) -o requirements.lock
 	$(COMPILE) --extra metrics-reference --constraint requirements.lock | grep -vxFf requirements.lock > requirements-reference.lock
+	$(COMPILE) --extra harmony --constraint requirements.lock | grep -vxFf requirements.lock > requirements-harmony.lock
 	$(COMPILE) --extra docs --constraint requirements.lock | grep -vxFf requirements.lock > requirements-docs.lock
 
 PLOTLY_JS = $(shell $(BIN)/python -c 'from plotly.offline import get_plotlyjs_version as version; print(version())')

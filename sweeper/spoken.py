@@ -50,7 +50,7 @@ def spoken(text: str, dials: Sequence[Dial]) -> str:
         return text
     text = text.replace(weight.name, dials[0].name).replace(weight.symbol, dials[0].symbol)
     if len(dials) == 1:
-        return text
+        return text.replace(f" at this {margin.word}", "")
     word = dials[1].word
     text = re.sub(rf"\b({margin.name}|{margin.word})(?=s?\b)", word, text)
     return re.sub(rf"\b{margin.word.capitalize()}(?=s?\b)", word[0].upper() + word[1:], text)

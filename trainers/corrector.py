@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from trainers.base import FloatArray, Inputs, IntArray, TrainingCell
 from trainers.errors import InputError
 from trainers.trainer import Trainer
+
+FEWEST = 2
+"""Rows of a batch, and controls to fit on."""
+Made = TypeVar("Made")
 
 
 class Corrector(Trainer):
@@ -21,6 +25,7 @@ class Corrector(Trainer):
     """
 
     one_at_a_time = True
+    reads_scored_rows = True
     trial_steps = (0, 1)
 
     @abstractmethod
@@ -116,4 +121,45 @@ def batches_of(inputs: Inputs, cell: TrainingCell) -> IntArray:
     return inputs.batches if cell.batches is None else cell.batches
 
 
-__all__ = ["Corrector", "CorrectorPack", "batches_of"]
+def own_rows(cell: TrainingCell) -> IntArray:
+    """(n,) the rows of a cell, sorted: what a transductive corrector may read and corrects."""
+    return np.sort(np.concatenate([cell.train, cell.validation, cell.test]))
+
+
+def refuse_small_batches(name: str, inputs: Inputs) -> None:
+    """Raise InputError where a batch of the screen has too few rows to say anything of it."""
+    names, sizes = np.unique(inputs.wells["batch"].to_numpy(dtype=str), return_counts=True)
+    if sizes.min() < FEWEST:
+        raise InputError(
+            f"{name}: batch {names[sizes.argmin()]} has {counted(int(sizes.min()), 'well')}, {FEWEST} are needed; "
+            "leave it out, or join it with another"
+        )
+
+
+def counted(count: int, what: str) -> str:
+    """For people: "1 well", "2 wells"."""
+    return f"{count} {what}" + ("" if count == 1 else "s")
+
+
+def kept_of(inputs: Inputs, key: Hashable, make: Callable[[], Made]) -> Made:
+    """What `make` gives, made once for all cells of a screen that ask with the same key.
+
+    It must not depend on the strength: a grid of strengths over one decomposition costs little more than one of them.
+    """
+    kept = inputs.kept.setdefault("corrections", {})
+    if key not in kept:
+        kept[key] = make()
+    found: Made = kept[key]
+    return found
+
+
+__all__ = [
+    "FEWEST",
+    "Corrector",
+    "CorrectorPack",
+    "batches_of",
+    "counted",
+    "kept_of",
+    "own_rows",
+    "refuse_small_batches",
+]

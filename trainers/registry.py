@@ -23,6 +23,8 @@ _OWN = {
     "abra": "trainers.abra.abra_trainer:AbraTrainer",
     "abra_images": "trainers.images.image_trainer:ImageTrainer",
     "center": "trainers.correctors.center:Center",
+    "combat": "trainers.correctors.combat:Combat",
+    "harmony": "trainers.correctors.harmony:Harmony",
     "sphering": "trainers.correctors.sphering:Sphering",
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")

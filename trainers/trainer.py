@@ -101,10 +101,13 @@ class Trainer(ABC):
             `adversarial_weight`, the second as `margin` (0 where there is none).
         reads: profiles, or the images themselves.
         classifies: whether its packs are `Classifies`; a ladder is read from plain accuracies and needs it.
+        reads_scored_rows: whether the rows that are scored are corrected by their own batch labels: an arm that
+            permutes labels then permutes theirs as well.
         one_at_a_time: whether the cells of a pack train one after another; each is then finished before the next.
         pack_size: cells of a pack unless the configuration says; None: as many as keep the workers busy.
         trial_steps: steps to warm up and steps to time in a dry run's estimate.
         sweep_wide: settings that no rung of a ladder may change.
+        as_published: settings, other than the defaults, under which the dials' `published` is what people run.
         files: settings that name files; their content is in `identity`, their path in no id.
     """
 
@@ -114,10 +117,12 @@ class Trainer(ABC):
     dials: ClassVar[tuple[Dial, ...]]
     reads: ClassVar[Literal["profiles", "images"]] = "profiles"
     classifies: ClassVar[bool] = False
+    reads_scored_rows: ClassVar[bool] = False
     one_at_a_time: ClassVar[bool] = False
     pack_size: ClassVar[int | None] = None
     trial_steps: ClassVar[tuple[int, int]] = (2, 6)
     sweep_wide: ClassVar[tuple[str, ...]] = ()
+    as_published: ClassVar[Mapping[str, Any]] = {}
     files: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

@@ -4,6 +4,10 @@ Training with a batch label that means nothing shows what the adversary costs by
 arm loses and the sham arm keeps is over-correction, and what it gains beyond the sham arm is correction
 (docs/explanation/mechanism.md). So the arm is trained whenever strength moves anything, whatever T does. It has its own
 λ = 0, trained like the others: a mini-batch is made of bio-batches, so permuted ones draw other mini-batches.
+
+A correction that trains nothing has no optimiser to do damage, but it estimates: means of few wells, clusters, a ridge
+regression. Its sham arm shows what that costs. Such a correction moves the scored rows by their own labels, so theirs
+are permuted too, within perturbation as well; with true ones it would correct in earnest, and gain by it.
 """
 
 from __future__ import annotations
@@ -13,11 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sweeper.arms.arm import Arm
+from sweeper.arms.arm import Arm, read_name
 from sweeper.arms.beside import propose_beside
 from sweeper.arms.cell_rows import CellRows
 from sweeper.arms.proposal import Proposal, Upcoming
 from trainers.base import IntArray
+from trainers.registry import trainer
 from trainers.screens.splits import Split
 from trainers.screens.table import codes
 
@@ -49,9 +54,10 @@ def propose(standing: Standing) -> Proposal | None:
 
 def rows(cell: Cell, split: Split, wells: pd.DataFrame) -> CellRows:
     """The screen's rows and batches to be scored by; permuted batches to train with."""
-    return CellRows(
-        split, wells, permuted_batches(codes(wells["batch"]), wells["perturbation"], split.train, seed=cell.seed)
-    )
+    moved = split.train
+    if trainer(read_name(cell.trainer).trainer).reads_scored_rows:
+        moved = np.sort(np.concatenate([split.train, split.validation, split.test]))
+    return CellRows(split, wells, permuted_batches(codes(wells["batch"]), wells["perturbation"], moved, seed=cell.seed))
 
 
 def upcoming(prepared: Prepared, made: int) -> Upcoming | None:
@@ -70,20 +76,20 @@ def upcoming(prepared: Prepared, made: int) -> Upcoming | None:
     return Upcoming(line, 0 if made else cells)
 
 
-def permuted_batches(batches: IntArray, perturbations: pd.Series, train: IntArray, *, seed: int) -> IntArray:
-    """(n,) batch codes, permuted among the training rows of each perturbation; other rows keep theirs.
+def permuted_batches(batches: IntArray, perturbations: pd.Series, moved: IntArray, *, seed: int) -> IntArray:
+    """(n,) batch codes, permuted among some rows of each perturbation; other rows keep theirs.
 
-    Every perturbation × batch count stays as it is. A perturbation with all its training rows in one batch cannot move.
+    Every perturbation × batch count stays as it is. A perturbation with all these rows in one batch cannot move.
 
     Args:
         batches: (n,) codes of the screen's rows.
         perturbations: (n,) of the screen's rows.
-        train: row numbers.
+        moved: their row numbers, ascending.
         seed: of the cell.
     """
     from sweeper.metrics.technical.design import permuted_within
 
-    groups = pd.factorize(perturbations.iloc[train], sort=True)[0].astype(np.int64)
+    groups = pd.factorize(perturbations.iloc[moved], sort=True)[0].astype(np.int64)
     permuted = np.array(batches)
-    permuted[train] = next(permuted_within(batches[train], groups, count=1, seed=(seed, _STREAM)))
+    permuted[moved] = next(permuted_within(batches[moved], groups, count=1, seed=(seed, _STREAM)))
     return permuted

@@ -95,6 +95,9 @@ def run(options: argparse.Namespace) -> int:
     n, channels, height, width = manifest.shape
     print(f"{folder}: {n:,} images of {channels} channels, {width}×{height}, {manifest.dtype}")
     print(f"{' ' * len(str(folder))}  {_bytes(n * manifest.image_bytes)}, {manifest.fingerprint[:19]}…")
+    if manifest.clipped:
+        share = manifest.clipped / (n * channels * height * width)
+        warn(f"{manifest.clipped:,} samples ({share:.2%}) lay outside what was declared and were clipped")
     return 0
 
 

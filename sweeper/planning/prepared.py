@@ -160,7 +160,13 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
         screen, account = load_table(config)
     else:
         screen = (feature_screen if embed else bare_screen)(config, images)
-        account = Account("images", len(images), len(images.channels), {"channels of images": len(images.channels)})
+        account = Account(
+            "images",
+            len(images),
+            len(images.channels),
+            {"channels of images": len(images.channels)},
+            columns=images.columns,
+        )
     check_axes(config.panel.units, screen.wells)
     folds: dict[str, int] = {spec.view: fold_count(spec, screen.wells) for spec in config.views}
     designs: dict[str, DesignIndex] = {}

@@ -6,9 +6,14 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LOCK, REFERENCE, DOCS = (
+LOCK, REFERENCE, DOCS, HARMONY = (
     dict(line.split("==") for line in (ROOT / name).read_text().split())
-    for name in ("requirements.lock", "requirements-reference.lock", "requirements-docs.lock")
+    for name in (
+        "requirements.lock",
+        "requirements-reference.lock",
+        "requirements-docs.lock",
+        "requirements-harmony.lock",
+    )
 )
 
 
@@ -25,3 +30,9 @@ def test_the_lock_of_the_documentation_only_adds() -> None:
         name: REFERENCE[name] for name in DOCS.keys() & REFERENCE.keys()
     }
     assert {"mkdocs", "mkdocs-material", "mkdocstrings-python"} <= DOCS.keys()
+
+
+def test_the_lock_of_harmony_only_adds() -> None:
+    """GPL-3 stays outside what is installed unasked."""
+    assert HARMONY.keys() == {"harmonypy"}
+    assert not LOCK.keys() & HARMONY.keys()

@@ -8,11 +8,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from trainers.base import FloatArray, Inputs, IntArray, TrainingCell
-from trainers.corrector import Corrector, batches_of
+from trainers.corrector import FEWEST, Corrector, batches_of, counted, own_rows
 from trainers.errors import InputError
 from trainers.trainer import Dial
-
-FEWEST = 2
 
 
 class CenterSettings(BaseModel):
@@ -68,7 +66,7 @@ class Center(Corrector):
         share, _ = cell.dials
         by_batch = settings.by == "batch" or cell.batches is not None  # an arm's labels are all it knows of batches
         groups = batches_of(inputs, cell) if by_batch else codes(inputs.wells["plate"])
-        own = np.sort(np.concatenate([cell.train, cell.validation, cell.test]))
+        own = own_rows(cell)
         corrected = np.array(inputs.features)
         for group in np.unique(groups[own]):
             rows = own[groups[own] == group]
@@ -84,8 +82,8 @@ def _reference(inputs: Inputs, rows: IntArray, settings: CenterSettings) -> IntA
         chosen = rows[(inputs.wells["control_type"].to_numpy() == "negative")[rows]]
     if len(chosen) < FEWEST:
         name = inputs.wells[settings.by].iloc[rows[0]]
-        what = "negative controls" if settings.fit_on == "controls" else "wells"
-        raise InputError(f"center: {settings.by} {name} has {len(chosen)} {what}, {FEWEST} are needed")
+        what = "negative control" if settings.fit_on == "controls" else "well"
+        raise InputError(f"center: {settings.by} {name} has {counted(len(chosen), what)}, {FEWEST} are needed")
     return chosen
 
 

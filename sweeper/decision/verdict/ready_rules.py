@@ -314,7 +314,7 @@ def _sham(decision: JudgedCurve, settings: DecisionSettings) -> ReadyRule:
     found = decision.mechanism
     holds: bool | None = None
     numbers: tuple[Number, ...] = ()
-    reason: str | None = "no sham arm (batch labels permuted) was trained beside this curve"
+    reason: str | None = "no sham arm (batch labels permuted) was trained at this margin"
     if found is not None and found.points:
         reason = "no relevant loss was located, so there is nothing to explain"
         at = next((point for point in found.points if point.weight == found.loss_at), found.points[-1])

@@ -133,3 +133,19 @@ def test_a_screen_without_controls_is_refused_before_anything_is_written(tmp_pat
     with pytest.raises(InputError, match="name the screen's negative controls"):
         sweep(tmp_path / "s", trainer="sphering", **bare)
     assert not (tmp_path / "s").exists()
+
+
+def test_a_sham_arm_of_a_correction_permutes_the_labels_of_the_scored_rows_too(tmp_path: Path) -> None:
+    """With true labels there it would take the batch out of them in earnest; permuted, T stays where it was."""
+    found = sweep(tmp_path / "s", metrics=["batch_variance", "retrieval_map"])
+    sham, real = plan_of(found, (0.0, 1.0), Arm.SHAM), plan_of(found, (1.0,))
+    for plan in (sham, real):
+        run(found, plan)
+
+    def removed(cell_id: str) -> float:
+        metrics = {row["metric"]: row["value"] for row in found.store.record(cell_id)["metrics"]}
+        return float(metrics["batch_variance"])
+
+    untouched, permuted, corrected = (removed(cell.cell_id) for cell in (*sham.cells, *real.cells))
+    assert corrected > untouched + 0.1
+    assert abs(permuted - untouched) < 0.3 * (corrected - untouched)

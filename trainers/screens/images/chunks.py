@@ -46,8 +46,16 @@ class DecodeTask(NamedTuple):
     conversion: Conversion = UNSIGNED
 
 
-def decode_chunk(task: DecodeTask) -> tuple[str, list[tuple[int, str, str]]]:
-    """Decode a chunk and write it; its checksum and the (row, path, reason) of sites that cannot be decoded.
+class DecodedChunk(NamedTuple):
+    """What became of a chunk: its checksum, the (row, path, reason) of its bad sites, and samples that were clipped."""
+
+    sha256: str
+    bad: list[tuple[int, str, str]]
+    clipped: int
+
+
+def decode_chunk(task: DecodeTask) -> DecodedChunk:
+    """Decode a chunk and write it.
 
     Written with pwrite, not through a memory map: a full disk is then an error and not a killed process.
     """
@@ -55,15 +63,19 @@ def decode_chunk(task: DecodeTask) -> tuple[str, list[tuple[int, str, str]]]:
     shape = (len(task.paths), task.paths.shape[1] * header.channels, header.height, header.width)
     pixels: NDArray[Any] = np.zeros(shape, dtype=header.dtype)
     bad: list[tuple[int, str, str]] = []
+    clipped = 0
     for row, files in enumerate(task.paths):
+        of_site = 0
         for column, path in enumerate(files):
             try:
-                planes = decode(task.root / path, header, task.conversion)
+                planes, outside = decode(task.root / path, header, task.conversion)
             except BadImageError as error:
                 bad.append((row, path, str(error)))
-                pixels[row] = 0
+                pixels[row], of_site = 0, 0
                 break
             pixels[row, column * header.channels : (column + 1) * header.channels] = planes
+            of_site += outside
+        clipped += of_site
     view, written = pixels.data.cast("B"), 0
     try:
         with task.images.open("r+b", buffering=0) as file:
@@ -73,7 +85,7 @@ def decode_chunk(task: DecodeTask) -> tuple[str, list[tuple[int, str, str]]]:
     except OSError as error:
         kept = "finished chunks are kept, the same command continues"
         raise InputError(f"{task.images}: {error.strerror}; {kept}") from None
-    return hashlib.sha256(view).hexdigest(), bad
+    return DecodedChunk(hashlib.sha256(view).hexdigest(), bad, clipped)
 
 
-__all__ = ["DecodeTask", "decode_chunk", "survey_chunk"]
+__all__ = ["DecodeTask", "DecodedChunk", "decode_chunk", "survey_chunk"]

@@ -118,8 +118,20 @@ def read_header(path: Path) -> tuple[Header, tuple[int, int]]:
     return header, (status.st_size, status.st_mtime_ns)
 
 
-def decode(path: Path, header: Header, conversion: Conversion = UNSIGNED) -> NDArray[np.generic]:
-    """(C, H, W) pixels of a file as `header.dtype`.
+class Decoded(NamedTuple):
+    """Pixels of a file.
+
+    Attributes:
+        pixels: (C, H, W) as the header's `dtype`.
+        clipped: samples that lay outside what was declared and became its nearest value.
+    """
+
+    pixels: NDArray[np.generic]
+    clipped: int = 0
+
+
+def decode(path: Path, header: Header, conversion: Conversion = UNSIGNED) -> Decoded:
+    """Every pixel of a file, converted as declared.
 
     Raises:
         BadImageError: the file cannot be decoded, or is not what `header` says.
@@ -145,11 +157,12 @@ def decode(path: Path, header: Header, conversion: Conversion = UNSIGNED) -> NDA
     if header.sample == "signed":
         # Pillow hands signed bytes out as unsigned ones.
         values = planes.view(np.int8) if planes.dtype == np.uint8 else planes
-        return np.asarray(np.maximum(values, 0), dtype=header.dtype)
-    return planes.astype(header.dtype, copy=False)
+        below = int((values < 0).sum())
+        return Decoded(np.asarray(np.maximum(values, 0), dtype=header.dtype), below)
+    return Decoded(planes.astype(header.dtype, copy=False))
 
 
-def _scaled(planes: NDArray[Any], conversion: Conversion) -> NDArray[np.generic]:
+def _scaled(planes: NDArray[Any], conversion: Conversion) -> Decoded:
     """Float samples by the declared range."""
     if conversion.float_range is None or planes.dtype.kind != "f":
         raise BadImageError(f"decodes to {planes.dtype}, expected integers")
@@ -157,7 +170,8 @@ def _scaled(planes: NDArray[Any], conversion: Conversion) -> NDArray[np.generic]
         raise BadImageError("a pixel is not finite")
     low, high = conversion.float_range
     share = (planes.astype(np.float64) - low) / (high - low)
-    return np.asarray(np.rint(np.clip(share, 0.0, 1.0) * np.iinfo(np.uint16).max).astype(np.uint16))
+    pixels = np.asarray(np.rint(np.clip(share, 0.0, 1.0) * np.iinfo(np.uint16).max).astype(np.uint16))
+    return Decoded(pixels, int(((share < 0) | (share > 1)).sum()))
 
 
 @contextmanager
@@ -245,4 +259,15 @@ def _reason(error: BaseException) -> str:
     return "truncated" if "truncated" in str(error) else f"corrupt ({' '.join(str(error).split()) or 'unreadable'})"
 
 
-__all__ = ["SUFFIXES", "UNSIGNED", "BadImageError", "Conversion", "Header", "Sample", "decode", "read_header", "words"]
+__all__ = [
+    "SUFFIXES",
+    "UNSIGNED",
+    "BadImageError",
+    "Conversion",
+    "Decoded",
+    "Header",
+    "Sample",
+    "decode",
+    "read_header",
+    "words",
+]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ class ImageScreen:
         images: (n, C, H, W) uint8 or uint16.
         channels: C distinct names.
         fingerprint: "sha256:<hex>" over wells, channels and pixels: equal content, equal fingerprint.
+        columns: canonical column → column of the metadata that it was read from, where that is known.
 
     Raises:
         InputError: images, wells and channels disagree, or `check_wells` refuses the wells.
@@ -37,6 +39,7 @@ class ImageScreen:
     images: Pixels
     channels: tuple[str, ...]
     fingerprint: str
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the invariants above."""

@@ -16,13 +16,15 @@ JOURNAL = "packing.jsonl"
 
 
 class Chunk(NamedTuple):
-    """A finished chunk: its number, the digest of its files, the checksum of its pixels, and its bad sites."""
+    """A finished chunk: its number, the digest of its files, the checksum of its pixels, its bad sites."""
 
     number: int
     source: str
     sha256: str
     bad: tuple[tuple[int, str, str], ...]
     """(row of the plan's listing, relative path, reason) of sites that could not be decoded; their pixels are 0."""
+    clipped: int = 0
+    """Samples of its usable sites that lay outside what was declared."""
 
 
 def journal_head(folder: Path) -> dict[str, Any] | None:
@@ -41,9 +43,10 @@ def read_journal(folder: Path, plan: PackPlan) -> dict[int, Chunk]:
         return {}
     chunks: dict[int, Chunk] = {}
     for text in (folder / JOURNAL).read_text(encoding="utf-8").split("\n")[1:-1]:  # the last was cut off, or is empty
-        number, source, sha256, bad = json.loads(text)
+        number, source, sha256, bad, *clipped = json.loads(text)
         if source == plan.chunk_source(number):
-            chunks[number] = Chunk(number, source, sha256, tuple((row, path, reason) for row, path, reason in bad))
+            named = tuple((row, path, reason) for row, path, reason in bad)
+            chunks[number] = Chunk(number, source, sha256, named, *clipped)
     return chunks
 
 

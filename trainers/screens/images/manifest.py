@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ class Manifest:
         checksums: SHA-256 of each chunk's bytes in images.npy, in order.
         wells: digest of the wells table.
         dropped: files that could not be used, "<path>: <reason>"; their sites are not in the screen.
+        columns: canonical column → column of the metadata table that it was read from; {} where it was not kept.
+        clipped: samples that lay outside what was declared for signed or float files and became its nearest value.
     """
 
     format: int
@@ -58,6 +61,8 @@ class Manifest:
     checksums: tuple[str, ...]
     wells: str
     dropped: tuple[str, ...]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    clipped: int = 0
 
     @property
     def image_bytes(self) -> int:
@@ -93,7 +98,11 @@ def read_manifest(folder: Path) -> Manifest | None:
         found = data.get("format") if isinstance(data, dict) else None
         raise InputError(f"{path}: packed format {found!r}, expected {FORMAT}; pack the screen again")
     try:
-        names = [field.name for field in fields(Manifest)]
+        # Packed screens of before lack what has a default.
+        optional = {
+            each.name for each in fields(Manifest) if (each.default, each.default_factory) != (MISSING, MISSING)
+        }
+        names = [each.name for each in fields(Manifest) if each.name in data or each.name not in optional]
         listed: dict[str, Any] = {
             name: tuple(data[name]) if isinstance(data[name], list) else data[name] for name in names
         }
@@ -132,7 +141,7 @@ def open_packed(folder: Path, *, verify: bool = False) -> ImageScreen:
         raise InputError(f"{folder / WELLS}: changed since it was packed; pack the screen again")
     if verify:
         _compare_checksums(folder / IMAGES, images, manifest)
-    return ImageScreen(wells, images, manifest.channels, manifest.fingerprint)
+    return ImageScreen(wells, images, manifest.channels, manifest.fingerprint, manifest.columns)
 
 
 def in_memory_screen(wells: pd.DataFrame, images: Pixels, channels: tuple[str, ...]) -> ImageScreen:

@@ -88,11 +88,11 @@ def _decode_all(plan: PackPlan, folder: Path, pool: Workers, on_bad: OnBad, prog
     packed = len(plan.listing) - sum(len(task.paths) for task in tasks)
     progress(PackProgress("decode", packed, len(plan.listing), plan.image_bytes))
     with open_journal(folder, plan, finished) as write:
-        for index, (checksum, bad) in pool.run(decode_chunk, tasks):
+        for index, done in pool.run(decode_chunk, tasks):
             number = tasks[index].number
             start = number * plan.chunk_rows
-            named = tuple((start + row, path, reason) for row, path, reason in bad)
-            finished[number] = Chunk(number, plan.chunk_source(number), checksum, named)
+            named = tuple((start + row, path, reason) for row, path, reason in done.bad)
+            finished[number] = Chunk(number, plan.chunk_source(number), done.sha256, named, done.clipped)
             write(finished[number])
             packed += len(tasks[index].paths)
             progress(PackProgress("decode", packed, len(plan.listing), plan.image_bytes))
@@ -144,6 +144,8 @@ def _finish(plan: PackPlan, folder: Path, chunks: Sequence[Chunk]) -> Manifest:
         source=plan.source,
         layout=plan.listing.layout,
         chunk_rows=plan.chunk_rows,
+        columns=dict(plan.listing.columns),
+        clipped=sum(chunk.clipped for chunk in chunks),
         dropped=(*plan.bad, *(f"{path}: {reason}" for _, path, reason in corrupt)),
         **content,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -64,6 +65,18 @@ def test_the_pages_of_a_grey_tiff_are_its_channels(listed: Listed, tmp_path: Pat
         first.save(listing.root / paths[row, 0], save_all=True, append_images=others)
     pack(Listing("plates", listing.root, listing.wells, paths, listing.channels), tmp_path / "packed")
     np.testing.assert_array_equal(open_packed(tmp_path / "packed").images, pixels)
+
+
+def test_a_packed_screen_knows_its_columns_and_one_of_before_is_read_without(listed: Listed, tmp_path: Path) -> None:
+    listing, pixels = listed()
+    pack(dataclasses.replace(listing, columns={"batch": "run"}), tmp_path / "packed")
+    assert open_packed(tmp_path / "packed").columns == {"batch": "run"}
+    path = tmp_path / "packed" / MANIFEST
+    before = {key: value for key, value in json.loads(path.read_text()).items() if key not in ("columns", "clipped")}
+    path.write_text(json.dumps(before))
+    screen = open_packed(tmp_path / "packed", verify=True)
+    assert screen.columns == {}
+    np.testing.assert_array_equal(screen.images, pixels)
 
 
 def test_the_fingerprint_is_that_of_the_content(listed: Listed, tmp_path: Path) -> None:

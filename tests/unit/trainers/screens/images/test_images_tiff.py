@@ -70,7 +70,8 @@ def test_signed_pixels_are_refused_or_clipped_as_declared(
         pack(listing, tmp_path / "packed", on_bad="drop")
     assert not (tmp_path / "packed").exists()
     declared = dataclasses.replace(listing, conversion=Conversion(signed="clip"))
-    pack(declared, tmp_path / "packed")
+    manifest = pack(declared, tmp_path / "packed")
+    assert manifest.clipped == (pixels < 0).sum() > 0
     found = open_packed(tmp_path / "packed").images
     np.testing.assert_array_equal(found, np.maximum(pixels, 0))
     assert found.dtype == np.dtype(dtype.replace("i", "u"))
@@ -83,7 +84,8 @@ def test_floats_are_refused_or_scaled_as_declared(listed: Listed, tmp_path: Path
     listing = written(listed, pixels, order=order)
     with pytest.raises(InputError, match=r"32 bits, float .*float_range: \[low, high\]"):
         pack(listing, tmp_path / "packed", on_bad="drop")
-    pack(dataclasses.replace(listing, conversion=Conversion(float_range=(0.0, 1.0))), tmp_path / "packed")
+    manifest = pack(dataclasses.replace(listing, conversion=Conversion(float_range=(0.0, 1.0))), tmp_path / "packed")
+    assert manifest.clipped == ((pixels < 0) | (pixels > 1)).sum() > 0
     found = open_packed(tmp_path / "packed").images
     np.testing.assert_array_equal(found, np.rint(np.clip(pixels.astype(float), 0, 1) * 65535))
     assert found.dtype == np.uint16
