@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dashboards.chart import Chart, chart
@@ -40,11 +40,6 @@ class Pictures:
     losses: Chart | None
     effect: PositionEffect | None
     plates: Chart | None
-
-    @property
-    def charts(self) -> Iterator[Chart]:
-        """In the order of the page."""
-        yield from (found for found in (self.plane, self.umap, self.losses, self.plates) if found)
 
 
 def pictures(

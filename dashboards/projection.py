@@ -116,7 +116,8 @@ def _umap(vectors: NDArray[np.float32], seed: int) -> Array:
 def _scaled(plane: Array) -> Array:
     low, high = plane.min(axis=0), plane.max(axis=0)
     side = float((high - low).max()) or 1.0
-    return np.round(2 * (plane - (low + high) / 2) / side, 3)
+    scaled: Array = np.round(2 * (plane - (low + high) / 2) / side, 3)
+    return scaled
 
 
 __all__ = ["Projection", "has_umap", "project"]

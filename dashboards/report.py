@@ -138,9 +138,9 @@ class Page:
     def _charts(self) -> Iterator[Chart]:
         yield from (section.main for section in self.sections if section.main)
         drawn = self.pictures
-        yield from (found for found in (drawn.plane, drawn.umap) if drawn and found)
+        yield from (found for found in ((drawn.plane, drawn.umap) if drawn else ()) if found)
         yield from (section.gain for section in self.sections[:1] if section.gain)
-        yield from (found for found in (drawn.losses, drawn.plates) if drawn and found)
+        yield from (found for found in ((drawn.losses, drawn.plates) if drawn else ()) if found)
         yield from (chart for section in self.sections for _, chart in section.others)
         yield from (section.gain for section in self.sections[1:] if section.gain)
         for section in self.sections:
@@ -242,7 +242,7 @@ def _pictures(
         curve=section.curve,
         stages=section.stages,
         primary=biological,
-        ranges=ranges.to_dict(),
+        ranges={str(metric): float(found) for metric, found in ranges.items()},
         prefix="view0",
     )
 

@@ -13,7 +13,7 @@ from dashboards.projection import Projection
 
 _OTHER = "others"
 _CONTROLS = "negative controls"
-_SIDE, _NARROW_SIDE = 290, 150  # pixels of a panel
+_SIDE, _NARROW_SIDE = 290, 130  # pixels of a panel
 _LEGEND = 190
 
 
@@ -65,8 +65,8 @@ def draw_embeddings(planes: Projection, *, narrow: bool = False) -> go.Figure:
         else ({"x": 1.01, "y": 1.0, "yanchor": "top"}, {"x": 1.01, "y": 0.48, "yanchor": "top"})
     )
     first, second = ({**common, **place} for place in places)
-    wells = [drawn(f"{batch}, {name}") for batch, name in zip(planes.batches, planes.perturbations, strict=True)]
-    figure.update_layout(showlegend=True, legend=first, legend2=second, meta={"linked": wells})
+    said = [drawn(f"{batch}, {name}") for batch, name in zip(planes.batches, planes.perturbations, strict=True)]
+    figure.update_layout(showlegend=True, legend=first, legend2=second, meta={"linked": said})
     return figure
 
 

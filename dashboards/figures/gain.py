@@ -14,7 +14,7 @@ from dashboards.formatting import drawn, fixed, name, number, percent, signed
 from dashboards.gain_views import DRAWN, GainCurve, GainView, Spread
 
 _ROW, _TOP, _BOTTOM = 190, 44, 52  # pixels
-_NARROW_ROW = 112
+_NARROW_ROW = 104
 _COLUMNS = ("gain of each batch", "gain over perturbations", "share of units that lose")
 _AXIS_COLOURS = {"batch": INK, "perturbation": BIOLOGICAL}
 Cell = Mapping[str, int]

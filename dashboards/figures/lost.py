@@ -9,7 +9,7 @@ from dashboards.figures.style import EVEN, GAIN, GRID, INK, LOSS, finish
 from dashboards.formatting import drawn, name, number, signed
 from dashboards.lost_first import LostFirst
 
-_ROW = 24  # pixels
+_ROW, _NARROW_ROW = 24, 19  # pixels
 _LONGEST = 18  # letters of a name
 
 
@@ -42,7 +42,7 @@ def draw_lost(found: LostFirst, *, narrow: bool = False) -> go.Figure:
             colorbar={"thickness": 10, "outlinewidth": 0, "tickfont": {"size": 10}, "nticks": 5},
         )
     )
-    finish(figure, height=_ROW * rows + 62, margin=(92 if narrow else 150, 64, 6, 56))
+    finish(figure, height=(_NARROW_ROW if narrow else _ROW) * rows + 62, margin=(92 if narrow else 150, 64, 6, 56))
     longest = _LONGEST // 2 if narrow else _LONGEST
     figure.update_xaxes(
         tickvals=list(range(columns)),

@@ -37,8 +37,8 @@ class EmbeddedRun:
 class StoredEmbeddings:
     """The embeddings of a store, read when they are asked for."""
 
-    def __init__(self, store: Store, results: pd.DataFrame, trainer: str) -> None:
-        self._store, self._trainer = store, trainer
+    def __init__(self, store: Store, results: pd.DataFrame, trainer: str | None) -> None:
+        self._store = store
         named = ["cell_id", "trainer", "view", "split", "seed", "margin", "adversarial_weight", "status"]
         cells = results[named].drop_duplicates("cell_id")
         self._cells = cells[(cells["status"] == "ok") & cells["trainer"].isin([trainer, RAW])]
@@ -53,8 +53,10 @@ class StoredEmbeddings:
         """
         found: list[EmbeddedRun] = []
         here = self._cells[self._cells["view"] == view]
-        for (split, seed), cells in here.groupby(["split", "seed"], sort=True):
-            run = self._read(str(split), int(seed), cells, margin, weights)
+        runs = here[["split", "seed"]].drop_duplicates().sort_values(["split", "seed"])
+        for split, seed in zip(runs["split"].tolist(), runs["seed"].tolist(), strict=True):
+            cells = here[(here["split"] == split) & (here["seed"] == seed)]
+            run = self._read(split, seed, cells, margin, weights)
             if run is not None and len(run.weights) == len(weights):
                 return run
             found += [run] if run is not None else []
@@ -84,9 +86,9 @@ class StoredEmbeddings:
             return None
         if not len(shared) or shared[0] < 0 or shared[-1] >= len(table):
             return None
-        vectors = tuple(_rows(vectors, rows, shared) for _, rows, vectors in kept)
         wells = table.iloc[shared].reset_index(drop=True)
-        return EmbeddedRun(seed, split, wells, tuple(weight for weight, _, _ in kept), vectors)
+        found = tuple(_rows(vectors, rows, shared) for _, rows, vectors in kept)
+        return EmbeddedRun(seed, split, wells, tuple(weight for weight, _, _ in kept), found)
 
 
 def _at(cells: pd.DataFrame, margin: float, weight: float | None) -> list[str]:

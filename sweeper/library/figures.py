@@ -12,7 +12,8 @@ from sweeper.errors import InputError
 from sweeper.findings.stored import report_provenance, stored_gains, stored_ladder
 
 if TYPE_CHECKING:
-    from dashboards.report import Chart, ViewSection
+    from dashboards.chart import Chart
+    from dashboards.report import ViewSection
     from sweeper.library.stored_sweep import StoredSweep
 
 

@@ -14,10 +14,11 @@ import pytest
 
 from dashboards.report import Page, build_page, write_report
 from sweeper.decision import DecisionSettings, decide_sweep
+from sweeper.findings.unit_gains import gains
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "dashboards"))
 
-from example_results import simulated_provenance, simulated_results
+from example_results import SimulatedEmbeddings, simulated_provenance, simulated_results, simulated_units
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -78,8 +79,10 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Page]:
 def _report(table: pd.DataFrame, provenance: dict[str, Any], folder: Path) -> tuple[Path, Page]:
     settings = DecisionSettings(deciding_view="held_out_plates", draws=400)
     decision = decide_sweep(table, settings=settings, provenance={"trainer": "abra"})
-    write_report(table, decision, provenance, folder / "report.html")
-    return folder / "report.html", build_page(table, decision, provenance)
+    embeddings: Any = SimulatedEmbeddings()
+    found = gains(simulated_units(table), table, trainer="abra", delta=0.1)
+    write_report(table, decision, provenance, folder / "report.html", gains=found, embeddings=embeddings)
+    return folder / "report.html", build_page(table, decision, provenance, gains=found, embeddings=embeddings)
 
 
 class Visit:
@@ -102,11 +105,11 @@ class Visit:
 
     def settle(self) -> None:
         """Until what is in view is drawn; the page's policy forbids Playwright's own waiting."""
-        for _ in range(200):
+        for _ in range(1200):
             if self.ask(SETTLED):
                 return
             self.page.wait_for_timeout(50)
-        raise AssertionError("what is in view was not drawn in ten seconds")
+        raise AssertionError("what is in view was not drawn in a minute")
 
     def see_everything(self) -> None:
         """Open every folded part and scroll through the page."""
@@ -193,8 +196,6 @@ def test_the_appendix_begins_within_eight_screens_and_opens_when_linked(
     visit: Any, plain: tuple[Path, Page], width: int
 ):
     seen = visit(plain[0], width)
-    seen.see_everything()
-    seen.ask("document.querySelectorAll('#appendix details').forEach(part => { part.open = false; })")
     top = seen.ask("document.querySelector('#appendix').getBoundingClientRect().top + scrollY")
     assert top <= SCREENS * SIZES[width]
     for link in seen.page.locator("nav a").all():
@@ -238,6 +239,38 @@ def test_the_curve_fills_its_axis_and_its_error_bars_can_be_seen(visit: Any, pla
     assert curve > 0.7 * panel
     assert cap >= 12  # pixels: the marker itself has 8
     assert thickness >= 2
+
+
+def test_gain_panels_stand_in_one_column_on_a_phone(visit: Any, plain: tuple[Path, Page]):
+    for width, columns in ((1440, 3), (390, 1)):
+        seen = visit(plain[0], width)
+        seen.ask("document.getElementById('gains').scrollIntoView()")
+        seen.settle()
+        panels = seen.ask("document.querySelectorAll('#view0-gain .cartesianlayer .subplot').length")
+        assert panels == 9
+        starts = """new Set([...document.querySelectorAll('#view0-gain .draglayer .nsewdrag')].map(
+            e => Math.round(e.getBoundingClientRect().left))).size"""
+        assert seen.ask(starts) == columns
+
+
+def test_a_batch_is_followed_through_all_embeddings(visit: Any, plain: tuple[Path, Page]):
+    seen = visit(plain[0])
+    seen.ask("document.getElementById('embeddings').scrollIntoView()")
+    seen.settle()
+    chosen = """document.getElementById('view0-embedding').data.map(
+        t => t.selectedpoints ? t.selectedpoints.length : null)"""
+    panels = len(seen.ask(chosen))
+    assert seen.ask(chosen) == [None] * panels
+    seen.page.locator("#view0-embedding .legend .legendtoggle").nth(0).click()
+    seen.page.wait_for_timeout(500)
+    followed = seen.ask(chosen)
+    wells = seen.ask("document.getElementById('view0-embedding').data[0].customdata.length")
+    planes = seen.ask("document.getElementById('view0-embedding').layout.annotations.length")
+    assert None not in followed
+    assert sum(followed) == 2 * planes * wells  # in every panel of both rows
+    seen.page.locator("#view0-embedding .legend .legendtoggle").nth(0).click()
+    seen.page.wait_for_timeout(500)
+    assert seen.ask(chosen) == [None] * panels
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -156,6 +156,22 @@ def simulated_provenance() -> dict[str, Any]:
     }
 
 
+def simulated_units(results: pd.DataFrame) -> pd.DataFrame:
+    """The biological metrics by batch and perturbation: some gain, and some are lost as the strength grows."""
+    cells = results[results["metric"].isin(["activity_map", "retrieval_map", "perturbation_accuracy"])]
+    strength = np.log10(1 + cells["adversarial_weight"].fillna(0.0))
+    names = {"batch": [f"B{number:02d}" for number in range(BATCHES)], "perturbation": [f"P{i:02d}" for i in range(30)]}
+    parts = [
+        cells.assign(
+            axis=axis, unit=unit, wells=4, fold=0, value=(0.5 + 0.01 * (place - 8) * strength).astype("float32")
+        )
+        for axis, units in names.items()
+        for place, unit in enumerate(units)
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    return frame.drop(columns=["role", "status", "primary", "floor", "ceiling", "raw", "chance", "reason"])
+
+
 PLATE_ROWS, PLATE_COLUMNS = 4, 6
 
 
