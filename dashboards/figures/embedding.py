@@ -27,7 +27,7 @@ def draw_embeddings(planes: Projection, *, narrow: bool = False) -> go.Figure:
     legend = 104 if narrow else 0  # under the panels of a phone, beside them elsewhere
     titles = [_titled(planes, place, narrow=narrow) for place in range(columns)]
     figure = make_subplots(rows=2, cols=columns, horizontal_spacing=0.02, vertical_spacing=0.04, column_titles=titles)
-    finish(figure, height=2 * side + 60 + legend, margin=(26, 8 if narrow else _LEGEND, 40, 16 + legend))
+    finish(figure, height=2 * side + 66 + legend, margin=(26, 8 if narrow else _LEGEND, 46, 16 + legend))
     figure.update_annotations(font_size=11 if narrow else 12)
     for row, (kind, groups) in enumerate(_groups(planes), start=1):
         for place, plane in enumerate(planes.planes, start=1):
@@ -71,10 +71,11 @@ def draw_embeddings(planes: Projection, *, narrow: bool = False) -> go.Figure:
 
 
 def _titled(planes: Projection, place: int, *, narrow: bool) -> str:
-    share = planes.explained[place]
-    shown = "" if share is None or narrow else f" ({percent(share)} of its variance)"
-    words = drawn(planes.labels[place] + shown)
-    return words.replace(", ", "<br>") if narrow else words
+    """Two lines: the embedding, and how much of it is seen; on a phone the strength in place of that."""
+    label, share = drawn(planes.labels[place]), planes.explained[place]
+    if narrow or share is None:
+        return label.replace(", ", "<br>")
+    return f"{label}<br>{percent(share)} of its variance"
 
 
 def _groups(planes: Projection) -> Iterator[tuple[str, list[tuple[str, str, list[int]]]]]:

@@ -16,7 +16,8 @@ def draw_plates(effect: PositionEffect, *, narrow: bool = False) -> go.Figure:
     """A plate an embedding, all on one scale; `narrow` puts them under one another."""
     count, rows = len(effect.maps), len(effect.maps[0].scores)
     titles = [
-        drawn(f"{item.label}: {percent(item.share)}" + ("" if narrow else f" ({percent(item.chance)} by chance)"))
+        f"{drawn(item.label)}{': ' if narrow else '<br>'}{drawn(percent(item.share))} "
+        f"({drawn(percent(item.chance))} by chance)"
         for item in effect.maps
     ]
     panel = max(rows * (_NARROW_CELL if narrow else _CELL), 80)
@@ -25,7 +26,7 @@ def draw_plates(effect: PositionEffect, *, narrow: bool = False) -> go.Figure:
     figure = make_subplots(
         **grid, subplot_titles=titles, horizontal_spacing=0.05, vertical_spacing=44 / height if narrow else 0.1
     )
-    finish(figure, height=height + 74, margin=(30, 70, 32, 42))
+    finish(figure, height=height + 88, margin=(30, 70, 46, 42))
     figure.update_annotations(font_size=12)
     largest = max(abs(score) for item in effect.maps for row in item.scores for score in row if score is not None)
     for place, item in enumerate(effect.maps, start=1):
