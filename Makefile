@@ -145,5 +145,14 @@ HASHED = $(BIN)/uv pip compile -q requirements.lock --no-deps --generate-hashes 
 lock-image: install ## the same versions with their hashes, for the image: what needs CUDA apart
 	$(HASHED) | awk '/^[A-Za-z]/ {cuda = /^(torch(vision)?==|triton==|nvidia-|cuda-)/} {print > (cuda ? "docker/locked_cuda.txt" : "docker/locked.txt")}'
 
+PLOTLY_JS = $(shell $(BIN)/python -c 'from plotly.offline import get_plotlyjs_version as version; print(version())')
+
+plotly-bundle: install ## the report's drawing library at the version of the pinned plotly (needs npm)
+	mkdir -p build/plotly
+	cd build/plotly && tar xzf $$(npm pack --silent plotly.js-cartesian-dist-min@$(PLOTLY_JS))
+	cp build/plotly/package/plotly-cartesian.min.js dashboards/vendor/
+	cp build/plotly/package/LICENSE dashboards/vendor/LICENSE-plotly.js
+	sha256sum dashboards/vendor/plotly-cartesian.min.js
+
 clean: ## remove the virtual environment, builds and runs
 	rm -rf $(VENV) build dist *.egg-info runs
