@@ -68,6 +68,10 @@ jump: install ## study: the real table in both views
 	$(BIN)/sweeper run configs/jump_source3.yaml
 	$(BIN)/python benchmarks/jump.py
 
+jump-cpdistiller: install ## study: the real table with cpDistiller
+	$(BIN)/sweeper run configs/jump_source3_cpdistiller.yaml
+	$(BIN)/python benchmarks/jump.py --trainer cpdistiller
+
 jump-followed: install ## study: the same, after its next points
 	$(BIN)/python benchmarks/jump_followed.py
 
@@ -76,6 +80,9 @@ benchmark-adversaries: install ## study: which adversary
 
 benchmark-critic: install ## study: what the ridge critic costs
 	$(BIN)/python benchmarks/critic.py
+
+benchmark-cpdistiller: install ## study: our cpDistiller beside the public code
+	$(BIN)/python benchmarks/cpdistiller_parity.py $(if $(CHECKOUT),--checkout $(CHECKOUT)) $(if $(PUBLIC_PYTHON),--python $(PUBLIC_PYTHON))
 
 benchmark-packs: install ## study: packs against one cell a trial
 	$(BIN)/python benchmarks/packs.py

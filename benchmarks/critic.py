@@ -18,8 +18,9 @@ import pandas as pd
 
 from sweeper.arms.arm import Arm
 from sweeper.config.sweep_config import SweepConfig, load_config
-from sweeper.planning.cells import Cell, cell_split, make_cells
+from sweeper.planning.cells import Cell, make_cells
 from sweeper.planning.description import versions
+from sweeper.planning.drawn_splits import DrawnSplits
 from sweeper.planning.inputs import trainer_features
 from sweeper.planning.prepared import load_screen
 from sweeper.running.scoring import score
@@ -54,7 +55,8 @@ def level_means(config: SweepConfig, arm: Arm) -> list[dict[str, Any]]:
     screen = load_screen(config)
     strengths = [(weight, MARGIN) for weight in STRENGTHS]
     cells = make_cells("critic", "abra", strengths, SEEDS, {VIEW: 1}, arm=arm)
-    splits = [cell_split(config, screen.wells, cell) for cell in cells]
+    drawn = DrawnSplits(config, screen.wells)
+    splits = [drawn.of(cell) for cell in cells]
     pack = AbraPack(
         trainer_features(config, screen),
         codes(screen.wells["perturbation"]),

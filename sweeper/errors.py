@@ -5,6 +5,7 @@
     InputError                  (trainers.errors) a user can mend it; one line; exit code 2
     ├── ConfigError             the configuration: file and key
     ├── StoreMismatchError      the output folder holds another sweep
+    ├── UndecidableError        no decision can come out of the sweep
     └── OwnedError              (sweeper.store.lease) another process runs the sweep
     SweepFailedError            the sweep cannot go on, or nothing came of it; one line; exit code 1
 """
@@ -22,8 +23,12 @@ class StoreMismatchError(InputError):
     """The output folder holds the cells of another sweep."""
 
 
+class UndecidableError(InputError):
+    """No view of the sweep can decide, whatever is trained; the message says why and what would mend it."""
+
+
 class SweepFailedError(Exception):
     """The sweep cannot go on, or ended without any finished cell; what is finished is kept."""
 
 
-__all__ = ["ConfigError", "InputError", "StoreMismatchError", "SweepFailedError"]
+__all__ = ["ConfigError", "InputError", "StoreMismatchError", "SweepFailedError", "UndecidableError"]

@@ -101,6 +101,7 @@ class Trainer(ABC):
             `adversarial_weight`, the second as `margin` (0 where there is none).
         reads: profiles, or the images themselves.
         classifies: whether its packs are `Classifies`; a ladder is read from plain accuracies and needs it.
+        embeds_features: whether its packs are `EmbedsFeatures`: a phenotype can then be planted and read again.
         reads_scored_rows: whether the rows that are scored are corrected by their own batch labels: an arm that
             permutes labels then permutes theirs as well.
         one_at_a_time: whether the cells of a pack train one after another; each is then finished before the next.
@@ -117,6 +118,7 @@ class Trainer(ABC):
     dials: ClassVar[tuple[Dial, ...]]
     reads: ClassVar[Literal["profiles", "images"]] = "profiles"
     classifies: ClassVar[bool] = False
+    embeds_features: ClassVar[bool] = False
     reads_scored_rows: ClassVar[bool] = False
     one_at_a_time: ClassVar[bool] = False
     pack_size: ClassVar[int | None] = None
@@ -172,6 +174,17 @@ class Trainer(ABC):
 
     def try_out(self, inputs: Inputs, settings: Any) -> None:
         """Raise InputError for what only shows when a cell is made, before anything is written."""
+
+    def not_kept(self, settings: Any) -> str | None:
+        """Why a fitted cell cannot be kept and given other rows, in words after "cannot be kept:"; None: it can.
+
+        One that can gives packs that are `trainers.kept.Keepable`.
+        """
+        return "it does not say how a fitted cell is written down"
+
+    def stops_early(self, settings: Any) -> bool:
+        """Whether it looks at validation rows while it trains."""
+        return False
 
     def width(self, settings: Any) -> int | None:
         """Dimension of an embedding; None where it is known only when a cell is made."""

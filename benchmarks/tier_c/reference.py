@@ -20,7 +20,8 @@ from sweeper.arms.arm import Arm, read_name
 from sweeper.decision.input.results_table import LABEL_SHUFFLED
 from sweeper.metrics.controls import control_embedding
 from sweeper.metrics.registry import REGISTRY
-from sweeper.planning.cells import Cell, cell_split, control_cells, make_cells
+from sweeper.planning.cells import Cell, control_cells, make_cells
+from sweeper.planning.drawn_splits import DrawnSplits
 from sweeper.planning.inputs import trainer_inputs
 from sweeper.running.scoring import Scored, cell_record, score
 from sweeper.running.worker import training_cell
@@ -43,7 +44,7 @@ def train_seed(study: Study, seed: int) -> Records:
     """The result records of one seed's cells, and of its label-shuffled control."""
     config, screen = study.config, study.screen
     planned = cells(study, seed)
-    split = cell_split(config, screen.wells, planned[0])
+    split = DrawnSplits(config, screen.wells).of(planned[0])
     began = time.perf_counter()
     own = [training_cell(cell, split, screen.wells) for cell in planned]
     pack = config.how.pack(trainer_inputs(config, screen), own, config.trainer_settings)

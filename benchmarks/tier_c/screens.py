@@ -10,8 +10,9 @@ import numpy as np
 
 from sweeper.config.sections import round_strength
 from sweeper.config.sweep_config import SweepConfig, build_config
-from sweeper.planning.cells import cell_split, content_hash, make_cells, sweep_identity
+from sweeper.planning.cells import content_hash, make_cells, sweep_identity
 from sweeper.planning.design_index import design_index
+from sweeper.planning.drawn_splits import DrawnSplits
 from sweeper.planning.prepared import load_screen
 from trainers.screens.table import Screen
 
@@ -112,5 +113,5 @@ def study(name: str) -> Study:
     screen = load_screen(config)
     sweep_id = content_hash(sweep_identity(config, screen.fingerprint))
     first = make_cells(sweep_id, config.trainer, [(0.0, case.margin)], (0,), {VIEW: 1})[0]
-    trained = screen.wells.iloc[cell_split(config, screen.wells, first).train]
+    trained = screen.wells.iloc[DrawnSplits(config, screen.wells).of(first).train]
     return Study(name, case, config, screen, sweep_id, design_index(trained).d_js)

@@ -22,6 +22,9 @@ VERBS = {
     "plan": "dry run: cells done, cells missing, estimated time",
     "run": "run what is missing of a sweep, then decide and report",
     "status": "how far a sweep is, and what it says so far",
+    "keep": "fit the advised strength on all wells and keep the model",
+    "embed": "write the whole screen corrected, as a table",
+    "apply": "put a new batch through a kept model, and say whether it was tested",
     "decide": "decide again from a store, or on any tidy table",
     "metrics": "score any embedding table with the metric panel",
     "report": "rebuild results, decision and report from the store",
@@ -36,12 +39,14 @@ _EPILOG = """examples:
   sweeper plan configs/jump_source3.yaml         how long will it take?
   sweeper run configs/jump_source3.yaml          run it; the same command resumes it
   sweeper report runs/jump_source3               rebuild the report from the store
+  sweeper embed runs/jump_source3                write the screen corrected at the advised strength
+  sweeper apply runs/jump_source3 july.parquet   next month's batch through the same encoder
   sweeper decide --table sweep.csv               the rule of a sweep made elsewhere
   sweeper metrics embeddings.parquet             score an embedding from anywhere
   sweeper pack --wilds data --out packed/wilds   images: decode them once for all trials
 
 exit codes: 0 done · 1 the sweep failed, or nothing could be scored · 2 the input is wrong (one line says what) ·
-            130 interrupted"""
+            3 a new batch lies outside what was tested · 130 interrupted"""
 
 
 def parser(verb: str | None) -> argparse.ArgumentParser:

@@ -48,6 +48,11 @@ def warn(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
+def say(text: str) -> None:
+    """One line of progress on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def duration(seconds: float) -> str:
     """Seconds for people: 42 s, 3 min 20 s, 2 h 05 min."""
     whole = round(seconds)
@@ -101,7 +106,7 @@ class ProgressLine:
         """Show an event."""
         if event.kind == "warning":
             warn(event.note)
-        elif event.kind == "round":
+        elif event.kind in ("round", "note"):
             self._line(event.note)
         elif event.kind == "start":
             self._began, self._at_start = time.monotonic(), event.cells_done

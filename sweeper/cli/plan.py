@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sweeper.cli.account import account_lines
 from sweeper.cli.common import add_config, duration, read_config
+from sweeper.cli.outlook import foresight_lines, view_line
 
 if TYPE_CHECKING:
     from sweeper.library.planned import Plan
@@ -48,8 +49,9 @@ def print_plan(plan: Plan, *, timed: bool = True) -> None:
     print(f"strengths: {shape}")
     print(f"           {dials[0].symbol} = {', '.join(f'{weight:g}' for weight in weights)}")
     for view, folds in prepared.folds.items():
-        print(f"view:      {view}, {folds} split{'s' if folds > 1 else ''} a seed")
+        print(view_line(prepared, view, folds))
         print(f"design:    {prepared.designs[view].line}")
+        print("\n".join(foresight_lines(prepared.foresight.views[view], brief=True)))
     print(
         f"cells:     {len(cells)}: {len(cells) - len(missing)} done, {len(missing)} missing ({len(trained)} to train)"
     )

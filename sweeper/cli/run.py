@@ -21,22 +21,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sweeper run`."""
     add_config(parser)
     parser.add_argument("--retry-failed", action="store_true", help="run cells that failed or ran out of memory again")
+    add_anyway(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    return sweep(read_config(options), retry_failed=options.retry_failed)
+    return sweep(read_config(options), retry_failed=options.retry_failed, anyway=options.anyway)
 
 
-def sweep(config: SweepConfig, *, retry_failed: bool = False) -> int:
+def add_anyway(parser: argparse.ArgumentParser) -> None:
+    """The option that trains what no decision can come out of."""
+    parser.add_argument("--anyway", action="store_true", help="train although no view can decide")
+
+
+def sweep(config: SweepConfig, *, retry_failed: bool = False, anyway: bool = False) -> int:
     """Everything from a configuration to its report."""
     from sweeper.cli.outputs import print_outputs
     from sweeper.findings.stored import raise_if_nothing_trained
     from sweeper.library.launch import launch
     from sweeper.planning.description import command_line
 
-    done = launch(config, command=command_line(), retry_failed=retry_failed, tell=ProgressLine())
+    done = launch(config, command=command_line(), retry_failed=retry_failed, anyway=anyway, tell=ProgressLine())
     print_outputs(done.store, done.outputs)
+    for kept in done.kept:
+        print(f"model:    {kept.folder}")
     if done.mlflow is not None:
         print(f"MLflow:   {done.mlflow}")
     raise_if_nothing_trained(done.store)

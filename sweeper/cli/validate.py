@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sweeper.cli.account import account_lines
 from sweeper.cli.common import add_overrides, warn
+from sweeper.cli.outlook import foresight_lines, view_line
 
 EXAMPLE = """examples:
   sweeper validate configs/jump_source3.yaml
@@ -59,8 +60,9 @@ def run(options: argparse.Namespace) -> int:
     kinds = wells["control_type"].value_counts()
     print(f"controls:  {kinds.get('negative', 0)} negative, {kinds.get('positive', 0)} positive")
     for view, folds in prepared.folds.items():
-        print(f"view:      {view}, {folds} split{'s' if folds > 1 else ''} a seed")
+        print(view_line(prepared, view, folds))
         print(f"design:    {prepared.designs[view].line}")
+        print("\n".join(foresight_lines(prepared.foresight.views[view])))
     grid = prepared.config.strengths.grid()
     print(f"strengths: {len(grid)} × {len(prepared.config.seeds)} seeds → {len(cells)} cells with controls")
     print("valid")

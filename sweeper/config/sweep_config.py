@@ -37,6 +37,7 @@ from sweeper.config.sections import (
 from sweeper.config.wording import one_line
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.errors import ConfigError
+from sweeper.metrics.catalogue import BETWEEN_TARGETS
 from sweeper.metrics.panel_options import PanelOptions
 from trainers.errors import InputError
 from trainers.image_features import FrozenBackbone
@@ -84,6 +85,11 @@ class SweepKeys(Section):
     held_out_perturbations: float = Field(
         default=0.0, ge=0, lt=1, description="Share of perturbations no encoder sees; profiling and retrieval use them."
     )
+    split_draws: Literal["measurable", "first"] = Field(
+        default="measurable",
+        description="measurable: where the plates, batches or perturbations that a seed draws leave a deciding metric "
+        "unmeasurable, it draws again; first: its first draw is kept, as in sweeps that were begun without this key.",
+    )
     trainer: str = Field(
         default=DEFAULT,
         description="What is trained, by its name; its settings stand under that name. There are: "
@@ -117,7 +123,18 @@ class SweepKeys(Section):
         default=None, description="Metrics of the panel; none: those that decide and the cheap ones beside them."
     )
     panel: PanelOptions = Field(default_factory=PanelOptions, description="Options of the metrics.")
+    biology: Literal["perturbation", "target"] = Field(
+        default="perturbation",
+        description="Between what biology is judged. target: different perturbations that share a target, in another "
+        "batch (nscb_accuracy decides), for screens whose perturbations lie in one batch each.",
+    )
     decision: DecisionSettings = Field(description="What decides, declared before the sweep.")
+    keep: Literal["advised", "bounds", "all", "none"] = Field(
+        default="advised",
+        description="Models kept after the decision, fitted again on every well that may be used: advised, the advised "
+        "strength; bounds, it and the bounds; all, every trained strength; or none. Each costs a training a seed and "
+        "one a batch (12 at most).",
+    )
     executor: ExecutorOptions = Field(default_factory=ExecutorOptions, description="How packs are run.")
     tracking: TrackingOptions = Field(default_factory=TrackingOptions, description="The MLflow mirror.")
 
@@ -136,6 +153,21 @@ class SweepKeys(Section):
             if isinstance(decision, Mapping) and "deciding_view" not in decision and first is not None:
                 return {**data, "decision": {**decision, "deciding_view": first}}
         return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _biology(cls, data: Any) -> Any:
+        """Biology judged between targets decides, and chooses the margin, unless the decision names metrics."""
+        if not isinstance(data, Mapping) or data.get("biology") != "target":
+            return data
+        decision = data.get("decision") or {}
+        if not isinstance(decision, Mapping):
+            return data
+        named = decision.get("primary_biological") or BETWEEN_TARGETS
+        margin = decision.get("margin_metric", DecisionSettings.model_fields["margin_metric"].default)
+        if margin == DecisionSettings.model_fields["margin_metric"].default:
+            margin = BETWEEN_TARGETS[0]
+        return {**data, "decision": {**decision, "primary_biological": named, "margin_metric": margin}}
 
     @field_validator("trainer")
     @classmethod

@@ -22,16 +22,13 @@ from sweeper.findings.crossed_boundary import crossed_boundary
 from sweeper.findings.ladder_table import LadderTable, ladder_table
 from sweeper.findings.unit_gains import Gains, gains
 from sweeper.metrics.registry import REGISTRY, decisive
-from sweeper.planning.cells import (
-    Cell,
-    panel_names,
-    with_stored_panel,
-)
+from sweeper.planning.cells import Cell, as_begun, panel_names
+from sweeper.planning.drawn_splits import DrawnSplits
 from sweeper.planning.prepared import known_cells, proposed_cells
 from sweeper.store.reading import DamagedFileError, read_object
 from sweeper.store.results import read_units, tidy, to_parquet_bytes, units, write_units
 from sweeper.store.store import Store, dump_json, write_atomically
-from trainers.screens.splits import fold_count, make_split
+from trainers.screens.splits import fold_count
 
 REBUILD = "sweeper report ."
 """What makes a sweep's report anew, in the sweep's folder: wherever that has been moved to."""
@@ -41,7 +38,7 @@ def stored_config(store: Store) -> SweepConfig:
     """The configuration a stored sweep was run with."""
     description = store.description()
     config = build_config(description["config"], str(store.folder / "sweep.json"))
-    return with_stored_panel(config, description["identity"]["metrics"])
+    return as_begun(config, description["identity"])
 
 
 def planned_cells(store: Store) -> tuple[Cell, ...]:
@@ -203,6 +200,7 @@ def decision_provenance(description: Mapping[str, Any], proposals: Sequence[Prop
         "normalise": identity["normalise"],
         "held_out_perturbations": identity["held_out_perturbations"],
         "design_djs": description.get("design", {}).get(deciding, {}).get("d_js"),
+        "nesting": description.get("nesting"),  # absent in stores written before it was kept
         "confirm_seeds": list(confirm_seeds(proposals)),
         "adaptive": any(proposal.arm is Arm.SWEEP and proposal.strengths for proposal in proposals),
         "versions": description["versions"],
@@ -237,14 +235,11 @@ def report_provenance(store: Store) -> dict[str, Any]:
 def _held_out(store: Store) -> dict[str, Any]:
     """What each view holds out, and the boundary that this is, at the first seed."""
     config, wells = stored_config(store), store.screen().wells
-    share, seed = config.held_out_perturbations, config.seeds[0]
+    drawn, seed = DrawnSplits(config, wells), config.seeds[0]
     found: dict[str, Any] = {}
     for spec in config.views:
         further = [*config.panel.units, *([] if spec.view == "official" else [spec.column])]
-        splits = (
-            make_split(wells, spec, fold=fold, seed=seed, held_out_perturbations=share)
-            for fold in range(fold_count(spec, wells))
-        )
+        splits = (drawn.split(spec.view, fold, seed) for fold in range(fold_count(spec, wells)))
         found[spec.view] = {
             "column": spec.column,
             "batch": "batch" if config.images is None else "experiment",

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweeper.config.sweep_config import SweepConfig
-from sweeper.errors import SweepFailedError
+from sweeper.errors import InputError, SweepFailedError, UndecidableError
 from sweeper.findings.stored import raise_if_nothing_trained
+from sweeper.kept.keeping import Kept, keep_strengths
+from sweeper.kept.strengths import kept_strengths, trained_strengths
 from sweeper.library.outputs import Outputs, write_outputs
 from sweeper.library.stored_sweep import StoredSweep
 from sweeper.mirror.mirroring import SweepMirror
@@ -25,6 +27,7 @@ from sweeper.running.sweep import Event, run_sweep
 from sweeper.store.store import Store
 
 if TYPE_CHECKING:
+    from sweeper.decision import Decision
     from sweeper.store.lease import Lease
 
 Tell = Callable[[Event], None]
@@ -36,12 +39,19 @@ class Launched:
 
     store: Store
     outputs: Outputs
+    kept: tuple[Kept, ...]
+    """Models that are kept."""
     mlflow: str | None
     """How to look at it in MLflow: a command, or an address; None where it is not mirrored."""
 
 
 def run(
-    config: SweepConfig, *, progress: bool = False, retry_failed: bool = False, tell: Tell | None = None
+    config: SweepConfig,
+    *,
+    progress: bool = False,
+    retry_failed: bool = False,
+    anyway: bool = False,
+    tell: Tell | None = None,
 ) -> StoredSweep:
     """Run what is missing of a sweep, mirror it to MLflow, decide and report. The same call resumes and extends.
 
@@ -53,11 +63,12 @@ def run(
         config: what `load_config` read.
         progress: show a bar (tqdm: in a notebook as a widget, in a terminal on stderr).
         retry_failed: run cells that failed or ran out of memory again.
+        anyway: train although no decision can come out of any view (`Plan.foresight`).
         tell: called with every event, in this thread; see `Event`.
 
     Raises:
         InputError: something is wrong with the configuration, the screen, the folder or the surroundings (Ray, MLflow),
-            or another process runs this sweep; then nothing has been changed.
+            another process runs this sweep, or no view can decide; then nothing has been changed.
         SweepFailedError: the sweep could not go on, or not one trained cell is ok.
     """
     from sweeper.library.progress_bar import ProgressBar
@@ -69,12 +80,20 @@ def run(
             if tell is not None:
                 tell(event)
 
-        store = launch(config, tell=show, retry_failed=retry_failed, command=["sweeper.run"]).store
+        done = launch(config, tell=show, retry_failed=retry_failed, anyway=anyway, command=["sweeper.run"])
+        store = done.store
     raise_if_nothing_trained(store)
     return StoredSweep(store)
 
 
-def launch(config: SweepConfig, *, tell: Tell, retry_failed: bool = False, command: Sequence[str] = ()) -> Launched:
+def launch(
+    config: SweepConfig,
+    *,
+    tell: Tell,
+    retry_failed: bool = False,
+    anyway: bool = False,
+    command: Sequence[str] = (),
+) -> Launched:
     """`run` for callers that print; warnings are events of kind "warning"."""
     check_environment()
     if config.tracking.enabled:
@@ -86,6 +105,8 @@ def launch(config: SweepConfig, *, tell: Tell, retry_failed: bool = False, comma
 
     for warning in prepared.warnings:
         warn(warning)
+    for warning in _outlook(prepared, anyway=anyway):
+        warn(warning)
     store = prepared.store
     try:
         with store.owned(prepared.sweep_id) as lease:
@@ -93,7 +114,7 @@ def launch(config: SweepConfig, *, tell: Tell, retry_failed: bool = False, comma
             store.create(
                 sweep_id=prepared.sweep_id, description=sweep_description(prepared, command), screen=prepared.screen
             )
-            outputs = _mirrored(prepared, mirror, lease, tell, retry_failed)
+            outputs, kept = _mirrored(prepared, mirror, lease, tell, retry_failed)
     except SweepFailedError:
         raise
     except Exception as error:
@@ -102,11 +123,28 @@ def launch(config: SweepConfig, *, tell: Tell, retry_failed: bool = False, comma
         raise SweepFailedError(
             f"{store.folder}: {full}; finished cells are kept: make room, then the same command continues"
         ) from error
-    return Launched(store, outputs, None if mirror is None else mirror.mirror.ui_command)
+    return Launched(store, outputs, kept, None if mirror is None else mirror.mirror.ui_command)
 
 
-def _mirrored(prepared: Prepared, mirror: SweepMirror | None, lease: Lease, tell: Tell, retry_failed: bool) -> Outputs:
-    """Run and report, with the mirror told as cells finish, and closed however it ends."""
+def _outlook(prepared: Prepared, *, anyway: bool) -> tuple[str, ...]:
+    """What the views cannot decide; () where nothing is left to train.
+
+    Raises:
+        UndecidableError: no view can decide, and `anyway` is not given.
+    """
+    finished = prepared.store.finished()
+    if all(cell.is_control or cell.cell_id in finished for cell in prepared.known_cells()):
+        return ()
+    found = prepared.foresight
+    if found.hopeless and not anyway:
+        raise UndecidableError(f"{prepared.config.name}: {found.refusal}. Nothing was trained; --anyway trains it")
+    return found.warnings
+
+
+def _mirrored(
+    prepared: Prepared, mirror: SweepMirror | None, lease: Lease, tell: Tell, retry_failed: bool
+) -> tuple[Outputs, tuple[Kept, ...]]:
+    """Run, report and keep, with the mirror told as cells finish, and closed however it ends."""
 
     def follow(event: Event) -> None:
         tell(event)
@@ -117,10 +155,35 @@ def _mirrored(prepared: Prepared, mirror: SweepMirror | None, lease: Lease, tell
         run_sweep(prepared, retry_failed=retry_failed, tell=follow, tick=lease.check)
         lease.check()
         outputs = write_outputs(prepared.store)
+        kept = keep_after(prepared.store, prepared.config, outputs.decision, tell=tell, tick=lease.check)
     except BaseException as error:
         if mirror is not None and not lease.lost:
             mirror.stop("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
     if mirror is not None:
         mirror.finish(outputs.decision, metrics=outputs.headline)
-    return outputs
+    return outputs, kept
+
+
+def keep_after(
+    store: Store, config: SweepConfig, decision: Decision, *, tell: Tell, tick: Callable[[], None]
+) -> tuple[Kept, ...]:
+    """Keep what the configuration asks for; what goes wrong is a warning, and costs the sweep nothing."""
+    wanted = kept_strengths(config.keep, decision, trained_strengths(store, config))
+    if not wanted:
+        if config.keep != "none":
+            note = f"no strength is advised, and no model kept; `sweeper keep {store.folder} --strength …` keeps one"
+            tell(Event(kind="note", note=note))
+        return ()
+    if (why := config.how.not_kept(config.trainer_settings)) is not None:
+        tell(Event(kind="note", note=f"no model is kept: {config.trainer} cannot be kept: {why}"))
+        return ()
+
+    def say(text: str) -> None:
+        tell(Event(kind="note", note=f"keeping {text}"))
+
+    try:
+        return tuple(keep_strengths(store, wanted, tell=say, tick=tick))
+    except (InputError, SweepFailedError, OSError) as error:
+        tell(Event(kind="warning", note=f"no model is kept: {error}; `sweeper keep {store.folder}` tries again"))
+        return ()

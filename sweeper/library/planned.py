@@ -11,6 +11,7 @@ from sweeper.arms.proposal import Upcoming
 from sweeper.config.sweep_config import SweepConfig
 from sweeper.planning.cells import OF_CELL, Cell
 from sweeper.planning.estimate import Estimate, estimate, local_workers
+from sweeper.planning.foresight import Foresight
 from sweeper.planning.prepared import Prepared, prepare
 
 
@@ -34,6 +35,11 @@ class Plan:
             {**{key: getattr(cell, key) for key in OF_CELL}, "done": cell.cell_id not in missing} for cell in self.known
         ]
         return pd.DataFrame(rows, columns=[*OF_CELL, "done"])
+
+    @property
+    def foresight(self) -> Foresight:
+        """Which metrics each view will measure, and whether it can decide; see `Foresight.to_json`."""
+        return self.prepared.foresight
 
     @property
     def workers(self) -> int:

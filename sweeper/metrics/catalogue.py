@@ -62,6 +62,11 @@ ON_REQUEST = (
 )
 """Measured when they are named, and by `sweeper metrics`."""
 METRICS = (*IN_SWEEP, *ON_REQUEST)
+OF_TARGETS = ("nsc_accuracy", "nscb_accuracy", "nsc_gap")
+"""Measured beside, where biology is judged between targets."""
+BETWEEN_TARGETS = ("nscb_accuracy",)
+"""Biology judged between perturbations that share a target and no batch: it means something where every perturbation
+lies in one batch, too."""
 CONTROLS = (
     "raw",
     "random",
@@ -83,4 +88,13 @@ def check_metrics(names: Sequence[str]) -> None:
             raise InputError(f"metrics: unknown metric {name!r}; nearest: {', '.join(near)}")
 
 
-__all__ = ["CONTROLS", "IN_SWEEP", "METRICS", "ON_REQUEST", "PLAIN_ACCURACIES", "check_metrics"]
+__all__ = [
+    "BETWEEN_TARGETS",
+    "CONTROLS",
+    "IN_SWEEP",
+    "METRICS",
+    "OF_TARGETS",
+    "ON_REQUEST",
+    "PLAIN_ACCURACIES",
+    "check_metrics",
+]

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from sweeper.metrics.arrays import Arrays, arrays
-from sweeper.metrics.panel_options import PanelOptions
+from sweeper.metrics.layout import Absence, BoolArray, Given, Layout
 from sweeper.metrics.resampling import Weighted
-from trainers.base import FloatArray, IntArray
+from trainers.base import FloatArray
 from trainers.errors import InputError
 
 Role = Literal["technical", "biological"]
 Standing = Literal["primary", "secondary", "guard", "parity"]
 Axis = str
 """A column of the wells that a label metric is kept by: batch, cell_type, perturbation or a further one."""
-BoolArray = NDArray[np.bool_]
 Float64Array = NDArray[np.float64]
-Value = TypeVar("Value")
 
 Predict = Callable[[Literal["test", "validation"]], NDArray[np.str_]]
 """The perturbation that an encoder's own class head names for every row of a part."""
@@ -45,20 +42,13 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation:
-    """Everything a metric may see: embeddings of three row sets and their rows of `Screen.wells`.
+class Evaluation(Layout):
+    """Everything a metric may see: embeddings of three row sets, and their layout.
 
     Attributes:
         test: (n_test, e) embeddings of rows the encoder never saw.
-        test_wells: the n_test rows of the table of wells.
         train: (n_train, e) rows the encoder learnt from; fresh classifiers are fitted here. May have 0 rows.
-        train_wells: their n_train rows of the table.
         validation: (n_val, e) rows of seen batches on unseen plates; may have 0 rows.
-        validation_wells: their n_val rows of the table.
-        held_out_perturbations: perturbations without any row in train or validation; () when none is held out.
-        view: the evaluation view the rows come from; for messages only.
-        seed: seeds every random draw of the panel (folds, permutations, k-means).
-        options: see `PanelOptions`.
         reference: the uncorrected features of the same test rows as an evaluation of their own, see
             `biological.retention.uncorrected`; one object for all cells of a split, as what is computed on it is kept.
         source: what the test embeddings were made from; None where that is not at hand.
@@ -69,19 +59,11 @@ class Evaluation:
     """
 
     test: FloatArray
-    test_wells: pd.DataFrame
     train: FloatArray
-    train_wells: pd.DataFrame
     validation: FloatArray
-    validation_wells: pd.DataFrame
-    held_out_perturbations: tuple[str, ...] = ()
-    view: str
-    seed: int
-    options: PanelOptions = field(default_factory=PanelOptions)
     reference: Evaluation | None = None
     source: Source | None = None
     predict: Predict | None = None
-    _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what no metric could be measured on."""
@@ -111,40 +93,9 @@ class Evaluation:
         """(n_test, e) test rows scaled to length 1; zero rows stay zero."""
         return unit_rows(self.test)
 
-    @cached_property
-    def negative(self) -> BoolArray:
-        """(n_test,) whether the row is a negative control."""
-        return np.asarray(self.test_wells["control_type"] == "negative", dtype=bool)
-
-    @cached_property
-    def scored(self) -> BoolArray:
-        """(n_test,) rows whose phenotype is judged: held-out perturbations when there are any, else all non-negative.
-
-        A margin pulls the training classes apart, so label metrics on them rise without any gain of biology.
-        """
-        if self.held_out_perturbations:
-            held_out = self.test_wells["perturbation"].isin(self.held_out_perturbations)
-            return ~self.negative & held_out.to_numpy(dtype=bool)
-        return ~self.negative
-
-    def code(self, column: str) -> IntArray:
-        """(n_test,) the column's values as integers 0, 1, … in sorted order."""
-        if column not in self._kept:
-            names = self.test_wells[column].to_numpy(dtype=str)
-            self._kept[column] = np.unique(names, return_inverse=True)[1].astype(np.int64)
-        codes: IntArray = self._kept[column]
-        return codes
-
-    def count(self, column: str) -> int:
-        """Number of different values of the column."""
-        return int(self.code(column).max()) + 1
-
-    def once(self, work: Callable[[Evaluation], Value]) -> Value:
-        """`work(self)`, computed at the first call and kept for the other metrics that need it."""
-        if work not in self._kept:
-            self._kept[work] = work(self)
-        kept: Value = self._kept[work]
-        return kept
+    def has(self, given: Given) -> bool:
+        """Whether that is at hand."""
+        return getattr(self, given) is not None
 
 
 class Unit(NamedTuple):
@@ -197,6 +148,11 @@ class Measurement:
     units: tuple[Unit, ...] = ()
     weighted: Weighted | None = field(default=None, compare=False, repr=False)
 
+    @classmethod
+    def absent(cls, absence: Absence) -> Measurement:
+        """Of a metric that these rows cannot identify."""
+        return cls(None, reason=absence.reason)
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -210,6 +166,8 @@ class Metric:
         title: the name for people.
         direction: what the ends of its value mean.
         function: measures it.
+        absent: why the rows alone keep it from being measured, or None; `function` asks it too, so that what is
+            foreseen and what is measured cannot differ. An embedding can lack more, e.g. any phenotype to be lost.
         in_sweep: whether a sweep measures it when its configuration names no metrics; the others are asked for by name
             and cost a sweep nothing.
     """
@@ -220,6 +178,7 @@ class Metric:
     title: str
     direction: str
     function: Callable[[Evaluation], Measurement]
+    absent: Callable[[Layout], Absence | None]
     in_sweep: bool = True
 
     @property

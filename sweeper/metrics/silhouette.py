@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 
 from sweeper.metrics.arrays import NUMPY, Arrays
 from sweeper.metrics.evaluation import Evaluation, Float64Array
+from sweeper.metrics.layout import Layout
 from sweeper.metrics.neighbours import CHUNK, Cloud, pairwise, squared_block
 from sweeper.metrics.technical.design import permuted_within
 from sweeper.metrics.technical.position import positions
@@ -109,14 +110,8 @@ def label_silhouettes(evaluation: Evaluation) -> dict[str, LabelSilhouettes]:
     is the mean over at most 2000 wells, evenly taken: it hardly varies between wells or permutations.
     """
     count = min(SHUFFLES, evaluation.options.permutations)
-    perturbation, place = evaluation.code("perturbation"), positions(evaluation)
+    perturbation, labels = evaluation.code("perturbation"), silhouette_labels(evaluation)
     n, scored = len(perturbation), np.flatnonzero(evaluation.scored)
-    labels = {"batch": evaluation.code("batch"), "perturbation": perturbation[scored]}
-    if place is not None:
-        labels |= {
-            name: np.unique(place[:, axis], return_inverse=True)[1] for axis, name in enumerate(("row", "column"))
-        }
-    labels = {name: own for name, own in labels.items() if 1 < len(np.unique(own)) < len(own)}
     if not labels:
         return {}
     inside = {name: scored if name == "perturbation" else np.arange(n) for name in labels}
@@ -143,6 +138,17 @@ def label_silhouettes(evaluation: Evaluation) -> dict[str, LabelSilhouettes]:
     return found
 
 
+def silhouette_labels(layout: Layout) -> dict[str, IntArray]:
+    """The labels that can have silhouettes, those of perturbations on the scored rows alone."""
+    place = positions(layout)
+    labels = {"batch": layout.code("batch"), "perturbation": layout.code("perturbation")[layout.scored]}
+    if place is not None:
+        labels |= {
+            name: np.unique(place[:, axis], return_inverse=True)[1] for axis, name in enumerate(("row", "column"))
+        }
+    return {name: own for name, own in labels.items() if 1 < len(np.unique(own)) < len(own)}
+
+
 def _everywhere(labels: IntArray, inside: IntArray, n: int) -> IntArray:
     whole = np.full(n, -1)
     whole[inside] = labels
@@ -153,4 +159,11 @@ SHUFFLES = 5  # a mean over all wells hardly varies between shuffles
 _SAMPLE = 2000
 _STREAMS = {"batch": 6, "row": 7, "column": 8, "perturbation": 13}
 
-__all__ = ["SHUFFLES", "LabelSilhouettes", "grouped_silhouettes", "label_silhouettes", "silhouettes"]
+__all__ = [
+    "SHUFFLES",
+    "LabelSilhouettes",
+    "grouped_silhouettes",
+    "label_silhouettes",
+    "silhouette_labels",
+    "silhouettes",
+]

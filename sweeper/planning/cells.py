@@ -6,14 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import pandas as pd
-
 from sweeper.arms.arm import Arm, read_name, stored_name
 from sweeper.config.sweep_config import SweepConfig
 from sweeper.content import content_hash
-from sweeper.metrics.catalogue import CONTROLS, IN_SWEEP, METRICS, PLAIN_ACCURACIES
+from sweeper.metrics.catalogue import BETWEEN_TARGETS, CONTROLS, IN_SWEEP, METRICS, OF_TARGETS, PLAIN_ACCURACIES
 from sweeper.spoken import strength_text
-from trainers.screens.splits import Split, make_split
 
 MAX_PACK = 96
 OF_CELL = ("cell_id", "trainer", "adversarial_weight", "margin", "seed", "view", "fold", "split")
@@ -93,22 +90,27 @@ class PackPlan:
 def panel_names(config: SweepConfig) -> tuple[str, ...]:
     """Metrics the sweep measures, in the registry's order: those it names, else those marked `in_sweep`.
 
-    Images are scored per image too, as WILDS does; so are the rungs of a ladder, see `cell_metrics`.
+    Images are scored per image too, as WILDS does; so are the rungs of a ladder, see `cell_metrics`. Where biology is
+    judged between targets, what decides is always among them.
     """
     wanted = config.metrics
     if wanted is None:
         wanted = (*IN_SWEEP, *(PLAIN_ACCURACIES if config.images is not None else ()))
+    if config.biology == "target":
+        wanted = (*wanted, *(OF_TARGETS if config.metrics is None else BETWEEN_TARGETS))
     return tuple(name for name in METRICS if name in wanted)
 
 
-def with_stored_panel(config: SweepConfig, stored: Sequence[str]) -> SweepConfig:
-    """The configuration with the panel that a stored sweep was begun with, where it names none itself.
+def as_begun(config: SweepConfig, identity: Mapping[str, Any]) -> SweepConfig:
+    """The configuration with the splits and, where it names none itself, the panel that a sweep was begun with.
 
-    A sweep goes on as what it is: what is measured by default may have changed since.
+    A sweep goes on as what it is: what is measured by default, and how splits are drawn, may have changed since.
     """
-    if config.metrics is not None or tuple(stored) == panel_names(config):
-        return config
-    return config.model_copy(update={"metrics": tuple(stored)})
+    update: dict[str, Any] = {"split_draws": identity.get("split_draws", "first")}
+    stored = tuple(identity.get("metrics", panel_names(config)))
+    if config.metrics is None and stored != panel_names(config):
+        update["metrics"] = stored
+    return config.model_copy(update=update)
 
 
 def cell_metrics(config: SweepConfig, cell: Cell) -> tuple[str, ...]:
@@ -133,8 +135,11 @@ def sweep_identity(config: SweepConfig, fingerprint: str, settings: Mapping[str,
     Strengths and seeds are left out, so that a finished sweep can be extended with more of them. `settings`:
     `settings_identity`, where it is known already.
     """
+    # A sweep begun before splits could be drawn again goes on with those that it has.
+    drawn = {} if config.split_draws == "first" else {"split_draws": config.split_draws}
     return {
         "schema": "sweep/1",
+        **drawn,
         "data": fingerprint,
         "normalise": config.normalise,
         "views": [view.model_dump(mode="json") for view in config.views],
@@ -145,12 +150,6 @@ def sweep_identity(config: SweepConfig, fingerprint: str, settings: Mapping[str,
         # What else is kept, and where it is computed, changes no number.
         "panel": config.panel.model_dump(mode="json", exclude={"units", "device"}),
     }
-
-
-def cell_split(config: SweepConfig, wells: pd.DataFrame, cell: Cell) -> Split:
-    """The split of a cell: the same for every strength and trainer."""
-    spec = next(view for view in config.views if view.view == cell.view)
-    return make_split(wells, spec, fold=cell.fold, seed=cell.seed, held_out_perturbations=config.held_out_perturbations)
 
 
 def make_cells(

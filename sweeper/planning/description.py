@@ -43,6 +43,7 @@ def sweep_description(prepared: Prepared, command: Sequence[str]) -> dict[str, A
         "versions": {**versions(), **trainer_package(prepared.config.trainer)},
         "warnings": list(prepared.warnings),
         "design": {view: index.to_json() for view, index in prepared.designs.items()},
+        "nesting": prepared.nesting.to_json(),
         "account": prepared.account.to_json(),
         "screen": {
             "wells": len(wells),

@@ -11,7 +11,7 @@ import numpy as np
 
 from sweeper.arms.ladder import cell_config
 from sweeper.config.sections import ExecutorOptions
-from sweeper.planning.cells import Cell, cell_split, make_packs
+from sweeper.planning.cells import Cell, make_packs
 from sweeper.planning.images import open_images
 from sweeper.planning.inputs import trainer_inputs
 from sweeper.planning.prepared import Prepared
@@ -54,7 +54,7 @@ def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> tuple[float, f
     how = prepared.config.how
     if how.one_at_a_time:  # a single cell tells, and one that corrects is the slow kind
         cells = [max(cells, key=lambda cell: cell.adversarial_weight or 0.0)]
-    sample = [training_cell(cell, cell_split(prepared.config, wells, cell), wells) for cell in cells]
+    sample = [training_cell(cell, prepared.splits.of(cell), wells) for cell in cells]
     settings = cell_config(prepared.config, cells[0]).trainer_settings
     pack = how.pack(trainer_inputs(prepared.config, prepared.screen, prepared.images), sample, settings)
     warm, steps = how.trial_steps
@@ -70,7 +70,7 @@ def _seconds_a_score(prepared: Prepared, cell: Cell) -> float:
     from sweeper.planning.cells import panel_names
     from sweeper.running.scoring import score
 
-    split = cell_split(prepared.config, prepared.screen.wells, cell)
+    split = prepared.splits.of(cell)
     features = prepared.screen.features[:, : prepared.config.how.width(prepared.config.trainer_settings)]
     seconds = 0.0
     for _ in range(2):  # the first call pays for imports

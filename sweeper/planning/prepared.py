@@ -13,29 +13,31 @@ from sweeper.arms.proposal import Proposal
 from sweeper.arms.pseudo import pseudo_batches
 from sweeper.config.sweep_config import SweepConfig
 from sweeper.content import content_hash
+from sweeper.decision.verdict.confounded import Nesting
 from sweeper.errors import InputError
 from sweeper.metrics.catalogue import check_metrics
 from sweeper.metrics.unit_axes import check_axes
 from sweeper.planning.cells import (
     Cell,
     SplitKey,
-    cell_split,
+    as_begun,
     control_cells,
     make_cells,
-    panel_names,
     settings_identity,
     sweep_identity,
-    with_stored_panel,
 )
 from sweeper.planning.control_normalisation import control_normalisation_warning
 from sweeper.planning.design_index import DesignIndex, confounding_warning, design_index
+from sweeper.planning.drawn_splits import DrawnSplits
+from sweeper.planning.foresight import Foresight, foresee
 from sweeper.planning.images import bare_screen, feature_screen, open_images
 from sweeper.planning.inputs import trainer_inputs
+from sweeper.planning.nesting import nesting
 from sweeper.store.store import Store
 from trainers.screens.images.image_screen import ImageScreen
 from trainers.screens.readers import read_screen, simulated_account
 from trainers.screens.screen_account import Account
-from trainers.screens.splits import Split, fold_count, make_split
+from trainers.screens.splits import Split, fold_count
 from trainers.screens.table import Screen, screen_warnings
 
 
@@ -48,6 +50,7 @@ class Prepared:
     sweep_id: str
     identity: dict[str, Any]
     folds: dict[str, int]
+    splits: DrawnSplits
     designs: dict[str, DesignIndex]
     """View → perturbation × batch imbalance of its training wells: the worst fold of the first seed."""
     warnings: tuple[str, ...]
@@ -64,19 +67,25 @@ class Prepared:
     def batches_of(self, cells: Iterable[Cell]) -> dict[SplitKey, int]:
         """Number of training batches of each split that the cells use."""
         batch = self.screen.wells["batch"]
-        splits = {cell.split_key: cell for cell in cells}
-        return {
-            key: batch.iloc[cell_split(self.config, self.screen.wells, cell).train].nunique()
-            for key, cell in splits.items()
-        }
+        splits = {cell.split_key: self.splits.of(cell) for cell in cells}
+        return {key: batch.iloc[split.train].nunique() for key, split in splits.items()}
+
+    @cached_property
+    def nesting(self) -> Nesting:
+        """How many perturbations and targets lie in several batches."""
+        return nesting(self.screen.wells)
+
+    @cached_property
+    def foresight(self) -> Foresight:
+        """What can be decided, from the table and its splits alone."""
+        return foresee(self.config, self.splits, self.folds, self.nesting)
 
     @cached_property
     def pseudo_batch(self) -> str | None:
         """The real batch that the pseudo-batch arm splits (at the first seed and fold); None where there is none."""
         config, wells = self.config, self.screen.wells
-        spec = next(view for view in config.views if view.view == config.decision.deciding_view)
         seed = (config.pseudo.seeds or config.seeds)[0]
-        split = make_split(wells, spec, fold=0, seed=seed, held_out_perturbations=config.held_out_perturbations)
+        split = self.splits.split(config.decision.deciding_view, 0, seed)
         found = pseudo_batches(wells, split, seed=seed)
         return None if found is None else found.batch
 
@@ -170,13 +179,12 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
     check_axes(config.panel.units, screen.wells)
     folds: dict[str, int] = {spec.view: fold_count(spec, screen.wells) for spec in config.views}
     designs: dict[str, DesignIndex] = {}
+    splits = DrawnSplits(config, screen.wells)
     for spec in config.views:
         found: list[DesignIndex] = []
         for seed in config.seeds:
             for fold in range(folds[spec.view]):
-                split = make_split(
-                    screen.wells, spec, fold=fold, seed=seed, held_out_perturbations=config.held_out_perturbations
-                )
+                split = splits.split(spec.view, fold, seed)
                 _refuse_one_batch(config, screen, split, seed)
                 if seed == config.seeds[0]:
                     found.append(design_index(screen.wells.iloc[split.train]))
@@ -197,6 +205,7 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
         sweep_id=content_hash(identity),
         identity=identity,
         folds=folds,
+        splits=splits,
         designs=designs,
         warnings=(
             *_reading_warnings(config, account),
@@ -216,7 +225,7 @@ def _as_begun(config: SweepConfig) -> SweepConfig:
     store = Store(config.output)
     if not (store.folder / "sweep.json").exists():
         return config
-    return with_stored_panel(config, store.description().get("identity", {}).get("metrics", panel_names(config)))
+    return as_begun(config, store.description().get("identity", {}))
 
 
 def _reading_warnings(config: SweepConfig, account: Account) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ from sweeper.metrics.biological.retention import uncorrected
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
 from sweeper.metrics.evaluation import Evaluation, Predict, Source
 from sweeper.metrics.panel_options import PanelOptions
-from sweeper.planning.cells import Cell, PackPlan, SplitKey, cell_metrics, cell_split
+from sweeper.planning.cells import Cell, PackPlan, SplitKey, cell_metrics
+from sweeper.planning.drawn_splits import DrawnSplits
 from sweeper.planning.images import open_images
 from sweeper.planning.inputs import trainer_inputs
 from sweeper.running.scoring import Embed, Scored, cell_record, score, unmeasured
@@ -90,6 +91,10 @@ class PackRun:
         return self.store.screen()
 
     @cached_property
+    def _splits(self) -> DrawnSplits:
+        return DrawnSplits(self.config, self._screen.wells)
+
+    @cached_property
     def _images(self) -> ImageScreen | None:
         """The images that are trained on: those that the sweep began with, or an error."""
         if self.config.how.reads != "images":
@@ -98,7 +103,7 @@ class PackRun:
 
     def _rows(self, cell: Cell) -> tuple[Split, pd.DataFrame]:
         """The cell's split and the wells it is scored by."""
-        own = cell_rows(cell, cell_split(self.config, self._screen.wells, cell), self._screen.wells)
+        own = cell_rows(cell, self._splits.of(cell), self._screen.wells)
         return own.split, own.wells
 
     @cached_property
@@ -116,7 +121,7 @@ class PackRun:
 
     def _start(self, group: tuple[Cell, ...]) -> Pack:
         wells = self._screen.wells
-        cells = [training_cell(cell, cell_split(self.config, wells, cell), wells) for cell in group]
+        cells = [training_cell(cell, self._splits.of(cell), wells) for cell in group]
         config = cell_config(self.config, group[0])  # cells of a group are of one rung, or of none
         pack = config.how.pack(self._inputs, cells, config.trainer_settings, device=self.device, threads=self.threads)
         if (checkpoint := self._checkpoint(group)).exists():

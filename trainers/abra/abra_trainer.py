@@ -22,6 +22,7 @@ class AbraTrainer(Trainer):
     settings = AbraSettings
     dials = (WEIGHT, MARGIN)
     classifies = True
+    embeds_features = True
 
     def pack(
         self,
@@ -41,6 +42,13 @@ class AbraTrainer(Trainer):
     def check_rung(self, changes: Mapping[str, Any], strengths: Sequence[tuple[float, float]]) -> None:
         """Refuse an adversary without a weight."""
         check_adversarial_rung(changes, strengths)
+
+    def not_kept(self, settings: AbraSettings) -> None:
+        """It can be: an encoder is a few matrices."""
+
+    def stops_early(self, settings: AbraSettings) -> bool:
+        """With a patience."""
+        return settings.early_stopping > 0
 
     def width(self, settings: AbraSettings) -> int:
         """Of the embedding."""

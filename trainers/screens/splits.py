@@ -22,6 +22,9 @@ _TRAIN_PART, _VALIDATION_PART, _TEST_PART = "train", "id_test", "test"
 # One random stream a draw: asking for held-out perturbations leaves the plates and folds as they were.
 _TEST_STREAM, _VALIDATION_STREAM, _PERTURBATION_STREAM = range(3)
 
+DRAWS = 100
+"""Further draws of a split, see `make_split`."""
+
 Mask = NDArray[np.bool_]
 
 
@@ -54,11 +57,17 @@ def fold_count(spec: ViewSpec, wells: pd.DataFrame) -> int:
     Raises:
         InputError: as `make_split`, for the units held out.
     """
-    return 1 if spec.view in ("held_out_plates", "official") else len(_unit_folds(wells, spec, seed=0))
+    return 1 if spec.view in ("held_out_plates", "official") else len(_unit_folds(wells, spec, (0, _TEST_STREAM)))
 
 
 def make_split(
-    wells: pd.DataFrame, spec: ViewSpec, *, fold: int, seed: int, held_out_perturbations: float = 0.0
+    wells: pd.DataFrame,
+    spec: ViewSpec,
+    *,
+    fold: int,
+    seed: int,
+    held_out_perturbations: float = 0.0,
+    draw: int = 0,
 ) -> Split:
     """Draw one split; the same arguments give the same split.
 
@@ -77,12 +86,16 @@ def make_split(
         held_out_perturbations: share in [0, 1) of the perturbations (negative controls are never among them) that are
             kept out of train and validation, the same ones in every fold. Where targets are known, a target with
             several perturbations keeps one in training if possible.
+        draw: 0 is the split of the seed; the others, up to `DRAWS`, are further ones of it, for when that one leaves
+            something unmeasurable. The first half of them keeps the perturbations of draw 0.
 
     Raises:
         InputError: an unknown column, unit, part or fold; fewer units than folds; a batch with a single plate; a share
             out of range or that leaves fewer than 2 perturbations; nothing left to learn from; a published split with
             sites of one well on both sides.
     """
+    again = () if draw == 0 else (draw,)
+    hidden_again = () if draw <= DRAWS // 2 else (draw,)
     folds = fold_count(spec, wells)
     if not 0 <= fold < folds:
         raise InputError(f"split: fold {fold} does not exist, view {spec.view} has folds 0..{folds - 1}")
@@ -93,19 +106,19 @@ def make_split(
         learnable, validation, test = _published(wells, spec)
     elif spec.view == "held_out_plates":
         everything = np.ones(len(wells), dtype=bool)
-        test = _inside(wells, spec.column, everything, spec.fraction, (seed, _TEST_STREAM), "fraction")
+        test = _inside(wells, spec.column, everything, spec.fraction, (seed, _TEST_STREAM, *again), "fraction")
         learnable = ~test
     else:
         units = wells[spec.column]
-        test = units.isin(_unit_folds(wells, spec, seed)[fold]).to_numpy(dtype=bool)
+        test = units.isin(_unit_folds(wells, spec, (seed, _TEST_STREAM, *again))[fold]).to_numpy(dtype=bool)
         learnable = ~wells["batch"].isin(wells.loc[test, "batch"]).to_numpy(dtype=bool)
         if not learnable.any():
             raise InputError(f"split: every batch holds rows of the held-out {spec.column}; nothing is left to learn")
     if spec.validation_fraction > 0.0:
         unit = spec.column if spec.view == "held_out_plates" else "plate"
-        stream = (seed, _VALIDATION_STREAM, fold)
+        stream = (seed, _VALIDATION_STREAM, fold, *again)
         validation = _inside(wells, unit, learnable, spec.validation_fraction, stream, "validation_fraction")
-    hidden = _held_out_perturbations(wells, held_out_perturbations, seed)
+    hidden = _held_out_perturbations(wells, held_out_perturbations, (seed, _PERTURBATION_STREAM, *hidden_again))
     seen = learnable & ~wells["perturbation"].isin(hidden).to_numpy(dtype=bool)
     train = seen & ~validation
     learnt = wells.loc[train & (wells["control_type"] != "negative").to_numpy(), "perturbation"].nunique()
@@ -196,7 +209,7 @@ def _positions(wells: pd.DataFrame, allowed: Mask, fraction: float, rng: np.rand
     return chosen
 
 
-def _unit_folds(wells: pd.DataFrame, spec: ViewSpec, seed: int) -> list[list[str]]:
+def _unit_folds(wells: pd.DataFrame, spec: ViewSpec, stream: tuple[int, ...]) -> list[list[str]]:
     """The units of each fold of views held_out_batches and held_out_cell_types."""
     _refuse_absent(wells, spec.column)
     values = wells[spec.column]
@@ -218,7 +231,7 @@ def _unit_folds(wells: pd.DataFrame, spec: ViewSpec, seed: int) -> list[list[str
     folds = len(units) if spec.view == "held_out_cell_types" else spec.folds
     if folds > len(units):
         raise InputError(f"split: {folds} folds of {len(units)} values of column {spec.column!r}; lower folds")
-    shuffled = np.random.default_rng((seed, _TEST_STREAM)).permutation(np.array(units, dtype=object))
+    shuffled = np.random.default_rng(stream).permutation(np.array(units, dtype=object))
     return [list(part) for part in np.array_split(shuffled, folds)]
 
 
@@ -228,7 +241,7 @@ def _refuse_absent(wells: pd.DataFrame, column: str) -> None:
         raise InputError(f"split: column {column!r} does not exist; {nearest(column, list(wells.columns))}")
 
 
-def _held_out_perturbations(wells: pd.DataFrame, share: float, seed: int) -> tuple[str, ...]:
+def _held_out_perturbations(wells: pd.DataFrame, share: float, stream: tuple[int, ...]) -> tuple[str, ...]:
     """Draw the perturbations kept out of training, those first whose target stays represented."""
     if share == 0.0:
         return ()
@@ -245,7 +258,7 @@ def _held_out_perturbations(wells: pd.DataFrame, share: float, seed: int) -> tup
     left = dict(members)
     drawn: list[str] = []
     deferred: list[str] = []
-    for name in np.random.default_rng((seed, _PERTURBATION_STREAM)).permutation(targets.index.to_numpy(dtype=object)):
+    for name in np.random.default_rng(stream).permutation(targets.index.to_numpy(dtype=object)):
         target = targets[name]
         if not pd.isna(target):
             if members[target] > 1 and left[target] == 1:
@@ -256,4 +269,4 @@ def _held_out_perturbations(wells: pd.DataFrame, share: float, seed: int) -> tup
     return tuple(sorted((drawn + deferred)[:count]))
 
 
-__all__ = ["Split", "fold_count", "make_split"]
+__all__ = ["DRAWS", "Split", "fold_count", "make_split"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from sweeper.decision.inference.fitted import APART
 from sweeper.decision.input.results_table import ROLES
+from sweeper.decision.verdict.confounded import Nesting
 from sweeper.decision.verdict.judge import USABLE
 from sweeper.decision.verdict.rule import Target
 from sweeper.decision.verdict.states import WIDE, State
@@ -38,6 +39,7 @@ class Grounds:
         assumed_floor: the floor of a metric was not stated.
         departed: the settings are not those declared before the sweep.
         fresh_seeds: seeds that had no part in finding the bounds.
+        nesting: how many perturbations and targets lie in several batches; None: not known.
     """
 
     dataset_hash: str | None = None
@@ -49,11 +51,12 @@ class Grounds:
     assumed_floor: bool = False
     departed: bool = False
     fresh_seeds: tuple[int, ...] = ()
+    nesting: Nesting | None = None
 
     @classmethod
     def of(cls, provenance: Mapping[str, Any], *, target: Target = "this_screen", departed: bool = False) -> Grounds:
         """From a sweep's provenance: every key is optional, others are not used here."""
-        adaptive = provenance.get("adaptive")
+        adaptive, nesting = provenance.get("adaptive"), provenance.get("nesting")
         return cls(
             dataset_hash=provenance.get("dataset_hash"),
             trainer=provenance.get("trainer"),
@@ -64,6 +67,7 @@ class Grounds:
             assumed_floor=bool(provenance.get("assumed_floor")),
             departed=departed,
             fresh_seeds=tuple(provenance.get("confirm_seeds") or ()),
+            nesting=None if nesting is None else Nesting(**nesting),
         )
 
 

@@ -29,6 +29,7 @@ from sweeper.decision.input.results_table import InvalidTableError, prepare, sel
 from sweeper.decision.input.shortage import shortage
 from sweeper.decision.verdict.advised import Range, advise
 from sweeper.decision.verdict.bounds import Ends, contradiction, early_metric, ends, fallback, lowest
+from sweeper.decision.verdict.confounded import Nesting, withheld
 from sweeper.decision.verdict.states import Conditions, State, bracket_state, located_state
 from sweeper.decision.verdict.values import Estimate, Interval, JudgedCurve, Level, LevelMean, Run, Sensitivity
 from sweeper.decision.words.reasons import reasons
@@ -60,6 +61,7 @@ def judge_curve(
     margin: float,
     settings: DecisionSettings,
     units: pd.DataFrame | None = None,
+    nesting: Nesting | None = None,
 ) -> JudgedCurve:
     """Judge one trade-off curve: by the drawdown bracket or, if so declared, by the posterior of its point.
 
@@ -72,10 +74,18 @@ def judge_curve(
         view: evaluation view.
         margin: angular margin of the curve.
         units: as `sweeper.store.results.units`; needed, and read, for the target "new_perturbations" only.
+        nesting: how many perturbations and targets of the screen lie in several batches, where that is known.
 
     Returns:
         A decision; a table that cannot be judged gives the state INVALID_INPUT with a reason, never an exception.
     """
+    return withheld(_judged(results, view, margin, settings, units), nesting, settings)
+
+
+def _judged(
+    results: pd.DataFrame, view: str, margin: float, settings: DecisionSettings, units: pd.DataFrame | None
+) -> JudgedCurve:
+    """The curve, whatever the design confounds."""
     blank = refusal(view, margin, "", settings)
     try:
         selection = select(prepare(results), view=view, margin=margin)

@@ -15,6 +15,7 @@ class State(StrEnum):
 
     INVALID_INPUT = "INVALID_INPUT"
     INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
+    CONFOUNDED_BY_DESIGN = "CONFOUNDED_BY_DESIGN"
     NO_BASELINE_SIGNAL = "NO_BASELINE_SIGNAL"
     NO_TECHNICAL_EFFECT = "NO_TECHNICAL_EFFECT"
     UNSTABLE = "UNSTABLE"
@@ -33,6 +34,7 @@ STATES: Mapping[str, str] = MappingProxyType(
     {
         State.INVALID_INPUT: "the table cannot be judged; the reason says what to fix",
         State.INSUFFICIENT_DATA: "too few strengths or seeds; the reason says what to add",
+        State.CONFOUNDED_BY_DESIGN: "every perturbation lies in one batch: phenotype and batch cannot be told apart",
         State.NO_BASELINE_SIGNAL: "biology cannot be told from chance at any strength: nothing measurable to lose",
         State.NO_TECHNICAL_EFFECT: "no strength that was tried removes more batch than λ = 0",
         State.UNSTABLE: "training fails before biology is lost",

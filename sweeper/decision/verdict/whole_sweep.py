@@ -66,7 +66,10 @@ def decide_sweep(
         table = _of_trainer(whole, grounds.trainer)
         table = table[~table["seed"].isin(grounds.fresh_seeds)]
         for view, margins in curves(table).items():
-            found = [judge_curve(table, view=view, margin=margin, settings=settings, units=units) for margin in margins]
+            found = [
+                judge_curve(table, view=view, margin=margin, settings=settings, units=units, nesting=grounds.nesting)
+                for margin in margins
+            ]
             found, choices[view] = choose(found, table, settings)
             found = [_with_sham(item, whole, settings, grounds.design_djs) for item in found]
             judged[view] = [confirmed(item, whole, seeds=grounds.fresh_seeds, settings=settings) for item in found]

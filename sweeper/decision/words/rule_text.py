@@ -7,6 +7,7 @@ from sweeper.decision.verdict.rule import Rule
 from sweeper.decision.verdict.states import State
 from sweeper.decision.words.reasons import probability_text, share_text, strength_text
 from sweeper.decision.words.remark_text import first_texts, further_texts
+from sweeper.metrics.catalogue import BETWEEN_TARGETS
 from sweeper.spoken import at_its_end, dials_of
 
 PURPOSES = {
@@ -19,6 +20,10 @@ TARGETS = {
     "this_screen": "This holds for the perturbations of this screen.",
     "new_perturbations": "This holds for new perturbations of the same kind, of which those screened are a sample.",
 }
+OF_TARGETS = (
+    "Biology is judged between different perturbations that share a target, in different batches, not between "
+    "replicates."
+)
 ELSEWHERE = "Sweep smaller λ, or try another critic or method."
 LARGER = "Batch removal was still improving there: sweep larger λ."
 TIMES = {1: "once", 2: "twice"}
@@ -27,7 +32,7 @@ TIMES = {1: "once", 2: "twice"}
 def sentence(rule: Rule) -> str:
     """If / then / unless, certainty, and what was not tested: one short paragraph."""
     state = rule.state
-    if state in (State.INVALID_INPUT, State.INSUFFICIENT_DATA):
+    if state in (State.INVALID_INPUT, State.INSUFFICIENT_DATA, State.CONFOUNDED_BY_DESIGN):
         return f"No rule: {' '.join(rule.reasons)}"
     if state is State.UNSTABLE and rule.estimate.lambda_peak is None:
         return f"No rule: {' '.join(rule.reasons)} {ELSEWHERE}"
@@ -258,6 +263,8 @@ def _closing(rule: Rule) -> list[str]:
     """What could change the rule, how certain it is, and where it ends."""
     closing = [TARGETS[rule.design.target]]
     metrics = rule.metrics
+    if metrics.biological and set(metrics.biological) <= set(BETWEEN_TARGETS):
+        closing.append(OF_TARGETS)
     if metrics.lost_while_safe:
         names = " and ".join(metrics.lost_while_safe)
         closing.append(f"Caution: {names} alone loses {_loss(rule)} at a λ that all metrics together call safe.")

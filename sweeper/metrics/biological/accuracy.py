@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from sweeper.metrics.classifier import LinearClassifier, fit
-from sweeper.metrics.evaluation import BoolArray, Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.layout import Absence, BoolArray, Layout
 from sweeper.metrics.ranking import mean_by_group
 from sweeper.metrics.units import query_units
 from trainers.base import FloatArray, IntArray
@@ -20,12 +22,12 @@ def perturbation_accuracy(evaluation: Evaluation) -> Measurement:
     A fresh linear classifier of the C non-negative training perturbations is fitted on the training embeddings. Raw
     is the balanced accuracy, chance 1/C, value (raw - 1/C) / (1 - 1/C), below 0 when the encoder misleads.
     """
-    return _corrected(evaluation, evaluation.test, evaluation.test_wells, "test")
+    return _corrected(evaluation, evaluation.test, evaluation.test_wells, unlearnt)
 
 
 def in_distribution_accuracy(evaluation: Evaluation) -> Measurement:
     """As `perturbation_accuracy`, on validation wells: batches seen in training, plates unseen."""
-    return _corrected(evaluation, evaluation.validation, evaluation.validation_wells, "validation")
+    return _corrected(evaluation, evaluation.validation, evaluation.validation_wells, unlearnt_validation)
 
 
 def accuracy_gap(evaluation: Evaluation) -> Measurement:
@@ -34,14 +36,10 @@ def accuracy_gap(evaluation: Evaluation) -> Measurement:
     Raw is the drop itself. The floor is the drop from perfect to chance. An embedding at chance has no gap either:
     read it beside `perturbation_accuracy`.
     """
-    classes = evaluation.once(_classifier)
-    if classes is None:
-        return Measurement(None, reason=_UNTRAINED)
-    names, classifier = classes
-    shared = np.intersect1d(evaluation.test_wells["perturbation"], evaluation.validation_wells["perturbation"])
-    wanted = frozenset(np.intersect1d(shared, names).tolist())
-    if not wanted:
-        return Measurement(None, reason="no training perturbation has wells both in validation and in test")
+    if (absence := evaluation.once(without_gap)) is not None:
+        return Measurement.absent(absence)
+    names, classifier = evaluation.once(_classifier)
+    wanted = _in_both(evaluation)
     inside, outside = (
         _hits(classifier, names, embeddings, wells, wells["perturbation"].isin(wanted).to_numpy(dtype=bool))
         for embeddings, wells in (
@@ -70,27 +68,72 @@ class _Hits:
         return mean_by_group(self.hit, self.truth)
 
 
+def unlearnt(layout: Layout) -> Absence | None:
+    """Why no test row can be recognised."""
+    return _unlearnt(layout, layout.test_wells, "test", "hold out plates or wells of batches that are learnt from")
+
+
+def unlearnt_validation(layout: Layout) -> Absence | None:
+    """Why no validation row can be recognised."""
+    return _unlearnt(layout, layout.validation_wells, "validation", VALIDATE)
+
+
+def without_gap(layout: Layout) -> Absence | None:
+    """Why there is nothing to compare."""
+    if len(_learnt(layout)) < 2:
+        return Absence(_UNTRAINED)
+    if not _in_both(layout):
+        return Absence("no training perturbation has wells both in validation and in test", VALIDATE)
+    return None
+
+
 _UNTRAINED = "fewer than 2 perturbations besides negative controls among the training rows"
+VALIDATE = "set the view's validation_fraction"
 
 
-def _classifier(evaluation: Evaluation) -> tuple[list[str], LinearClassifier] | None:
-    """The C training perturbations, sorted, and the classifier whose classes are their numbers."""
-    wells = evaluation.train_wells
-    treated = np.asarray(wells["control_type"] != "negative", dtype=bool)
-    names, labels = np.unique(wells.loc[treated, "perturbation"].to_numpy(dtype=str), return_inverse=True)
+def _unlearnt(layout: Layout, wells: pd.DataFrame, part: str, remedy: str) -> Absence | None:
+    names = _learnt(layout)
     if len(names) < 2:
-        return None
-    return names.tolist(), fit(evaluation.train[treated], labels.astype(np.int64))
+        return Absence(_UNTRAINED)
+    if not wells["perturbation"].isin(names).any():
+        return Absence(f"no {part} row has a perturbation of the training rows", remedy)
+    return None
 
 
-def _corrected(evaluation: Evaluation, embeddings: FloatArray, wells: pd.DataFrame, part: str) -> Measurement:
-    classes = evaluation.once(_classifier)
-    if classes is None:
-        return Measurement(None, reason=_UNTRAINED)
-    names, classifier = classes
+def _treated(layout: Layout) -> BoolArray:
+    return np.asarray(layout.train_wells["control_type"] != "negative", dtype=bool)
+
+
+def _learnt(layout: Layout) -> list[str]:
+    """The C non-negative training perturbations, sorted."""
+    names = layout.train_wells.loc[_treated(layout), "perturbation"].to_numpy(dtype=str)
+    found: list[str] = np.unique(names).tolist()
+    return found
+
+
+def _in_both(layout: Layout) -> frozenset[str]:
+    """Training perturbations with wells both in validation and in test."""
+    shared = np.intersect1d(layout.test_wells["perturbation"], layout.validation_wells["perturbation"])
+    return frozenset(np.intersect1d(shared, _learnt(layout)).tolist())
+
+
+def _classifier(evaluation: Evaluation) -> tuple[list[str], LinearClassifier]:
+    """The C ≥ 2 training perturbations, sorted, and the classifier whose classes are their numbers."""
+    treated, names = _treated(evaluation), _learnt(evaluation)
+    labels = np.searchsorted(names, evaluation.train_wells.loc[treated, "perturbation"].to_numpy(dtype=str))
+    return names, fit(evaluation.train[treated], labels.astype(np.int64))
+
+
+def _corrected(
+    evaluation: Evaluation,
+    embeddings: FloatArray,
+    wells: pd.DataFrame,
+    absent: Callable[[Layout], Absence | None],
+) -> Measurement:
+    if (absence := evaluation.once(absent)) is not None:
+        return Measurement.absent(absence)
+    names, classifier = evaluation.once(_classifier)
     known = wells["perturbation"].isin(names).to_numpy(dtype=bool)
-    if not known.any():
-        return Measurement(None, reason=f"no {part} row has a perturbation of the training rows")
     hits, chance = _hits(classifier, names, embeddings, wells, known), 1.0 / len(names)
     units = query_units(wells, hits.rows, hits.hit, chance=chance, axes=evaluation.options.units)
     return Measurement((hits.accuracy - chance) / (1.0 - chance), raw=hits.accuracy, chance=chance, units=units)
@@ -111,6 +154,7 @@ PERTURBATION = Metric(
     title="Perturbation accuracy",
     direction="1: every perturbation is recognised on the test wells; 0: chance",
     function=perturbation_accuracy,
+    absent=unlearnt,
 )
 IN_DISTRIBUTION = Metric(
     name="in_distribution_accuracy",
@@ -119,6 +163,7 @@ IN_DISTRIBUTION = Metric(
     title="Perturbation accuracy in distribution",
     direction="1: every perturbation is recognised on unseen plates of the training batches; 0: chance",
     function=in_distribution_accuracy,
+    absent=unlearnt_validation,
 )
 GAP = Metric(
     name="accuracy_gap",
@@ -127,4 +172,5 @@ GAP = Metric(
     title="Accuracy kept on the way to the test wells",
     direction="0: as accurate on the test wells as in distribution; negative: the drop",
     function=accuracy_gap,
+    absent=without_gap,
 )

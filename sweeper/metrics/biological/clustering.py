@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.layout import Absence, Layout
 from sweeper.metrics.resampling import Weighted
 from sweeper.metrics.silhouette import label_silhouettes
 from sweeper.metrics.units import query_units
@@ -25,9 +26,9 @@ def label_nmi(evaluation: Evaluation) -> Measurement:
     k-means on the unit rows of the scored wells, K = number of perturbations, 3 starts. Chance is far from 0 (0.80
     with 4 wells a perturbation): the floor, and the chance level of raw, is the mean over permuted labels.
     """
+    if (absence := evaluation.once(too_few)) is not None:
+        return Measurement.absent(absence)
     found = evaluation.once(_clusters)
-    if found is None:
-        return Measurement(None, reason=_TOO_FEW)
     rng = np.random.default_rng([evaluation.seed, 2])
     labels, clusters = (np.unique(codes, return_inverse=True)[1] for codes in found)
     shuffled = (rng.permutation(labels) for _ in range(evaluation.options.permutations))
@@ -51,9 +52,9 @@ def _nmi(labels: IntArray, clusters: IntArray) -> float:
 
 def label_ami(evaluation: Evaluation) -> Measurement:
     """Adjusted mutual information of the same clusters (Vinh et al., JMLR 2010): 0 at chance, 1 at best."""
+    if (absence := evaluation.once(too_few)) is not None:
+        return Measurement.absent(absence)
     found = evaluation.once(_clusters)
-    if found is None:
-        return Measurement(None, reason=_TOO_FEW)
     from sklearn.metrics import adjusted_mutual_info_score
 
     raw = float(adjusted_mutual_info_score(*found))
@@ -108,9 +109,9 @@ def _weighted_ami(labels: IntArray, clusters: IntArray, ami: float, count: int) 
 
 def label_ari(evaluation: Evaluation) -> Measurement:
     """Adjusted Rand index of the same clusters (Hubert & Arabie, J Classif 1985): 0 at chance, 1 at best."""
+    if (absence := evaluation.once(too_few)) is not None:
+        return Measurement.absent(absence)
     found = evaluation.once(_clusters)
-    if found is None:
-        return Measurement(None, reason=_TOO_FEW)
     from sklearn.metrics import adjusted_rand_score
 
     raw = float(adjusted_rand_score(*found))
@@ -123,9 +124,9 @@ def pasw(evaluation: Evaluation) -> Measurement:
     The label silhouette of scIB (Luecken et al., Nat Methods 2022, doi:10.1038/s41592-021-01336-8). Its range in use
     is narrow and its chance level, the floor, below 0.5. Compact round classes win, so a supervised collapse does.
     """
-    found = evaluation.once(label_silhouettes).get("perturbation")
-    if found is None:
-        return Measurement(None, reason=_TOO_FEW)
+    if (absence := evaluation.once(too_few)) is not None:
+        return Measurement.absent(absence)
+    found = evaluation.once(label_silhouettes)["perturbation"]
     raw, floor = (found.mean + 1.0) / 2.0, (found.chance + 1.0) / 2.0
     # A mean over wells, not over perturbations: one group.
     rows, whole = np.flatnonzero(evaluation.scored), np.zeros(len(found.wells), dtype=np.int64)
@@ -135,15 +136,19 @@ def pasw(evaluation: Evaluation) -> Measurement:
     return Measurement(raw, floor=floor, raw=raw, chance=floor, units=units)
 
 
-_TOO_FEW = "fewer than 2 scored perturbations, or no more wells than perturbations, among the test rows"
+def too_few(layout: Layout) -> Absence | None:
+    """Why nothing can be clustered."""
+    labels = layout.code("perturbation")[layout.scored]
+    count = len(np.unique(labels))
+    if count < 2 or len(labels) <= count:
+        return Absence("fewer than 2 scored perturbations, or no more wells than perturbations, among the test rows")
+    return None
 
 
-def _clusters(evaluation: Evaluation) -> tuple[IntArray, IntArray] | None:
+def _clusters(evaluation: Evaluation) -> tuple[IntArray, IntArray]:
     """Perturbation and cluster of every scored well."""
     labels = evaluation.code("perturbation")[evaluation.scored]
     count = len(np.unique(labels))
-    if count < 2 or len(labels) <= count:
-        return None
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
@@ -200,6 +205,7 @@ NMI = Metric(
     title="Clusters follow perturbations (NMI)",
     direction="1: clusters are the perturbations; floor: permuted labels",
     function=label_nmi,
+    absent=too_few,
 )
 AMI = Metric(
     name="label_ami",
@@ -208,6 +214,7 @@ AMI = Metric(
     title="Clusters follow perturbations (AMI)",
     direction="1: clusters are the perturbations; 0: chance",
     function=label_ami,
+    absent=too_few,
 )
 ARI = Metric(
     name="label_ari",
@@ -217,6 +224,7 @@ ARI = Metric(
     title="Clusters follow perturbations (ARI)",
     direction="1: clusters are the perturbations; 0: chance",
     function=label_ari,
+    absent=too_few,
 )
 PASW = Metric(
     name="pasw",
@@ -226,4 +234,5 @@ PASW = Metric(
     title="Perturbation silhouette (pASW)",
     direction="1: perturbations are compact and apart; floor: permuted perturbations",
     function=pasw,
+    absent=too_few,
 )

@@ -10,9 +10,13 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
+from sweeper.metrics.layout import Absence, Layout
 from sweeper.metrics.units import query_units
+from trainers.base import IntArray
 
 
 def plain_accuracy(evaluation: Evaluation) -> Measurement:
@@ -30,20 +34,44 @@ def in_distribution_plain_accuracy(evaluation: Evaluation) -> Measurement:
 
 
 def _share(evaluation: Evaluation, part: Literal["test", "validation"]) -> Measurement:
-    if evaluation.predict is None:
-        return Measurement(None, reason="no class head of its own: a control, or an embedding from elsewhere")
-    classes = np.unique(evaluation.train_wells["perturbation"].to_numpy(dtype=str))
-    wells = evaluation.test_wells if part == "test" else evaluation.validation_wells
-    truth = wells["perturbation"].to_numpy(dtype=str)
-    rows = np.flatnonzero(np.isin(truth, classes))
-    if not len(rows):
-        return Measurement(None, reason=f"no {part} row has a perturbation of the training rows")
+    if (absence := evaluation.once(unnamed if part == "test" else unnamed_validation)) is not None:
+        return Measurement.absent(absence)
+    assert evaluation.predict is not None  # noqa: S101 - or it would be absent
+    wells, truth, classes, rows = _known(evaluation, part)
     hit = (evaluation.predict(part)[rows] == truth[rows]).astype(np.float64)
     chance, raw = 1.0 / len(classes), float(hit.mean())
     whole = np.zeros(len(rows), dtype=np.int64)  # a mean over rows, not over perturbations: one group
     units = query_units(wells, rows, hit, groups=whole, axes=evaluation.options.units)
     note = f"{len(classes)} classes, controls among them; {len(rows)} rows, each counted once"
     return Measurement(raw, floor=chance, raw=raw, chance=chance, reason=note, units=units)
+
+
+def unnamed(layout: Layout) -> Absence | None:
+    """Why the encoder names no test row."""
+    return _unnamed(layout, "test")
+
+
+def unnamed_validation(layout: Layout) -> Absence | None:
+    """Why the encoder names no validation row."""
+    return _unnamed(layout, "validation")
+
+
+def _unnamed(layout: Layout, part: Literal["test", "validation"]) -> Absence | None:
+    if not layout.has("predict"):
+        return Absence("no class head of its own: a control, or an embedding from elsewhere")
+    if not len(_known(layout, part)[-1]):
+        return Absence(f"no {part} row has a perturbation of the training rows")
+    return None
+
+
+def _known(
+    layout: Layout, part: Literal["test", "validation"]
+) -> tuple[pd.DataFrame, NDArray[np.str_], NDArray[np.str_], IntArray]:
+    """The wells of a part, their perturbations, the training classes, and the rows that are of one of these."""
+    classes = np.unique(layout.train_wells["perturbation"].to_numpy(dtype=str))
+    wells = layout.test_wells if part == "test" else layout.validation_wells
+    truth = wells["perturbation"].to_numpy(dtype=str)
+    return wells, truth, classes, np.flatnonzero(np.isin(truth, classes))
 
 
 PLAIN = Metric(
@@ -53,6 +81,7 @@ PLAIN = Metric(
     title="Plain accuracy per row (image or well)",
     direction="1: the encoder's own class head names every test row rightly; 0: none",
     function=plain_accuracy,
+    absent=unnamed,
     in_sweep=False,
 )
 IN_DISTRIBUTION = Metric(
@@ -62,5 +91,6 @@ IN_DISTRIBUTION = Metric(
     title="Plain accuracy per row in distribution",
     direction="1: the encoder's own class head names every validation row rightly; 0: none",
     function=in_distribution_plain_accuracy,
+    absent=unnamed_validation,
     in_sweep=False,
 )

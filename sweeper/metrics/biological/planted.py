@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweeper.metrics.evaluation import BoolArray, Evaluation, Measurement, Metric
+from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
+from sweeper.metrics.layout import Absence, BoolArray, Layout
 from sweeper.metrics.probes.planted_signal import MIN_WELLS, planted_signal
 from trainers.base import FloatArray
 
@@ -19,16 +20,11 @@ def planted_signal_retention(evaluation: Evaluation) -> Measurement:
     negative controls serve, and the reason says so. Raw is slope after / slope before, value raw within [0, 1], higher
     is better; chance 0. Below 0.9 is flagged. Phenotypes that the encoder was trained on flatter it.
     """
-    source = evaluation.source
-    if source is None:
-        return Measurement(None, reason="the embedding cannot be made anew from changed features here")
-    negative = evaluation.negative
-    if negative.sum() < MIN_WELLS:
-        return Measurement(None, reason=f"fewer than {MIN_WELLS} negative controls among the test rows")
-    positive = np.asarray(evaluation.test_wells["control_type"] == "positive", dtype=bool)
+    if (absence := evaluation.once(unplantable)) is not None:
+        return Measurement.absent(absence)
+    source, negative, positive = evaluation.source, evaluation.negative, _positive(evaluation)
+    assert source is not None  # noqa: S101 - or it would be absent
     directions = _directions(evaluation, source.features, positive if positive.any() else evaluation.scored)
-    if not len(directions):
-        return Measurement(None, reason="no positive controls and no scored perturbations among the test rows")
     note = None if positive.any() else f"no positive controls: planted along {len(directions)} scored perturbations"
     found = planted_signal(
         source.encode,
@@ -41,6 +37,21 @@ def planted_signal_retention(evaluation: Evaluation) -> Measurement:
         return Measurement(None, reason="what would be planted does not stand out of the negative controls' features")
     raw = found.retention
     return Measurement(min(max(raw, 0.0), 1.0), raw=raw, chance=0.0, reason=note)
+
+
+def unplantable(layout: Layout) -> Absence | None:
+    """Why nothing can be planted."""
+    if not layout.has("source"):
+        return Absence("the embedding cannot be made anew from changed features here")
+    if layout.negative.sum() < MIN_WELLS:
+        return Absence(f"fewer than {MIN_WELLS} negative controls among the test rows")
+    if not (_positive(layout) | layout.scored).any():
+        return Absence("no positive controls and no scored perturbations among the test rows")
+    return None
+
+
+def _positive(layout: Layout) -> BoolArray:
+    return np.asarray(layout.test_wells["control_type"] == "positive", dtype=bool)
 
 
 def _directions(evaluation: Evaluation, features: FloatArray, rows: BoolArray) -> FloatArray:
@@ -68,4 +79,5 @@ PLANTED = Metric(
     title="Planted phenotype kept",
     direction="1: a dose planted in negative controls is as readable as in the features; 0: gone",
     function=planted_signal_retention,
+    absent=unplantable,
 )

@@ -9,8 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweeper.metrics.biological.retrieval import activity_ranking, replicate_ranking
+from sweeper.metrics.biological.retrieval import (
+    activity_ranking,
+    answerable,
+    answerable_by_controls,
+    replicate_ranking,
+)
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.layout import Absence, Layout
 from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.ranking import Ranking
 from trainers.base import FloatArray, IntArray
@@ -73,21 +79,33 @@ def within_batch_retention(evaluation: Evaluation) -> Measurement:
     perturbations swapped between batches: read `activity_map` beside it. Perturbations that the encoder was trained on
     can stand far above 1 and hide a loss: raw along the strengths shows it.
     """
-    reference = evaluation.reference
-    if reference is None:
-        return Measurement(None, reason="no uncorrected features of these wells to compare with")
-    if not (kept := reference.once(by_perturbation)).size:
-        return Measurement(
-            None,
-            reason=f"fewer than {_MIN_PERTURBATIONS} perturbations have replicates on two plates of a batch and"
-            " something to be told from beside them",
-        )
+    if (absence := evaluation.once(nothing_to_keep)) is not None:
+        return Measurement.absent(absence)
+    assert evaluation.reference is not None  # noqa: S101 - or it would be absent
     return retained(
         evaluation.once(by_perturbation),
-        kept,
+        evaluation.reference.once(by_perturbation),
         seed=evaluation.seed,
         note="" if evaluation.negative.any() else "no negative controls: against other perturbations",
     )
+
+
+def nothing_to_keep(layout: Layout) -> Absence | None:
+    """Why there is no phenotype inside batches to compare."""
+    if not layout.has("reference"):
+        return Absence("no uncorrected features of these wells to compare with")
+    return without_replicates_within(layout)
+
+
+def without_replicates_within(layout: Layout) -> Absence | None:
+    """Why phenotype inside batches cannot be judged."""
+    queries = (answerable_by_controls if layout.negative.any() else answerable)(layout, within=True)
+    if len(np.unique(layout.code("perturbation")[queries])) < _MIN_PERTURBATIONS:
+        return Absence(
+            f"fewer than {_MIN_PERTURBATIONS} perturbations have replicates on two plates of a batch and"
+            " something to be told from beside them"
+        )
+    return None
 
 
 def retained(after: Float64Array, before: Float64Array, *, seed: int, note: str = "") -> Measurement:
@@ -118,15 +136,15 @@ def retained(after: Float64Array, before: Float64Array, *, seed: int, note: str 
 
 def by_perturbation(evaluation: Evaluation) -> NDArray[np.float64]:
     """(p,) mean nAP of each perturbation, in the order of its code; empty when there are too few."""
+    if evaluation.once(without_replicates_within) is not None:
+        return np.empty(0)
     ranking: Ranking
     if evaluation.negative.any():
         ranking, _ = activity_ranking(evaluation, within=True)
     else:
         ranking = replicate_ranking(evaluation, within=True)
     groups: IntArray = evaluation.code("perturbation")[ranking.queries]
-    found, code = np.unique(groups, return_inverse=True)
-    if len(found) < _MIN_PERTURBATIONS:
-        return np.empty(0)
+    code = np.unique(groups, return_inverse=True)[1]
     mean: Float64Array = np.bincount(code, weights=ranking.normalised) / np.bincount(code)
     return mean
 
@@ -138,4 +156,5 @@ RETENTION = Metric(
     title="Phenotype kept inside batches",
     direction="1: all that the uncorrected features show inside a batch; 0: nothing of it; below 0.9 is flagged",
     function=within_batch_retention,
+    absent=nothing_to_keep,
 )

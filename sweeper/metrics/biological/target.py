@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from sweeper.metrics.biological.target_sets import TargetSets, target_sets
-from sweeper.metrics.evaluation import BoolArray, Evaluation, Float64Array, Measurement, Metric, Unit, unit_rows
+from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric, Unit, unit_rows
+from sweeper.metrics.layout import Absence, BoolArray, Layout, signed_groups
 from sweeper.metrics.ranking import Nearest, mean_by_group, nearest_shares, rank
 from sweeper.metrics.resampling import weighted_mean
 from sweeper.metrics.units import query_units
@@ -21,22 +23,34 @@ _TAIL = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class _Consensus:
+class _Annotated:
     """The p non-negative test perturbations with a target.
 
     Attributes:
-        unit: (p, e) median of each one's unit rows, scaled to length 1.
         target: the sets of targets of the p.
         scored: (p,) whether its phenotype is judged.
         names: the p perturbations, sorted.
         wells: (p,) number of rows behind each.
+        code: (n_known,) which of the p each row with a target is of.
     """
 
-    unit: Float64Array
     target: TargetSets
     scored: BoolArray
     names: tuple[str, ...]
     wells: IntArray
+    code: IntArray
+
+    def pairs(self) -> tuple[IntArray, IntArray]:
+        """Places among the scored perturbations of all pairs of them."""
+        first, second = np.triu_indices(int(self.scored.sum()), k=1)
+        return first, second
+
+    def known(self) -> BoolArray:
+        """Which of the pairs share a target."""
+        target = self.target.of(self.scored)
+        first, second = self.pairs()
+        shared: BoolArray = target.shared[target.code[first], target.code[second]]
+        return shared
 
 
 def target_consistency(evaluation: Evaluation) -> Measurement:
@@ -47,20 +61,16 @@ def target_consistency(evaluation: Evaluation) -> Measurement:
     Consensus averages batches out, so a batch effect in a balanced design does not show here, and there is no value by
     batch.
     """
-    found = evaluation.once(_consensus)
-    if found is None:
-        return Measurement(None, reason=_NO_TARGETS)
+    if (absence := evaluation.once(without_sharing)) is not None:
+        return Measurement.absent(absence)
+    found = evaluation.once(_annotated)
     target = found.target
 
     def select(some: IntArray) -> tuple[BoolArray, BoolArray]:
         same = target.shared[target.code[some, None], target.code]
         return same & (some[:, None] != np.arange(len(target.code))), ~same
 
-    ranking = rank(found.unit, np.flatnonzero(found.scored), select, evaluation.arrays)
-    if not len(ranking.queries):
-        return Measurement(
-            None, reason="no scored perturbation shares its target with another, or there is one target only"
-        )
+    ranking = rank(evaluation.once(_consensus), np.flatnonzero(found.scored), select, evaluation.arrays)
     units = (
         Unit("perturbation", found.names[query], float(value), int(found.wells[query]))
         for query, value in zip(ranking.queries, ranking.normalised, strict=True)
@@ -83,14 +93,11 @@ def target_recall(evaluation: Evaluation) -> Measurement:
     target (EFAAR: Celik et al., PLoS Comput Biol 2024, doi:10.1371/journal.pcbi.1012463). Raw is their share, chance
     the share of all pairs (0.10, more where pairs are few), value (raw - chance) / (1 - chance).
     """
-    found = evaluation.once(_consensus)
-    if found is None:
-        return Measurement(None, reason=_NO_TARGETS)
-    unit, target = found.unit[found.scored], found.target.of(found.scored)
-    first, second = np.triu_indices(len(unit), k=1)
-    known = target.shared[target.code[first], target.code[second]]
-    if not known.any() or known.all():
-        return Measurement(None, reason="no two scored perturbations share a target, or there is one target only")
+    if (absence := evaluation.once(without_pairs)) is not None:
+        return Measurement.absent(absence)
+    found = evaluation.once(_annotated)
+    unit, target = evaluation.once(_consensus)[found.scored], found.target
+    (first, second), known = found.pairs(), found.known()
     cosine = (unit @ unit.T)[first, second]
     low, high = np.quantile(cosine, [_TAIL, 1.0 - _TAIL])
     extreme = (cosine <= low) | (cosine >= high)
@@ -123,10 +130,9 @@ def nsc_gap(evaluation: Evaluation) -> Measurement:
 
     Raw is the drop itself. The floor is the drop from NSC to chance.
     """
+    if (absence := evaluation.once(without_matches_across)) is not None:
+        return Measurement.absent(absence)
     anywhere, across = nsc_accuracy(evaluation), nscb_accuracy(evaluation)
-    for found in (anywhere, across):
-        if found.value is None:
-            return Measurement(None, reason=found.reason)
     inside, outside = float(anywhere.value or 0.0), float(across.value or 0.0)
     if inside <= 0:
         return Measurement(None, reason="targets are matched no better than chance in any batch: nothing to lose")
@@ -134,14 +140,11 @@ def nsc_gap(evaluation: Evaluation) -> Measurement:
 
 
 def _matching(evaluation: Evaluation, *, across_batches: bool) -> Measurement:
-    if not (evaluation.scored & _known(evaluation)).any():
-        return Measurement(None, reason=_NO_TARGETS)
+    if (absence := evaluation.once(without_matches_across if across_batches else without_matches)) is not None:
+        return Measurement.absent(absence)
     eligible, target, matches = evaluation.once(_matches)
     found = matches[across_batches]
     at, groups = target.by_target(np.searchsorted(eligible, found.queries))
-    if len(np.unique(groups)) < 2:
-        place = " in another batch" if across_batches else ""
-        return Measurement(None, reason=f"fewer than 2 targets have wells of a second perturbation{place}")
     raw, chance = mean_by_group(found.share[at], groups), mean_by_group(found.chance[at], groups)
     axes, sets = evaluation.options.units, target.code[np.searchsorted(eligible, found.queries)]
     units = query_units(evaluation.test_wells, found.queries, found.share, chance=chance, groups=sets, axes=axes)
@@ -152,8 +155,7 @@ def _matches(evaluation: Evaluation) -> tuple[IntArray, TargetSets, list[Nearest
     """The judged wells, their targets, and their nearest of another perturbation, and of another batch too."""
     eligible = evaluation.scored & _known(evaluation)
     perturbation, batch = evaluation.code("perturbation"), evaluation.code("batch")
-    queries = np.flatnonzero(eligible)
-    target = target_sets(evaluation.test_wells["target"].to_numpy()[eligible].astype(str))
+    queries, target = np.flatnonzero(eligible), evaluation.once(_targets)
     shared = np.zeros((len(target.members), len(eligible)), dtype=bool)
     shared[:, eligible] = target.shared[:, target.code]
     code = np.zeros(len(eligible), dtype=np.int64)
@@ -172,30 +174,89 @@ def _matches(evaluation: Evaluation) -> tuple[IntArray, TargetSets, list[Nearest
     return queries, target, nearest_shares(evaluation.unit, queries, [select, select_across], evaluation.arrays)
 
 
-_NO_TARGETS = "no targets among the test rows"
+NO_TARGETS = Absence("no targets among the test rows", "name the column of targets (screen.columns.target)")
 
 
-def _known(evaluation: Evaluation) -> BoolArray:
-    wells = evaluation.test_wells
+def without_sharing(layout: Layout) -> Absence | None:
+    """Why no perturbation can find one that shares its target."""
+    if not _known(layout).any():
+        return NO_TARGETS
+    found = layout.once(_annotated)
+    target = found.target
+    sizes = np.bincount(target.code, minlength=len(target.shared))
+    partners = (target.shared @ sizes)[target.code]
+    if not (found.scored & (partners > 1) & (partners < len(target.code))).any():
+        return Absence("no scored perturbation shares its target with another, or there is one target only")
+    return None
+
+
+def without_pairs(layout: Layout) -> Absence | None:
+    """Why there are no known pairs to recall."""
+    if not _known(layout).any():
+        return NO_TARGETS
+    known = layout.once(_annotated).known()
+    if not known.any() or known.all():
+        return Absence("no two scored perturbations share a target, or there is one target only")
+    return None
+
+
+def without_matches(layout: Layout) -> Absence | None:
+    """Why no well can be matched with one of another perturbation."""
+    return _unmatched(layout, across_batches=False)
+
+
+def without_matches_across(layout: Layout) -> Absence | None:
+    """Why no well can be matched with one of another perturbation in another batch."""
+    return _unmatched(layout, across_batches=True)
+
+
+def _unmatched(layout: Layout, *, across_batches: bool) -> Absence | None:
+    eligible = layout.scored & _known(layout)
+    if not eligible.any():
+        return NO_TARGETS
+    apart = [layout.code("perturbation")[eligible], *([layout.code("batch")[eligible]] if across_batches else [])]
+    target = layout.once(_targets)
+    n = len(target.code)
+    candidates, matches = np.zeros(n), np.zeros(n)
+    for sign, code in signed_groups([], apart, n):
+        by_set = csr_array((np.ones(n), (code, target.code)), shape=(int(code.max()) + 1, len(target.shared)))
+        candidates += sign * by_set.sum(axis=1)[code]
+        matches += sign * (by_set @ target.shared.astype(np.float64))[code, target.code]
+    queries = np.flatnonzero((matches > 0) & (candidates > matches))
+    if len(np.unique(target.by_target(queries)[1])) >= 2:
+        return None
+    place = " in another batch" if across_batches else ""
+    remedy = "hold out more plates, or batches that share targets" if across_batches else ""
+    return Absence(f"fewer than 2 targets have wells of a second perturbation{place}", remedy)
+
+
+def _known(layout: Layout) -> BoolArray:
+    wells = layout.test_wells
     if "target" not in wells.columns:
         return np.zeros(len(wells), dtype=bool)
-    known: BoolArray = ~evaluation.negative & wells["target"].notna().to_numpy(dtype=bool)
+    known: BoolArray = ~layout.negative & wells["target"].notna().to_numpy(dtype=bool)
     return known
 
 
-def _consensus(evaluation: Evaluation) -> _Consensus | None:
-    wells, known = evaluation.test_wells, _known(evaluation)
-    if not known.any():
-        return None
+def _targets(layout: Layout) -> TargetSets:
+    """The sets of targets of the judged wells."""
+    eligible = layout.scored & _known(layout)
+    return target_sets(layout.test_wells["target"].to_numpy()[eligible].astype(str))
+
+
+def _annotated(layout: Layout) -> _Annotated:
+    wells, known = layout.test_wells, _known(layout)
     names, first, code = np.unique(
         wells.loc[known, "perturbation"].to_numpy(dtype=str), return_index=True, return_inverse=True
     )
     target = target_sets(wells.loc[known, "target"].to_numpy(dtype=str)[first])
-    rows = evaluation.unit[known]
-    consensus = np.stack([np.median(rows[code == number], axis=0) for number in range(len(first))])
-    return _Consensus(
-        unit_rows(consensus), target, evaluation.scored[known][first], tuple(names.tolist()), np.bincount(code)
-    )
+    return _Annotated(target, layout.scored[known][first], tuple(names.tolist()), np.bincount(code), code)
+
+
+def _consensus(evaluation: Evaluation) -> Float64Array:
+    """(p, e) median of the unit rows of each perturbation with a target, scaled to length 1."""
+    rows, code = evaluation.unit[_known(evaluation)], evaluation.once(_annotated).code
+    return unit_rows(np.stack([np.median(rows[code == number], axis=0) for number in range(code.max() + 1)]))
 
 
 TARGET = Metric(
@@ -205,6 +266,7 @@ TARGET = Metric(
     title="Phenotypic consistency (shared target)",
     direction="1: perturbations that share a target are found before all others; 0: chance",
     function=target_consistency,
+    absent=without_sharing,
 )
 RECALL = Metric(
     name="target_recall",
@@ -214,6 +276,7 @@ RECALL = Metric(
     title="Recall of pairs that share a target (EFAAR)",
     direction="1: every pair is among the most similar or dissimilar 5 % of all pairs; 0: chance",
     function=target_recall,
+    absent=without_pairs,
 )
 NSC = Metric(
     name="nsc_accuracy",
@@ -223,6 +286,7 @@ NSC = Metric(
     title="Target of the nearest other perturbation (NSC)",
     direction="1: it always has the well's target; 0: chance",
     function=nsc_accuracy,
+    absent=without_matches,
 )
 NSCB = Metric(
     name="nscb_accuracy",
@@ -232,6 +296,7 @@ NSCB = Metric(
     title="Target of the nearest other perturbation in another batch (NSCB)",
     direction="1: it always has the well's target; 0: chance",
     function=nscb_accuracy,
+    absent=without_matches_across,
 )
 NSC_GAP = Metric(
     name="nsc_gap",
@@ -241,4 +306,5 @@ NSC_GAP = Metric(
     title="Target matches kept in another batch (NSC - NSCB)",
     direction="0: targets are matched as well in another batch; negative: the drop",
     function=nsc_gap,
+    absent=without_matches_across,
 )

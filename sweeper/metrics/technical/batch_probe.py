@@ -8,10 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from sweeper.metrics.classifier import balanced_accuracy
-from sweeper.metrics.evaluation import BoolArray, Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.layout import Absence, BoolArray, Layout
 from sweeper.metrics.resampling import Weighted, rescaled, weighted_mean
-from sweeper.metrics.technical.design import Factor, unidentifiable
-from sweeper.metrics.technical.readers import READERS, Task, held_out, reading, shared_task, task
+from sweeper.metrics.technical.design import Factor
+from sweeper.metrics.technical.readers import READERS, Task, reading, shared_task, task, unreadable, untrainable
 from trainers.base import IntArray
 
 
@@ -65,26 +66,30 @@ def batch_probe_controls(evaluation: Evaluation) -> Measurement:
 
     Not identifiable: no controls in two batches, or a batch with controls on one plate only.
     """
-    if len(np.unique(evaluation.code("batch")[evaluation.negative])) < 2:
-        return Measurement(None, reason="not identifiable: fewer than 2 batches have negative controls")
-    given = task(evaluation, "batch", "plate", evaluation.negative)
-    if given is None:
-        return Measurement(None, reason=untrainable("batch", "plate"))
+    if (absence := evaluation.once(unreadable_controls)) is not None:
+        return Measurement.absent(absence)
+    given = evaluation.once(_of_controls)
+    assert given is not None  # noqa: S101 - or it would be unreadable
     return _measured(evaluation, given, READERS["linear"](evaluation, given))
 
 
 def _probe_all(evaluation: Evaluation, reader: str, factor: Factor = "batch") -> Measurement:
-    if (reason := unidentifiable(evaluation, factor)) is not None:
-        return Measurement(None, reason=reason)
+    if (absence := evaluation.once(unreadable(factor))) is not None:
+        return Measurement.absent(absence)
     given = evaluation.once(shared_task(factor))
-    if given is None:
-        return Measurement(None, reason=untrainable(factor, held_out(evaluation, factor)))
+    assert given is not None  # noqa: S101 - or it would be unreadable
     return _measured(evaluation, given, evaluation.once(reading(reader, factor)))
 
 
-def untrainable(factor: Factor, unit: str) -> str:
-    """Why no probe can be fitted."""
-    return f"not identifiable: holding out a {unit} leaves a {factor} without training wells"
+def unreadable_controls(layout: Layout) -> Absence | None:
+    """Why no probe can read the batch of controls."""
+    if len(np.unique(layout.code("batch")[layout.negative])) < 2:
+        return Absence("not identifiable: fewer than 2 batches have negative controls")
+    return None if layout.once(_of_controls) is not None else untrainable("batch", "plate")
+
+
+def _of_controls(layout: Layout) -> Task | None:
+    return task(layout, "batch", "plate", layout.negative)
 
 
 def _measured(evaluation: Evaluation, given: Task, predicted: IntArray) -> Measurement:
@@ -146,6 +151,7 @@ LINEAR = Metric(
     title="Batch probe (linear)",
     direction="1: a fresh linear classifier reads the batch no better than chance; 0: it reads every batch",
     function=batch_probe_linear,
+    absent=unreadable("batch"),
 )
 KNN = Metric(
     name="batch_probe_knn",
@@ -154,6 +160,7 @@ KNN = Metric(
     title="Batch probe (nearest neighbours)",
     direction="1: the nearest wells tell the batch no better than chance; 0: they tell every batch",
     function=batch_probe_knn,
+    absent=unreadable("batch"),
 )
 SPREAD = Metric(
     name="batch_probe_spread",
@@ -163,6 +170,7 @@ SPREAD = Metric(
     title="Batch probe (features and their spread)",
     direction="1: a classifier of features and their magnitudes is at chance; 0: it reads every batch",
     function=batch_probe_spread,
+    absent=unreadable("batch"),
 )
 CONTROLS = Metric(
     name="batch_probe_controls",
@@ -172,6 +180,7 @@ CONTROLS = Metric(
     title="Batch probe on negative controls",
     direction="1: a fresh linear classifier reads the batch of controls no better than chance; 0: it reads every batch",
     function=batch_probe_controls,
+    absent=unreadable_controls,
 )
 PLATE_LINEAR = Metric(
     name="plate_probe_linear",
@@ -181,6 +190,7 @@ PLATE_LINEAR = Metric(
     title="Plate probe (linear)",
     direction="1: a fresh linear classifier reads the plate no better than chance; 0: it reads every plate",
     function=plate_probe_linear,
+    absent=unreadable("plate"),
 )
 PLATE_KNN = Metric(
     name="plate_probe_knn",
@@ -190,4 +200,5 @@ PLATE_KNN = Metric(
     title="Plate probe (nearest neighbours)",
     direction="1: the nearest wells tell the plate no better than chance; 0: they tell every plate",
     function=plate_probe_knn,
+    absent=unreadable("plate"),
 )

@@ -10,10 +10,10 @@ import numpy as np
 from sweeper.metrics.classifier import balanced_accuracy
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
 from sweeper.metrics.resampling import rescaled
-from sweeper.metrics.technical.batch_probe import BELOW, accuracy_by_plate, below_chance, left_unread, untrainable
-from sweeper.metrics.technical.design import Factor, unidentifiable
+from sweeper.metrics.technical.batch_probe import BELOW, accuracy_by_plate, below_chance, left_unread
+from sweeper.metrics.technical.design import Factor
 from sweeper.metrics.technical.permuted_maximum import luck_of_the_best
-from sweeper.metrics.technical.readers import READERS, held_out, reading, shared_task
+from sweeper.metrics.technical.readers import READERS, held_out, reading, shared_task, unreadable
 
 
 def batch_reader(evaluation: Evaluation) -> Measurement:
@@ -43,12 +43,10 @@ def plate_reader(evaluation: Evaluation) -> Measurement:
 
 
 def _strongest(evaluation: Evaluation, factor: Factor) -> Measurement:
-    if (reason := unidentifiable(evaluation, factor)) is not None:
-        return Measurement(None, reason=reason)
-    unit = held_out(evaluation, factor)
-    given = evaluation.once(shared_task(factor))
-    if given is None:
-        return Measurement(None, reason=untrainable(factor, unit))
+    if (absence := evaluation.once(unreadable(factor))) is not None:
+        return Measurement.absent(absence)
+    unit, given = held_out(evaluation, factor), evaluation.once(shared_task(factor))
+    assert given is not None  # noqa: S101 - or it would be unreadable
     predicted = {name: evaluation.once(reading(name, factor)) for name in READERS}
     parts = {name: balanced_accuracy(given.labels, own) for name, own in predicted.items()}
     whole = unit == "plate"
@@ -89,6 +87,7 @@ BATCH = Metric(
     title="Strongest batch reader",
     direction="1: no fresh reader of five kinds tells the batch beyond luck; 0: one reads every batch",
     function=batch_reader,
+    absent=unreadable("batch"),
 )
 PLATE = Metric(
     name="plate_reader",
@@ -98,4 +97,5 @@ PLATE = Metric(
     title="Strongest plate reader",
     direction="1: no fresh reader of five kinds tells the plate beyond luck; 0: one reads every plate",
     function=plate_reader,
+    absent=unreadable("plate"),
 )

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
+from sweeper.metrics.layout import Absence, Layout
 from sweeper.metrics.neighbours import nearest_wells
 from sweeper.metrics.technical.design import permuted_within
 from trainers.base import IntArray
@@ -34,11 +35,9 @@ def graph_connectivity_directed(evaluation: Evaluation) -> Measurement:
 
 
 def _connectivity(evaluation: Evaluation, *, strong: bool) -> Measurement:
-    label = evaluation.code("perturbation")
-    wanted = np.unique(label[evaluation.scored])
-    wanted = wanted[np.bincount(label)[wanted] > 1]
-    if len(wanted) < 2 or len(label) < _NEIGHBOURS:
-        return Measurement(None, reason=f"fewer than 2 perturbations of 2 wells, or than {_NEIGHBOURS} test rows")
+    if (absence := evaluation.once(unconnected)) is not None:
+        return Measurement.absent(absence)
+    label, wanted = evaluation.code("perturbation"), _wanted(evaluation)
     graph = evaluation.once(nearest_wells)[0][:, : _NEIGHBOURS - 1]
     raw = connectivity(graph, label, wanted, strong=strong)
     shuffles = permuted_within(
@@ -46,6 +45,20 @@ def _connectivity(evaluation: Evaluation, *, strong: bool) -> Measurement:
     )
     floor = float(np.mean([connectivity(graph, shuffled, wanted, strong=strong) for shuffled in shuffles]))
     return Measurement(raw, floor=floor, raw=raw, chance=floor)
+
+
+def unconnected(layout: Layout) -> Absence | None:
+    """Why no perturbation can hang together."""
+    if len(_wanted(layout)) < 2 or len(layout.test_wells) < _NEIGHBOURS:
+        return Absence(f"fewer than 2 perturbations of 2 wells, or than {_NEIGHBOURS} test rows")
+    return None
+
+
+def _wanted(layout: Layout) -> IntArray:
+    """Codes of the scored perturbations of 2 wells or more."""
+    label = layout.code("perturbation")
+    wanted: IntArray = np.unique(label[layout.scored])
+    return wanted[np.bincount(label)[wanted] > 1]
 
 
 def connectivity(index: IntArray, label: IntArray, wanted: IntArray, *, strong: bool) -> float:
@@ -72,6 +85,7 @@ UNDIRECTED = Metric(
     title="Graph connectivity, undirected (scib); joint, diagnostic",
     direction="1: the wells of a perturbation hang together; floor: permuted perturbations",
     function=graph_connectivity,
+    absent=unconnected,
 )
 DIRECTED = Metric(
     name="graph_connectivity_directed",
@@ -81,4 +95,5 @@ DIRECTED = Metric(
     title="Graph connectivity, directed (scib-metrics); joint, diagnostic",
     direction="1: the wells of a perturbation reach one another; floor: permuted perturbations",
     function=graph_connectivity_directed,
+    absent=unconnected,
 )

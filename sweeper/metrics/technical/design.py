@@ -7,31 +7,42 @@ from typing import Literal
 
 import numpy as np
 
-from sweeper.metrics.evaluation import Evaluation
+from sweeper.metrics.layout import Absence, Layout
 from trainers.base import IntArray
 
 Factor = Literal["batch", "plate"]
 """What a technical metric looks for; plates lie in batches, so what a batch leaves is seen in its plates, too."""
 
 
-def unidentifiable(evaluation: Evaluation, factor: Factor = "batch") -> str | None:
+def unidentifiable(layout: Layout, factor: Factor = "batch") -> Absence | None:
     """Why an effect of batch, or of plate, cannot be told from phenotype on the test rows, or None.
 
     What plates show holds what their batches show: where batches cannot be told from phenotype, neither can plates.
     """
-    if factor == "plate" and evaluation.count("batch") > 1 and (reason := unidentifiable(evaluation)) is not None:
-        return reason
-    batch = evaluation.code(factor)
+    if factor == "plate" and layout.count("batch") > 1 and (absence := unidentifiable(layout)) is not None:
+        return absence
+    batch = layout.code(factor)
     batches = int(batch.max()) + 1
     if batches < 2:
-        return f"not identifiable: one {factor} among the test rows"
-    perturbation = evaluation.code("perturbation")
+        return Absence(f"not identifiable: one {factor} among the test rows", f"hold out 2 {_PLURAL[factor]} or more")
+    perturbation = layout.code("perturbation")
     pairs = len(np.unique(perturbation * batches + batch))
     if pairs == perturbation.max() + 1:
-        return f"not identifiable: every perturbation is in one {factor} only, and no control is shared"
+        return Absence(
+            f"not identifiable: every perturbation is in one {factor} only, and no control is shared",
+            "put controls into every batch",
+        )
     if pairs == batches and perturbation.max() > 0:  # one perturbation in every batch is a shared control
-        return f"not identifiable: every {factor} holds one perturbation only"
+        return Absence(f"not identifiable: every {factor} holds one perturbation only")
     return None
+
+
+def plate_unidentifiable(layout: Layout) -> Absence | None:
+    """`unidentifiable` of plates."""
+    return unidentifiable(layout, "plate")
+
+
+_PLURAL = {"batch": "batches", "plate": "plates"}
 
 
 def permuted_within(codes: IntArray, groups: IntArray, *, count: int, seed: tuple[int, int]) -> Iterator[IntArray]:
@@ -57,4 +68,4 @@ def by_size(groups: IntArray) -> Iterator[IntArray]:
         yield order[start[size == m][:, None] + np.arange(m)]
 
 
-__all__ = ["Factor", "by_size", "permuted_within", "unidentifiable"]
+__all__ = ["Factor", "by_size", "permuted_within", "plate_unidentifiable", "unidentifiable"]

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import chdtrc
 
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.layout import Absence, Layout
 from sweeper.metrics.neighbours import neighbours
 from sweeper.metrics.technical.design import permuted_within
 from trainers.base import IntArray
@@ -22,13 +23,9 @@ def kbet_controls(evaluation: Evaluation) -> Measurement:
     controls alone are tested. Counts are small: the ceiling, and the chance level of raw, is the share with batches
     permuted among controls.
     """
-    rows = np.flatnonzero(evaluation.negative)
-    batch = np.unique(evaluation.code("batch")[rows], return_inverse=True)[1]
-    if len(np.unique(batch)) < 2:
-        return Measurement(None, reason="not identifiable: fewer than 2 batches have negative controls")
-    count = int(np.clip(len(rows) // (4 * (batch.max() + 1)), _FEWEST, _MOST))
-    if len(rows) < 2 * count:
-        return Measurement(None, reason=f"fewer than {2 * count} negative controls among the test rows")
+    if (absence := evaluation.once(untestable)) is not None:
+        return Measurement.absent(absence)
+    rows, batch, count = _controls(evaluation)
     index, _ = neighbours(evaluation.test[rows], count, evaluation.arrays)
     shuffles = permuted_within(
         batch,
@@ -39,6 +36,24 @@ def kbet_controls(evaluation: Evaluation) -> Measurement:
     raw = accepted(index, batch)
     ceiling = float(np.mean([accepted(index, shuffled) for shuffled in shuffles]))
     return Measurement(raw, ceiling=ceiling, raw=raw, chance=ceiling)
+
+
+def untestable(layout: Layout) -> Absence | None:
+    """Why neighbourhoods of controls cannot be tested."""
+    rows, batch, count = _controls(layout)
+    if len(np.unique(batch)) < 2:
+        return Absence("not identifiable: fewer than 2 batches have negative controls")
+    if len(rows) < 2 * count:
+        return Absence(f"fewer than {2 * count} negative controls among the test rows")
+    return None
+
+
+def _controls(layout: Layout) -> tuple[IntArray, IntArray, int]:
+    """Row numbers of the negative controls, the batch of each, and how many neighbours are looked at."""
+    rows = np.flatnonzero(layout.negative)
+    batch = np.unique(layout.code("batch")[rows], return_inverse=True)[1].astype(np.int64)
+    batches = int(batch.max(initial=0)) + 1
+    return rows, batch, int(np.clip(len(rows) // (4 * batches), _FEWEST, _MOST))
 
 
 def accepted(index: IntArray, batch: IntArray) -> float:
@@ -58,4 +73,5 @@ KBET = Metric(
     title="kBET on negative controls",
     direction="ceiling: neighbourhoods of controls hold batches as if drawn at random; 0: none does",
     function=kbet_controls,
+    absent=untestable,
 )

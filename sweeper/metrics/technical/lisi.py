@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.layout import Absence, Layout
 from sweeper.metrics.neighbours import CHUNK, SHARED, nearest_wells, neighbours, pairwise
 from sweeper.metrics.resampling import weighted_mean
-from sweeper.metrics.technical.design import Factor, by_size, permuted_within, unidentifiable
+from sweeper.metrics.technical.design import Factor, by_size, permuted_within, plate_unidentifiable, unidentifiable
 from trainers.base import IntArray
 
 _NEIGHBOURS = SHARED + 1  # the well itself counted, with weight 0
@@ -32,10 +33,8 @@ def ilisi(evaluation: Evaluation) -> Measurement:
     are perfect. The ceiling, and the chance level of raw, is the value with batches permuted inside each perturbation;
     it depends on the number and balance of batches.
     """
-    if (reason := unidentifiable(evaluation)) is not None:
-        return Measurement(None, reason=reason)
-    if len(evaluation.test) <= _MIN_WELLS:
-        return Measurement(None, reason=f"no more than {_MIN_WELLS} test rows")
+    if (absence := evaluation.once(unmixed_anywhere)) is not None:
+        return Measurement.absent(absence)
     batch = evaluation.code("batch")
     shuffles = permuted_within(
         batch, evaluation.code("perturbation"), count=evaluation.options.permutations, seed=(evaluation.seed, 9)
@@ -60,12 +59,12 @@ def cilisi(evaluation: Evaluation) -> Measurement:
 
 def plate_cilisi(evaluation: Evaluation) -> Measurement:
     """As `cilisi`, of plates instead of batches."""
-    if (reason := unidentifiable(evaluation, "plate")) is not None:
-        return Measurement(None, reason=reason)
     return _inside(evaluation, "plate")
 
 
 def _inside(evaluation: Evaluation, factor: Factor) -> Measurement:
+    if (absence := evaluation.once(unmixed if factor == "batch" else plates_unmixed)) is not None:
+        return Measurement.absent(absence)
     perturbation, batch = evaluation.code("perturbation"), evaluation.code(factor)
     labellings = [
         batch,
@@ -82,17 +81,38 @@ def _inside(evaluation: Evaluation, factor: Factor) -> Measurement:
             found = grouped_lisi(evaluation.test[some], labels[:, some])
             scaled.append(((found - 1.0) / (batches[at : at + step, None] - 1)).reshape(len(labels), -1))
             judged_rows.append(some.ravel())
-    if not scaled:
-        places = "batches" if factor == "batch" else "plates"
-        return Measurement(
-            None, reason=f"not identifiable: no perturbation has {_MIN_WELLS} wells and lies in 2 {places}"
-        )
     values = np.concatenate(scaled, axis=1)
     raw, *permuted = values.mean(axis=1)
     ceiling = float(np.mean(permuted))
     plates = evaluation.code("plate")[np.concatenate(judged_rows)]
     weighted = weighted_mean(values[0], plates, evaluation.count("plate"))
     return Measurement(float(raw), ceiling=ceiling, raw=float(raw), chance=ceiling, weighted=weighted)
+
+
+def unmixed_anywhere(layout: Layout) -> Absence | None:
+    """Why batches cannot be counted among the neighbours of all wells."""
+    if (absence := unidentifiable(layout)) is not None:
+        return absence
+    return Absence(f"no more than {_MIN_WELLS} test rows") if len(layout.test_wells) <= _MIN_WELLS else None
+
+
+def unmixed(layout: Layout) -> Absence | None:
+    """Why no perturbation can be mixed."""
+    return _unmixed(layout, "batch")
+
+
+def plates_unmixed(layout: Layout) -> Absence | None:
+    """The same, of plates."""
+    return plate_unidentifiable(layout) or _unmixed(layout, "plate")
+
+
+def _unmixed(layout: Layout, factor: Factor) -> Absence | None:
+    perturbation, factors = layout.code("perturbation"), layout.code(factor)
+    pairs = np.unique(perturbation * layout.count(factor) + factors) // layout.count(factor)
+    if ((np.bincount(perturbation) >= _MIN_WELLS) & (np.bincount(pairs) > 1)).any():
+        return None
+    places = "batches" if factor == "batch" else "plates"
+    return Absence(f"not identifiable: no perturbation has {_MIN_WELLS} wells and lies in 2 {places}")
 
 
 def lisi(
@@ -168,6 +188,7 @@ ILISI = Metric(
     title="Batches among neighbours (iLISI)",
     direction="ceiling: neighbours come from batches as if drawn at random; 0: from one batch",
     function=ilisi,
+    absent=unmixed_anywhere,
 )
 CILISI = Metric(
     name="cilisi",
@@ -176,6 +197,7 @@ CILISI = Metric(
     title="Batches among neighbours of the same perturbation (CiLISI)",
     direction="ceiling: inside a perturbation neighbours come from batches as if drawn at random; 0: from one batch",
     function=cilisi,
+    absent=unmixed,
 )
 PLATE_CILISI = Metric(
     name="plate_cilisi",
@@ -185,4 +207,5 @@ PLATE_CILISI = Metric(
     title="Plates among neighbours of the same perturbation (CiLISI)",
     direction="ceiling: inside a perturbation neighbours come from plates as if drawn at random; 0: from one plate",
     function=plate_cilisi,
+    absent=plates_unmixed,
 )

@@ -8,8 +8,9 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.layout import Absence, BoolArray, Layout
 from sweeper.metrics.resampling import weighted_mean
-from sweeper.metrics.technical.design import Factor, unidentifiable
+from sweeper.metrics.technical.design import Factor, plate_unidentifiable
 from trainers.base import IntArray
 
 
@@ -48,17 +49,13 @@ def batch_mixing_bras(evaluation: Evaluation) -> Measurement:
 
 def plate_mixing_bras(evaluation: Evaluation) -> Measurement:
     """As `batch_mixing_bras`, of plates; where a perturbation has one well a plate, of the controls alone."""
-    if (reason := unidentifiable(evaluation, "plate")) is not None:
-        return Measurement(None, reason=reason)
     return _mixing(evaluation, "plate")
 
 
 def _mixing(evaluation: Evaluation, factor: Factor) -> Measurement:
+    if (absence := evaluation.once(apart if factor == "batch" else plates_apart)) is not None:
+        return Measurement.absent(absence)
     design = _design(evaluation.code("perturbation"), evaluation.code(factor))
-    if design is None:
-        return Measurement(
-            None, reason=f"not identifiable: no perturbation has two wells in one {factor} and wells in another"
-        )
     unit = evaluation.unit[design.order]
     every = np.einsum("ne,ne->n", unit, (_members(design.label) @ unit)[design.label])
     itself = np.einsum("ne,ne->n", unit, unit)
@@ -75,14 +72,33 @@ def _mixing(evaluation: Evaluation, factor: Factor) -> Measurement:
     return Measurement(raw, floor=floor, ceiling=ceiling, raw=raw, chance=ceiling, weighted=weighted)
 
 
-def _design(label: IntArray, batch: IntArray) -> _Design | None:
-    cell = label * (batch.max() + 1) + batch
-    _, first, code, size = np.unique(cell, return_index=True, return_inverse=True, return_counts=True)
-    wells, batches = np.bincount(label), np.bincount(label[first])
-    judged = ((batches > 1) & (wells > batches))[label]
-    if not judged.any():
+def apart(layout: Layout) -> Absence | None:
+    """Why no perturbation can be mixed."""
+    return _apart(layout, "batch")
+
+
+def plates_apart(layout: Layout) -> Absence | None:
+    """The same, of plates."""
+    return plate_unidentifiable(layout) or _apart(layout, "plate")
+
+
+def _apart(layout: Layout, factor: Factor) -> Absence | None:
+    if _judged(layout.code("perturbation"), layout.code(factor)).any():
         return None
-    order = np.flatnonzero(judged)
+    return Absence(f"not identifiable: no perturbation has two wells in one {factor} and wells in another")
+
+
+def _judged(label: IntArray, batch: IntArray) -> BoolArray:
+    """(n,) wells of perturbations in several batches that have a companion in one."""
+    pairs = np.unique(label * (batch.max() + 1) + batch) // (batch.max() + 1)
+    wells, batches = np.bincount(label), np.bincount(pairs)
+    return np.asarray(((batches > 1) & (wells > batches))[label])
+
+
+def _design(label: IntArray, batch: IntArray) -> _Design:
+    cell = label * (batch.max() + 1) + batch
+    _, code, size = np.unique(cell, return_inverse=True, return_counts=True)
+    wells, order = np.bincount(label), np.flatnonzero(_judged(label, batch))
     order = order[np.argsort(code[order], kind="stable")]
     labels, cells = (np.unique(codes[order], return_inverse=True)[1] for codes in (label, code))
     return _Design(order, labels, cells, wells[label[order]], size[code[order]])
@@ -122,6 +138,7 @@ BRAS = Metric(
     title="Batch mixing (BRAS)",
     direction="ceiling: inside a perturbation batches are mixed as if drawn at random; 0: they are apart",
     function=batch_mixing_bras,
+    absent=apart,
 )
 PLATE = Metric(
     name="plate_mixing_bras",
@@ -131,4 +148,5 @@ PLATE = Metric(
     title="Plate mixing (BRAS)",
     direction="ceiling: inside a perturbation plates are mixed as if drawn at random; 0: they are apart",
     function=plate_mixing_bras,
+    absent=plates_apart,
 )

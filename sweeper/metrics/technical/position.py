@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.layout import Absence, Layout
 
 _FOLDS = 5
 _PENALTIES = np.logspace(-2, 5, 8)
 
 
-def positions(evaluation: Evaluation) -> Float64Array | None:
+def positions(layout: Layout) -> Float64Array | None:
     """(n_test, 2) row and column of every test well, or None where one is unknown."""
-    wells = evaluation.test_wells
+    wells = layout.test_wells
     if not {"row", "column"} <= set(wells.columns) or wells[["row", "column"]].isna().any(axis=None):
         return None
     return wells[["row", "column"]].to_numpy(dtype=np.float64)
@@ -27,12 +28,10 @@ def row_column_ridge(evaluation: Evaluation) -> Measurement:
     of rows and columns do not see such gradients. Where a perturbation keeps its position, phenotype and position
     cannot be told apart.
     """
-    place = positions(evaluation)
-    if place is None:
-        return Measurement(None, reason="the wells' rows and columns are not known")
-    well = evaluation.code("well")
-    if well.max() + 1 < _FOLDS or (np.ptp(place, axis=0) == 0).any():
-        return Measurement(None, reason=f"fewer than {_FOLDS} well positions, or one row or column only")
+    if (absence := evaluation.once(unplaced)) is not None:
+        return Measurement.absent(absence)
+    place, well = positions(evaluation), evaluation.code("well")
+    assert place is not None  # noqa: S101 - or it would be absent
     from sklearn.model_selection import GroupKFold
 
     predicted = np.empty_like(place)
@@ -53,6 +52,19 @@ def row_column_ridge(evaluation: Evaluation) -> Measurement:
         return np.asarray(1.0 - np.mean(np.clip(1.0 - share, 0.0, 1.0), axis=0))
 
     return Measurement(1.0 - raw, raw=raw, chance=0.0, weighted=weighted)
+
+
+UNKNOWN = Absence("the wells' rows and columns are not known")
+
+
+def unplaced(layout: Layout) -> Absence | None:
+    """Why no position can be predicted."""
+    place = positions(layout)
+    if place is None:
+        return UNKNOWN
+    if layout.count("well") < _FOLDS or (np.ptp(place, axis=0) == 0).any():
+        return Absence(f"fewer than {_FOLDS} well positions, or one row or column only")
+    return None
 
 
 def ridge(rows: Float64Array, targets: Float64Array) -> tuple[Float64Array, Float64Array]:
@@ -90,4 +102,5 @@ RIDGE = Metric(
     title="Row and column not readable (ridge)",
     direction="1: row and column cannot be predicted; 0: they are predicted exactly",
     function=row_column_ridge,
+    absent=unplaced,
 )

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from sweeper.metrics.arrays import Arrays
 from sweeper.metrics.classifier import fit, shrunken_covariance
-from sweeper.metrics.evaluation import BoolArray, Evaluation
+from sweeper.metrics.evaluation import Evaluation
+from sweeper.metrics.layout import Absence, BoolArray, Layout
 from sweeper.metrics.neighbours import nearest
-from sweeper.metrics.technical.design import Factor
+from sweeper.metrics.technical.design import Factor, unidentifiable
 from trainers.base import IntArray
 
 _ATTEMPTS = 8
@@ -55,28 +56,28 @@ class Task:
             yield ~out, out
 
 
-def task(evaluation: Evaluation, factor: Factor, unit: str, rows: BoolArray | None = None) -> Task | None:
+def task(layout: Layout, factor: Factor, unit: str, rows: BoolArray | None = None) -> Task | None:
     """Deal some of the test rows (None: all) into folds; None where no split keeps every label in training.
 
     Args:
-        evaluation: gives the rows, and seed and number of folds.
+        layout: gives the rows, and seed and number of folds.
         factor: the column that is read.
         unit: the column whose values are held out as a whole; negative controls of a perturbation by plate.
         rows: (n_test,) which rows.
     """
-    chosen = np.arange(len(evaluation.test)) if rows is None else np.flatnonzero(rows)
-    labels = np.unique(evaluation.code(factor)[chosen], return_inverse=True)[1]
-    groups = np.unique(_held_together(evaluation, factor, unit)[chosen], return_inverse=True)[1]
-    folds = _folds(labels, groups, evaluation)
+    chosen = np.arange(len(layout.test_wells)) if rows is None else np.flatnonzero(rows)
+    labels = np.unique(layout.code(factor)[chosen], return_inverse=True)[1]
+    groups = np.unique(_held_together(layout, factor, unit)[chosen], return_inverse=True)[1]
+    folds = _folds(labels, groups, layout)
     return None if folds is None else Task(chosen, labels, groups, folds)
 
 
-def held_out(evaluation: Evaluation, factor: Factor) -> str:
+def held_out(layout: Layout, factor: Factor) -> str:
     """The column whose values a fold holds out: as the options say for batches, perturbations for plates."""
-    return evaluation.options.probe_groups if factor == "batch" else "perturbation"
+    return layout.options.probe_groups if factor == "batch" else "perturbation"
 
 
-def _held_together(evaluation: Evaluation, factor: Factor, unit: str) -> IntArray:
+def _held_together(layout: Layout, factor: Factor, unit: str) -> IntArray:
     """(n_test,) what a fold holds out as a whole: the unit; where batches are read, controls each plate's by itself.
 
     A perturbation that is met in training is read instead of the batch, as long as batches differ in perturbations.
@@ -84,37 +85,55 @@ def _held_together(evaluation: Evaluation, factor: Factor, unit: str) -> IntArra
     features fitted to the latter would pass while every control still tells its batch. Where a batch has controls on
     one plate only they stay together: without any of its controls a reader would learn that controls are of others.
     """
-    code, negative = evaluation.code(unit), evaluation.negative
+    code, negative = layout.code(unit), layout.negative
     if factor == "plate" or unit != "perturbation" or not negative.any():
         return code
-    plates = np.unique(np.stack([evaluation.code("batch"), evaluation.code("plate")])[:, negative], axis=1)
+    plates = np.unique(np.stack([layout.code("batch"), layout.code("plate")])[:, negative], axis=1)
     if (np.unique(plates[0], return_counts=True)[1] < 2).any():
         return code
-    return np.where(evaluation.negative, code.max() + 1 + evaluation.code("plate"), code)
+    return np.where(negative, code.max() + 1 + layout.code("plate"), code)
 
 
 @cache
-def shared_task(factor: Factor) -> Callable[[Evaluation], Task | None]:
+def shared_task(factor: Factor) -> Callable[[Layout], Task | None]:
     """For `Evaluation.once`: the task of all readers on all test rows.
 
     It depends on the table of wells alone, so the evaluation's reference keeps it for all embeddings of its rows.
     """
 
-    def of(evaluation: Evaluation) -> Task | None:
-        reference = evaluation.reference
-        if reference is None or not _alike(evaluation, reference):
-            return task(evaluation, factor, held_out(evaluation, factor))
+    def of(layout: Layout) -> Task | None:
+        reference = layout.reference if isinstance(layout, Evaluation) else None
+        if reference is None or not _alike(layout, reference):
+            return task(layout, factor, held_out(layout, factor))
         return reference.once(shared_task(factor))
 
     return of
 
 
-def _alike(evaluation: Evaluation, other: Evaluation) -> bool:
+@cache
+def unreadable(factor: Factor) -> Callable[[Layout], Absence | None]:
+    """Why no reader can be set to read the batch, or the plate."""
+
+    def of(layout: Layout) -> Absence | None:
+        if (absence := unidentifiable(layout, factor)) is not None:
+            return absence
+        return None if layout.once(shared_task(factor)) is not None else untrainable(factor, held_out(layout, factor))
+
+    return of
+
+
+def untrainable(factor: Factor, unit: str) -> Absence:
+    """No split of the units into folds keeps every label in training."""
+    remedy = "hold out more plates, or panel.probe_groups: plate" if unit == "perturbation" else "hold out more plates"
+    return Absence(f"not identifiable: holding out a {unit} leaves a {factor} without training wells", remedy)
+
+
+def _alike(layout: Layout, other: Layout) -> bool:
     """Whether both deal the same rows into the same folds."""
     columns = ["batch", "plate", "perturbation", "control_type"]
-    return (evaluation.seed, evaluation.options) == (other.seed, other.options) and (
-        evaluation.test_wells is other.test_wells
-        or evaluation.test_wells.loc[:, columns].equals(other.test_wells.loc[:, columns])
+    return (layout.seed, layout.options) == (other.seed, other.options) and (
+        layout.test_wells is other.test_wells
+        or layout.test_wells.loc[:, columns].equals(other.test_wells.loc[:, columns])
     )
 
 
@@ -271,15 +290,15 @@ READERS: Mapping[str, Callable[[Evaluation, Task], IntArray]] = MappingProxyType
 """The set, fixed: evaluation and task → (n,) label that each row is taken for, by a fit that has not seen its group."""
 
 
-def _folds(labels: IntArray, groups: IntArray, evaluation: Evaluation) -> IntArray | None:
+def _folds(labels: IntArray, groups: IntArray, layout: Layout) -> IntArray | None:
     """(n,) fold of each row: whole groups, labels balanced, each label in every training set; else None."""
-    count = min(evaluation.options.probe_folds, int(groups.max()) + 1, int(np.bincount(labels).min()))
+    count = min(layout.options.probe_folds, int(groups.max()) + 1, int(np.bincount(labels).min()))
     if count < 2:
         return None
     from sklearn.model_selection import StratifiedGroupKFold
 
     for attempt in range(_ATTEMPTS):
-        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=(evaluation.seed + attempt) % 2**32)
+        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=(layout.seed + attempt) % 2**32)
         folds = np.empty_like(labels)
         for number, (_, out) in enumerate(splitter.split(labels, labels, groups)):
             folds[out] = number
@@ -304,4 +323,6 @@ __all__ = [
     "reading",
     "shared_task",
     "task",
+    "unreadable",
+    "untrainable",
 ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
+from sweeper.metrics.layout import Absence, Layout
 from sweeper.metrics.neighbours import CHUNK
-from sweeper.metrics.silhouette import grouped_silhouettes, label_silhouettes
+from sweeper.metrics.silhouette import grouped_silhouettes, label_silhouettes, silhouette_labels
 from sweeper.metrics.technical.design import by_size, permuted_within, unidentifiable
-from sweeper.metrics.technical.position import positions
+from sweeper.metrics.technical.position import UNKNOWN, positions
 
 
 def asw_batch(evaluation: Evaluation) -> Measurement:
@@ -19,6 +22,8 @@ def asw_batch(evaluation: Evaluation) -> Measurement:
     Perturbations in one batch, or with one well in each, are left out. The ceiling, and the chance level of raw, is
     the mean with batches permuted inside each perturbation.
     """
+    if (absence := evaluation.once(unjudged)) is not None:
+        return Measurement.absent(absence)
     perturbation, batch = evaluation.code("perturbation"), evaluation.code("batch")
     shuffles = permuted_within(batch, perturbation, count=evaluation.options.permutations, seed=(evaluation.seed, 5))
     labellings = np.stack([batch, *shuffles])
@@ -31,10 +36,6 @@ def asw_batch(evaluation: Evaluation) -> Measurement:
             some = judged[at : at + step]
             s = grouped_silhouettes(evaluation.test[some], labellings[:, some])
             scores.append((1.0 - np.abs(s)).mean(axis=2).T)
-    if not scores:
-        return Measurement(
-            None, reason="not identifiable: no perturbation has two wells in one batch and wells in another"
-        )
     raw, *permuted = np.concatenate(scores).mean(axis=0)
     ceiling = float(np.mean(permuted))
     return Measurement(float(raw), ceiling=ceiling, raw=float(raw), chance=ceiling)
@@ -47,9 +48,7 @@ def tasw_batch(evaluation: Evaluation) -> Measurement:
     published metric could not be verified; this is the plainest one. Ceiling and chance are those of batches permuted
     inside each perturbation.
     """
-    if (reason := unidentifiable(evaluation)) is not None:
-        return Measurement(None, reason=reason)
-    return _technical(evaluation, "batch")
+    return _technical(evaluation, "batch", batch_alike)
 
 
 def tasw_row(evaluation: Evaluation) -> Measurement:
@@ -57,24 +56,47 @@ def tasw_row(evaluation: Evaluation) -> Measurement:
 
     A global silhouette of rows or columns hardly moves, even under strong gradients: read `row_column_ridge`.
     """
-    return _positional(evaluation, 0)
+    return _technical(evaluation, "row", rows_alike)
 
 
 def tasw_column(evaluation: Evaluation) -> Measurement:
     """As `tasw_row`, of the wells' columns."""
-    return _positional(evaluation, 1)
+    return _technical(evaluation, "column", columns_alike)
 
 
-def _positional(evaluation: Evaluation, axis: int) -> Measurement:
-    if positions(evaluation) is None:
-        return Measurement(None, reason="the wells' rows and columns are not known")
-    return _technical(evaluation, ("row", "column")[axis])
+def batch_alike(layout: Layout) -> Absence | None:
+    """Why batches have no silhouette."""
+    return unidentifiable(layout) or _alike(layout, "batch")
 
 
-def _technical(evaluation: Evaluation, name: str) -> Measurement:
-    found = evaluation.once(label_silhouettes).get(name)
-    if found is None:
-        return Measurement(None, reason=f"one {name} only, or one well in each")
+def rows_alike(layout: Layout) -> Absence | None:
+    """Why rows have none."""
+    return UNKNOWN if positions(layout) is None else _alike(layout, "row")
+
+
+def columns_alike(layout: Layout) -> Absence | None:
+    """Why columns have none."""
+    return UNKNOWN if positions(layout) is None else _alike(layout, "column")
+
+
+def _alike(layout: Layout, name: str) -> Absence | None:
+    return None if name in silhouette_labels(layout) else Absence(f"one {name} only, or one well in each")
+
+
+def unjudged(layout: Layout) -> Absence | None:
+    """Why no perturbation has a silhouette of its batches."""
+    perturbation, batch = layout.code("perturbation"), layout.code("batch")
+    for rows in by_size(perturbation):
+        batches = np.array([len(np.unique(own)) for own in batch[rows]])
+        if ((batches > 1) & (batches < rows.shape[1])).any():
+            return None
+    return Absence("not identifiable: no perturbation has two wells in one batch and wells in another")
+
+
+def _technical(evaluation: Evaluation, name: str, absent: Callable[[Layout], Absence | None]) -> Measurement:
+    if (absence := evaluation.once(absent)) is not None:
+        return Measurement.absent(absence)
+    found = evaluation.once(label_silhouettes)[name]
     value, ceiling = (1.0 - found.mean) / 2.0, (1.0 - found.chance) / 2.0
     return Measurement(value, ceiling=ceiling, raw=found.mean, chance=found.chance)
 
@@ -87,6 +109,7 @@ ASW = Metric(
     title="Batch silhouette (scIB)",
     direction="ceiling: inside a perturbation each batch has another on top of it; 0: every batch is apart",
     function=asw_batch,
+    absent=unjudged,
 )
 TASW_BATCH = Metric(
     name="tasw_batch",
@@ -96,6 +119,7 @@ TASW_BATCH = Metric(
     title="Technical silhouette, batch (candidate tASW)",
     direction="ceiling: batches lie as if drawn at random; 0: they are compact and apart",
     function=tasw_batch,
+    absent=batch_alike,
 )
 TASW_ROW = Metric(
     name="tasw_row",
@@ -105,6 +129,7 @@ TASW_ROW = Metric(
     title="Technical silhouette, row (candidate tASW)",
     direction="ceiling: rows of the plate lie as if drawn at random; 0: they are compact and apart",
     function=tasw_row,
+    absent=rows_alike,
 )
 TASW_COLUMN = Metric(
     name="tasw_column",
@@ -114,4 +139,5 @@ TASW_COLUMN = Metric(
     title="Technical silhouette, column (candidate tASW)",
     direction="ceiling: columns of the plate lie as if drawn at random; 0: they are compact and apart",
     function=tasw_column,
+    absent=columns_alike,
 )

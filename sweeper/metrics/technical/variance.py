@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeper.metrics.evaluation import BoolArray, Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
+from sweeper.metrics.layout import Absence, BoolArray, Layout
 from sweeper.metrics.resampling import Weighted, rescaled
 from sweeper.metrics.technical.design import unidentifiable
 from trainers.base import IntArray
@@ -22,15 +23,15 @@ def batch_variance(evaluation: Evaluation) -> Measurement:
     (B - 1) / (n - 1), value 1 - clip((R² - chance) / (1 - chance), 0, 1). Sees differences of means only. Unbalanced
     perturbations count as batch.
     """
-    if (reason := unidentifiable(evaluation)) is not None:
-        return Measurement(None, reason=reason)
+    if (absence := evaluation.once(unexplained)) is not None:
+        return Measurement.absent(absence)
     return _adjusted(evaluation, "batch")
 
 
 def plate_variance(evaluation: Evaluation) -> Measurement:
     """As `batch_variance`, between plates; what batches explain is in it, as a plate lies in one batch."""
-    if evaluation.code("plate").max() < 1:
-        return Measurement(None, reason="not identifiable: one plate among the test rows")
+    if (absence := evaluation.once(plates_unexplained)) is not None:
+        return Measurement.absent(absence)
     return _adjusted(evaluation, "plate")
 
 
@@ -41,8 +42,8 @@ def pcr(evaluation: Evaluation) -> Measurement:
     1 - raw, in [0, 1]; 1 is best. Chance (B - 1) / (n - 1), ceiling 1 - chance. With up to 50 dimensions raw is that
     of `batch_variance`.
     """
-    if (reason := unidentifiable(evaluation)) is not None:
-        return Measurement(None, reason=reason)
+    if (absence := evaluation.once(unexplained)) is not None:
+        return Measurement.absent(absence)
     rows = evaluation.test.astype(np.float64)
     rows -= rows.mean(axis=0)
     if rows.shape[1] > _COMPONENTS:
@@ -67,6 +68,22 @@ def explained(rows: NDArray[Any], codes: IntArray) -> tuple[float, float] | None
     np.add.at(sums, groups, rows)
     between = float(np.sum(sums**2 / count[:, None]))
     return min(between / total, 1.0), (len(count) - 1) / (len(rows) - 1)
+
+
+def unexplained(layout: Layout) -> Absence | None:
+    """Why batches can explain no variance."""
+    return unidentifiable(layout) or _alone(layout, "batch")
+
+
+def plates_unexplained(layout: Layout) -> Absence | None:
+    """Why plates can explain none."""
+    if layout.count("plate") < 2:
+        return Absence("not identifiable: one plate among the test rows")
+    return _alone(layout, "plate")
+
+
+def _alone(layout: Layout, column: str) -> Absence | None:
+    return Absence(_CONSTANT) if layout.count(column) >= len(layout.test_wells) else None
 
 
 _CONSTANT = "not identifiable: no variance among the test rows, or one row a group"
@@ -118,6 +135,7 @@ BATCH = Metric(
     title="Variance not explained by batch (adjusted)",
     direction="1: batches explain no more variance than chance; 0: all of it",
     function=batch_variance,
+    absent=unexplained,
 )
 PLATE = Metric(
     name="plate_variance",
@@ -126,6 +144,7 @@ PLATE = Metric(
     title="Variance not explained by plate (adjusted)",
     direction="1: plates explain no more variance than chance; 0: all of it",
     function=plate_variance,
+    absent=plates_unexplained,
 )
 PCR = Metric(
     name="pcr",
@@ -135,4 +154,5 @@ PCR = Metric(
     title="Principal component regression on batch",
     direction="1: principal components do not depend on the batch; 0: they are the batch",
     function=pcr,
+    absent=unexplained,
 )

@@ -12,7 +12,7 @@ from sweeper.arms.arm import Arm
 from sweeper.arms.arm_rounds import next_round, upcoming_rounds
 from sweeper.config.sweep_config import build_config
 from sweeper.errors import ConfigError, InputError
-from sweeper.planning.cells import PackPlan, cell_split, make_cells
+from sweeper.planning.cells import PackPlan, make_cells
 from sweeper.planning.description import sweep_description
 from sweeper.planning.inputs import trainer_features
 from sweeper.planning.prepared import Prepared, prepare
@@ -69,7 +69,7 @@ def test_cells_are_corrected_one_by_one_and_scored(tmp_path: Path, trainer: str)
     rows, untouched = found.store.embeddings(plan.cells[0].cell_id)
     features = trainer_features(found.config, found.screen)
     if trainer == "sphering":
-        wells, split = found.screen.wells, cell_split(found.config, found.screen.wells, plan.cells[0])
+        wells, split = found.screen.wells, found.splits.of(plan.cells[0])
         controls = split.train[(wells["control_type"].to_numpy() == "negative")[split.train]]
         features = features - features[controls].mean(0)
     np.testing.assert_allclose(untouched, features[rows], rtol=2e-3, atol=2e-3)

@@ -2,12 +2,12 @@ from sweeper.config.sweep_config import SweepConfig, build_config
 from sweeper.metrics.registry import REGISTRY
 from sweeper.planning.cells import (
     PackPlan,
+    as_begun,
     control_cells,
     make_cells,
     make_packs,
     panel_names,
     sweep_identity,
-    with_stored_panel,
 )
 
 
@@ -85,8 +85,17 @@ def test_a_sweep_measures_its_default_panel_or_what_it_names() -> None:
 def test_a_sweep_goes_on_with_the_panel_it_was_begun_with() -> None:
     """What is measured by default may have changed since; the sweep, its id and its cells stay what they are."""
     older = tuple(name for name in panel_names(config()) if name != "batch_reader")
-    assert panel_names(with_stored_panel(config(), older)) == older
-    assert sweep_identity(with_stored_panel(config(), older), "sha256:1")["metrics"] == list(older)
-    assert with_stored_panel(config(), panel_names(config())) == config()
+    stored = {**sweep_identity(config(), "sha256:1"), "metrics": list(older)}
+    assert panel_names(as_begun(config(), stored)) == older
+    assert sweep_identity(as_begun(config(), stored), "sha256:1") == stored
+    assert as_begun(config(), sweep_identity(config(), "sha256:1")) == config()
     named = config(metrics=["activity_map", "batch_probe_linear"])
-    assert with_stored_panel(named, older) == named
+    assert as_begun(named, stored) == named
+
+
+def test_a_sweep_begun_before_splits_were_drawn_again_keeps_its_own() -> None:
+    stored = sweep_identity(config(split_draws="first"), "sha256:1")
+    assert "split_draws" not in stored
+    assert as_begun(config(), stored).split_draws == "first"
+    assert sweep_identity(as_begun(config(), stored), "sha256:1") == stored
+    assert sweep_identity(config(), "sha256:1") != stored

@@ -14,8 +14,9 @@ from sweeper.arms.arm import Arm
 from sweeper.arms.arm_rounds import cell_rows, next_round
 from sweeper.arms.pseudo import pseudo_batches
 from sweeper.config.sweep_config import build_config
-from sweeper.planning.cells import PackPlan, cell_split, make_cells, make_packs
+from sweeper.planning.cells import PackPlan, make_cells, make_packs
 from sweeper.planning.description import sweep_description
+from sweeper.planning.drawn_splits import DrawnSplits
 from sweeper.planning.prepared import Prepared, prepare
 from sweeper.running.worker import PackRun, pack_content
 from tests.unit.sweeper.test_rounds import DATA, write
@@ -38,7 +39,7 @@ def test_the_batch_with_most_wells_is_halved_inside_every_plate(tmp_path: Path) 
     sweep = prepared(tmp_path / "s")
     wells = sweep.screen.wells
     fewer = wells.drop(index=wells[wells["batch"] == "B02"].index[:5]).reset_index(drop=True)
-    split = cell_split(sweep.config, fewer, cells_of(sweep, [0.0], [0])[0])
+    split = DrawnSplits(sweep.config, fewer).of(cells_of(sweep, [0.0], [0])[0])
     found = pseudo_batches(fewer, split, seed=0)
     assert found is not None
     assert found.batch != "B02"
@@ -62,9 +63,7 @@ def test_the_batch_with_most_wells_is_halved_inside_every_plate(tmp_path: Path) 
 def test_no_batch_in_training_and_test_is_none(tmp_path: Path) -> None:
     sweep = prepared(tmp_path / "s", views=[{"view": "held_out_batches", "folds": 3}], decision={"draws": 1000})
     assert sweep.pseudo_batch is None
-    split = cell_split(
-        sweep.config, sweep.screen.wells, make_cells("s", "abra", [(0, 0)], [0], {"held_out_batches": 1})[0]
-    )
+    split = sweep.splits.of(make_cells("s", "abra", [(0, 0)], [0], {"held_out_batches": 1})[0])
     assert pseudo_batches(sweep.screen.wells, split, seed=0) is None
 
 
@@ -88,7 +87,7 @@ def test_cells_are_trained_on_the_halves_and_scored_inside_the_batch(tmp_path: P
         found = {line["metric"]: line for line in record["metrics"]}
         assert found["batch_probe_linear"]["chance"] == 0.5, "the halves are what the probe looks for"
         assert found["retrieval_map"]["value"] is not None
-        own = cell_rows(cell, cell_split(sweep.config, wells, cell), wells)
+        own = cell_rows(cell, DrawnSplits(sweep.config, wells).of(cell), wells)
         assert own.batches is not None
         assert set(own.batches[own.split.train]) == {0, 1}
         assert set(own.wells.iloc[own.split.test]["batch"]) == {f"{sweep.pseudo_batch}/{half}" for half in "ab"}

@@ -26,6 +26,7 @@ from sweeper.decision.inference.bracket import Bracket
 from sweeper.decision.inference.posterior import Location
 from sweeper.decision.verdict.bounds import contradiction
 from sweeper.decision.verdict.certainty import Grounds
+from sweeper.decision.verdict.confounded import Nesting
 from sweeper.decision.verdict.json_codec import plain
 from sweeper.decision.verdict.ruling import rule
 from sweeper.decision.verdict.states import State
@@ -43,8 +44,12 @@ def best_biology_of(decision, weights):
     return max(weights, key=lambda weight: means[weight])
 
 
-def judged(table, **changes):
-    return judge_curve(table, view="held_out_plates", margin=0.3, settings=SETTINGS.model_copy(update=changes))
+NESTED = Nesting(batches=4, perturbations=20, spanning=0, targets=5, spanning_targets=4)
+
+
+def judged(table, nesting=None, **changes):
+    settings = SETTINGS.model_copy(update=changes)
+    return judge_curve(table, view="held_out_plates", margin=0.3, settings=settings, nesting=nesting)
 
 
 def dip_then_drop(x, dip):
@@ -69,6 +74,7 @@ def two_metrics(first, second):
 CASES = {
     State.INVALID_INPUT: lambda: tidy(*exact_curve("flat")).query("role == 'biological'"),
     State.INSUFFICIENT_DATA: lambda: tidy(*exact_curve("flat", seeds=2)),
+    State.CONFOUNDED_BY_DESIGN: lambda: tidy(*exact_curve("plateau_drop")),
     State.NO_BASELINE_SIGNAL: lambda: tidy(exact_curve("flat")[0] - 1.0, exact_curve("flat")[1]),
     State.NO_TECHNICAL_EFFECT: lambda: tidy(*exact_curve("plateau_drop", technical=SHAPES["flat"])),
     State.UNSTABLE: lambda: lose(tidy(*exact_curve("flat")), STRENGTHS[9:], (0, 1, 2)),
@@ -87,7 +93,7 @@ CASES = {
 
 
 # So much may a true curve differ from the families that a dip which the tests prove is no lack of fit.
-CHANGES = {State.CONFLICTING_METHODS: {"discrepancy": 0.05}}
+CHANGES = {State.CONFLICTING_METHODS: {"discrepancy": 0.05}, State.CONFOUNDED_BY_DESIGN: {"nesting": NESTED}}
 
 
 @pytest.mark.parametrize("state", CASES)

@@ -22,6 +22,7 @@ from decision_curves import (
 )
 
 from sweeper.decision import STATES, DecisionSettings, judge_curve
+from sweeper.decision.verdict.confounded import Nesting
 from sweeper.decision.verdict.json_codec import plain
 from sweeper.decision.verdict.states import State
 
@@ -36,13 +37,18 @@ SETTINGS = DecisionSettings(deciding_view="held_out_plates", method="bracket", d
 TOP = STRENGTHS[-1]
 
 
-def judged(table, **changes):
-    return judge_curve(table, view="held_out_plates", margin=0.3, settings=SETTINGS.model_copy(update=changes))
+NESTED = Nesting(batches=4, perturbations=20, spanning=0, targets=5, spanning_targets=4)
+
+
+def judged(table, nesting=None, **changes):
+    settings = SETTINGS.model_copy(update=changes)
+    return judge_curve(table, view="held_out_plates", margin=0.3, settings=settings, nesting=nesting)
 
 
 CASES = {
     State.INVALID_INPUT: lambda: tidy(*exact_curve("flat")).query("role == 'biological'"),
     State.INSUFFICIENT_DATA: lambda: tidy(*exact_curve("flat", seeds=2)),
+    State.CONFOUNDED_BY_DESIGN: lambda: tidy(*exact_curve("plateau_drop")),
     State.NO_BASELINE_SIGNAL: lambda: tidy(exact_curve("flat")[0] - 1.0, exact_curve("flat")[1]),
     State.NO_TECHNICAL_EFFECT: lambda: tidy(*exact_curve("plateau_drop", technical=SHAPES["flat"])),
     State.UNSTABLE: lambda: lose(tidy(*exact_curve("flat")), STRENGTHS[9:], (0, 1, 2)),
@@ -58,7 +64,7 @@ CASES = {
 
 @pytest.mark.parametrize("state", CASES)
 def test_state(state):
-    decision = judged(CASES[state]())
+    decision = judged(CASES[state](), nesting=NESTED if state == State.CONFOUNDED_BY_DESIGN else None)
     assert decision.state == state
     assert decision.reasons
     assert all(reason.endswith(".") and "\n" not in reason for reason in decision.reasons)
