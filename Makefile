@@ -120,6 +120,9 @@ benchmark-images-demo: install ## study: the image demo
 benchmark-doors: install ## study: the time of the quick verbs
 	$(BIN)/python benchmarks/doors.py
 
+benchmark-report-page: install ## study: what a report weighs, and the wait for its first figure
+	$(BIN)/python benchmarks/report_page.py
+
 fuzz: install ## 10,000 malformed inputs at every door
 	$(BIN)/python -m benchmarks.fuzz
 
