@@ -33,7 +33,7 @@ from dashboards.figures.style import (
 from dashboards.lost_first import lost_first
 from dashboards.pictures import NOT_KEPT
 from dashboards.position_effect import position_effect
-from dashboards.projection import MOST_WELLS, project
+from dashboards.projection import MOST_WELLS, has_umap, project
 from dashboards.report import Page, build_page, render_report
 from sweeper.decision import Decision
 from sweeper.findings.stored_embeddings import EmbeddedRun
@@ -142,9 +142,12 @@ def test_umap_is_drawn_where_it_is_installed(run: EmbeddedRun, monkeypatch: pyte
             return vectors[:, :2]
 
     monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
+    assert has_umap()
     planes = project(run, LABELS, method="UMAP")
     assert planes.explained == (None, None)
     assert given["random_state"] == 0, "the same picture each time"
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace())
+    assert not has_umap(), "a folder of that name"
 
 
 def test_the_position_effect_is_found_where_it_was_planted(run: EmbeddedRun) -> None:
