@@ -1,10 +1,12 @@
 """The real table in both views: what the documentation quotes.
 
-make jump        runs configs/jump_source3.yaml, then this; writes benchmarks/jump.json
+make jump                    runs configs/jump_source3.yaml, then this; writes benchmarks/jump.json
+make jump-cpdistiller        the same of configs/jump_source3_cpdistiller.yaml; writes benchmarks/jump_cpdistiller.json
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -14,13 +16,18 @@ from summaries import line, summarise
 import sweeper
 from sweeper.decision.verdict.json_codec import plain
 
-FOLDER = Path("runs/jump_source3")
+HERE = Path(__file__).parent
 
 
 def main() -> None:
     """Summarise the finished sweep and write the result file."""
-    results = pd.read_parquet(FOLDER / "results.parquet")
-    decision = sweeper.open_store(FOLDER).decision
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trainer", choices=("abra", "cpdistiller"), default="abra")
+    trainer = parser.parse_args().trainer
+    suffix = "" if trainer == "abra" else f"_{trainer}"
+    folder = Path(f"runs/jump_source3{suffix}")
+    results = pd.read_parquet(folder / "results.parquet")
+    decision = sweeper.open_store(folder).decision
     rows = summarise(results, decision)
     for row in rows:
         print(line(row))
@@ -38,11 +45,12 @@ def main() -> None:
         for view, found in decision.views.items()
     }
     result = {
-        "command": "sweeper run configs/jump_source3.yaml && python benchmarks/jump.py",
+        "command": f"sweeper run configs/jump_source3{suffix}.yaml && python benchmarks/jump.py"
+        + (f" --trainer {trainer}" if suffix else ""),
         "rows": rows,
         "decision": {"sentence": decision.sentence, "deciding_view": decision.deciding_view, "curves": curves},
     }
-    path = Path(__file__).with_suffix(".json")
+    path = HERE / f"jump{suffix}.json"
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     print(f"\n{decision.sentence}\n\n{path}")
 

@@ -21,13 +21,21 @@ _HOMES = {
     "run": "sweeper.library.launch",
     "open_store": "sweeper.library.stored_sweep",
     "decide": "sweeper.library.deciding",
+    "keep": "sweeper.library.after",
+    "embed": "sweeper.library.after",
+    "apply": "sweeper.library.after",
+    "compare": "sweeper.library.after",
     "decide_table": "sweeper.decision.input.tidy",
     "score_table": "sweeper.metrics.panel",
     "write_report": "sweeper.library.deciding",
     # what they take and return
+    "Applied": "sweeper.kept.applying",
+    "Comparison": "sweeper.findings.compared",
+    "Corrected": "sweeper.kept.tables",
     "Decision": "sweeper.decision",
     "Event": "sweeper.running.sweep",
     "InputError": "sweeper.errors",
+    "Kept": "sweeper.kept.keeping",
     "Outputs": "sweeper.library.outputs",
     "Panel": "sweeper.metrics.panel",
     "Plan": "sweeper.library.planned",
@@ -41,6 +49,11 @@ if TYPE_CHECKING:
     from sweeper.decision import Decision
     from sweeper.decision.input.tidy import decide_table
     from sweeper.errors import InputError, SweepFailedError
+    from sweeper.findings.compared import Comparison
+    from sweeper.kept.applying import Applied
+    from sweeper.kept.keeping import Kept
+    from sweeper.kept.tables import Corrected
+    from sweeper.library.after import apply, compare, embed, keep
     from sweeper.library.deciding import decide, write_report
     from sweeper.library.launch import run
     from sweeper.library.outputs import Outputs
@@ -50,9 +63,13 @@ if TYPE_CHECKING:
     from sweeper.running.sweep import Event
 
 __all__ = [
+    "Applied",
+    "Comparison",
+    "Corrected",
     "Decision",
     "Event",
     "InputError",
+    "Kept",
     "Outputs",
     "Panel",
     "Plan",
@@ -60,8 +77,12 @@ __all__ = [
     "SweepConfig",
     "SweepFailedError",
     "__version__",
+    "apply",
+    "compare",
     "decide",
     "decide_table",
+    "embed",
+    "keep",
     "load_config",
     "open_store",
     "plan",

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import sweeper
+from trainers.screens.readers import screen_frame
 from trainers.screens.simulated_screen import simulate
 from trainers.screens.simulation_spec import SimulationSpec
 
@@ -30,7 +31,7 @@ abra: {steps: 20, hidden_widths: [], embedding_dim: 8, groups: 4}
 metrics: [batch_probe_linear, perturbation_accuracy]
 """
 FAST = ("load_config", "plan", "decide_table", "score_table")
-OF_A_STORE = ("run", "open_store", "decide", "write_report")
+OF_A_STORE = ("run", "open_store", "decide", "write_report", "keep", "embed", "apply", "compare")
 """In an order in which each finds what it needs: `run` makes the store."""
 SPEC = SimulationSpec(
     batches=2,
@@ -48,6 +49,7 @@ SPEC = SimulationSpec(
 def run_examples(names: Iterable[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the examples of public functions; each must have one."""
     (folder / "sweep.yaml").write_text(CONFIG)
+    screen_frame(simulate(SPEC).screen).to_parquet(folder / "july.parquet")
     monkeypatch.chdir(folder)
     given = {"sweeper": sweeper, "pd": pd, "np": np, "screen": simulate(SPEC).screen}
     for name in names:

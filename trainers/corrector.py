@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
 from trainers.base import FloatArray, Inputs, IntArray, TrainingCell
 from trainers.errors import InputError
+from trainers.kept import Fitted
 from trainers.trainer import Trainer
 
 FEWEST = 2
@@ -39,6 +41,16 @@ class Corrector(Trainer):
             InputError: the cell's rows do not allow it; the cell has failed, and the others go on.
         """
 
+    def fitted(self, inputs: Inputs, cell: TrainingCell, settings: Any) -> Fitted:
+        """The correction of one cell, to be kept; written by those that are `inductive`."""
+        raise NotImplementedError
+
+    def not_kept(self, settings: Any) -> str | None:
+        """It is the correction of the screen that it is fitted on, unless it serves new batches and gives `fitted`."""
+        if self.inductive(settings) and type(self).fitted is not Corrector.fitted:
+            return None
+        return "it corrects the screen that it is fitted on, and `sweeper embed` corrects that again"
+
     def inductive(self, settings: Any) -> bool:
         """A correction worked out on the rows it corrects says nothing of a batch it never saw."""
         return False
@@ -47,7 +59,10 @@ class Corrector(Trainer):
         self, inputs: Inputs, cells: Sequence[TrainingCell], settings: Any, *, device: str = "cpu", threads: int = 1
     ) -> CorrectorPack:
         """Cells that are corrected one by one."""
-        return CorrectorPack([self._work(inputs, cell, settings) for cell in cells])
+        return CorrectorPack(
+            [self._work(inputs, cell, settings) for cell in cells],
+            [partial(self.fitted, inputs, cell, settings) for cell in cells],
+        )
 
     def _work(self, inputs: Inputs, cell: TrainingCell, settings: Any) -> Callable[[], FloatArray]:
         def work() -> FloatArray:
@@ -62,8 +77,9 @@ class Corrector(Trainer):
 class CorrectorPack:
     """Corrections to be worked out, one a step: a `trainers.base.Pack`."""
 
-    def __init__(self, work: Sequence[Callable[[], FloatArray]]) -> None:
+    def __init__(self, work: Sequence[Callable[[], FloatArray]], fits: Sequence[Callable[[], Fitted]]) -> None:
         self._work = work
+        self._fits = fits
         self._corrected: list[FloatArray | None] = []
         self._failed: dict[int, str] = {}
 
@@ -96,6 +112,10 @@ class CorrectorPack:
         corrected = self._corrected[index]
         assert corrected is not None  # noqa: S101 - a failed cell is not asked
         return corrected[rows]
+
+    def fitted(self, index: int) -> Fitted:
+        """The correction itself, to be kept."""
+        return self._fits[index]()
 
     def history(self, index: int) -> list[dict[str, float]]:
         """Nothing was trained."""

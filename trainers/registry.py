@@ -22,6 +22,7 @@ DEFAULT = "abra"
 _OWN = {
     "abra": "trainers.abra.abra_trainer:AbraTrainer",
     "abra_images": "trainers.images.image_trainer:ImageTrainer",
+    "cpdistiller": "trainers.cpdistiller.cpdistiller_trainer:CpDistillerTrainer",
     "center": "trainers.correctors.center:Center",
     "combat": "trainers.correctors.combat:Combat",
     "harmony": "trainers.correctors.harmony:Harmony",

@@ -175,6 +175,17 @@ class Trainer(ABC):
     def try_out(self, inputs: Inputs, settings: Any) -> None:
         """Raise InputError for what only shows when a cell is made, before anything is written."""
 
+    def not_kept(self, settings: Any) -> str | None:
+        """Why a fitted cell cannot be kept and given other rows, in words after "cannot be kept:"; None: it can.
+
+        One that can gives packs that are `trainers.kept.Keepable`.
+        """
+        return "it does not say how a fitted cell is written down"
+
+    def stops_early(self, settings: Any) -> bool:
+        """Whether it looks at validation rows while it trains."""
+        return False
+
     def width(self, settings: Any) -> int | None:
         """Dimension of an embedding; None where it is known only when a cell is made."""
         return None

@@ -19,12 +19,20 @@ VERBS = {
     "simulate": "write a simulated screen and its ground truth",
     "pack": "decode the images of a screen once, into one memory-mapped array",
     "validate": "check a configuration and its screen",
+    "doctor": "look at machine, storage, MLflow and Ray before a sweep",
     "plan": "dry run: cells done, cells missing, estimated time",
     "run": "run what is missing of a sweep, then decide and report",
+    "submit": "run a sweep as a job of a Ray cluster",
     "status": "how far a sweep is, and what it says so far",
+    "sync": "mirror a stored sweep to MLflow again",
+    "keep": "fit the advised strength on all wells and keep the model",
+    "embed": "write the whole screen corrected, as a table",
+    "apply": "put a new batch through a kept model, and say whether it was tested",
+    "compare": "sweeps beside each other: advice, plane, paired differences",
     "decide": "decide again from a store, or on any tidy table",
     "metrics": "score any embedding table with the metric panel",
     "report": "rebuild results, decision and report from the store",
+    "completion": "completion of verbs and options for your shell",
 }
 
 EXIT_FAILED = 1
@@ -36,16 +44,18 @@ _EPILOG = """examples:
   sweeper plan configs/jump_source3.yaml         how long will it take?
   sweeper run configs/jump_source3.yaml          run it; the same command resumes it
   sweeper report runs/jump_source3               rebuild the report from the store
+  sweeper embed runs/jump_source3                write the screen corrected at the advised strength
+  sweeper apply runs/jump_source3 july.parquet   next month's batch through the same encoder
   sweeper decide --table sweep.csv               the rule of a sweep made elsewhere
   sweeper metrics embeddings.parquet             score an embedding from anywhere
   sweeper pack --wilds data --out packed/wilds   images: decode them once for all trials
 
 exit codes: 0 done · 1 the sweep failed, or nothing could be scored · 2 the input is wrong (one line says what) ·
-            130 interrupted"""
+            3 a new batch lies outside what was tested · 130 interrupted"""
 
 
-def parser(verb: str | None) -> argparse.ArgumentParser:
-    """The parser; only the module of the verb in hand is imported."""
+def parser(*loaded: str | None) -> argparse.ArgumentParser:
+    """The parser; only the modules of the verbs that are named are imported."""
     parser = argparse.ArgumentParser(
         prog="sweeper",
         description="How strongly may I correct for batch before I erase biology?",
@@ -55,7 +65,7 @@ def parser(verb: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sweeper {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="verb", required=True)
     for name, summary in VERBS.items():
-        if name == verb:
+        if name in loaded:
             module = importlib.import_module(f"sweeper.cli.{name}")
             child = verbs.add_parser(
                 name,

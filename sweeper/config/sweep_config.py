@@ -129,6 +129,12 @@ class SweepKeys(Section):
         "batch (nscb_accuracy decides), for screens whose perturbations lie in one batch each.",
     )
     decision: DecisionSettings = Field(description="What decides, declared before the sweep.")
+    keep: Literal["advised", "bounds", "all", "none"] = Field(
+        default="advised",
+        description="Models kept after the decision, fitted again on every well that may be used: advised, the advised "
+        "strength; bounds, it and the bounds; all, every trained strength; or none. Each costs a training a seed and "
+        "one a batch (12 at most).",
+    )
     executor: ExecutorOptions = Field(default_factory=ExecutorOptions, description="How packs are run.")
     tracking: TrackingOptions = Field(default_factory=TrackingOptions, description="The MLflow mirror.")
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweeper.config.sweep_config import SweepConfig
-from sweeper.errors import SweepFailedError, UndecidableError
+from sweeper.errors import InputError, SweepFailedError, UndecidableError
 from sweeper.findings.stored import raise_if_nothing_trained
+from sweeper.kept.keeping import Kept, keep_strengths
+from sweeper.kept.strengths import kept_strengths, trained_strengths
 from sweeper.library.outputs import Outputs, write_outputs
 from sweeper.library.stored_sweep import StoredSweep
-from sweeper.mirror.mirroring import SweepMirror
-from sweeper.mirror.tracking import check_tracking
+from sweeper.mirror.address import check_tracking
+from sweeper.mirror.mirroring import SweepMirror, prepared_subject
 from sweeper.planning.description import sweep_description
 from sweeper.planning.prepared import Prepared, prepare
 from sweeper.running.surroundings import check_environment, storage_trouble
@@ -25,6 +27,7 @@ from sweeper.running.sweep import Event, run_sweep
 from sweeper.store.store import Store
 
 if TYPE_CHECKING:
+    from sweeper.decision import Decision
     from sweeper.store.lease import Lease
 
 Tell = Callable[[Event], None]
@@ -36,6 +39,8 @@ class Launched:
 
     store: Store
     outputs: Outputs
+    kept: tuple[Kept, ...]
+    """Models that are kept."""
     mlflow: str | None
     """How to look at it in MLflow: a command, or an address; None where it is not mirrored."""
 
@@ -105,11 +110,11 @@ def launch(
     store = prepared.store
     try:
         with store.owned(prepared.sweep_id) as lease:
-            mirror = SweepMirror(prepared, warn=warn) if config.tracking.enabled else None
+            mirror = SweepMirror(prepared_subject(prepared), warn=warn) if config.tracking.enabled else None
             store.create(
                 sweep_id=prepared.sweep_id, description=sweep_description(prepared, command), screen=prepared.screen
             )
-            outputs = _mirrored(prepared, mirror, lease, tell, retry_failed)
+            outputs, kept = _mirrored(prepared, mirror, lease, tell, retry_failed)
     except SweepFailedError:
         raise
     except Exception as error:
@@ -118,7 +123,7 @@ def launch(
         raise SweepFailedError(
             f"{store.folder}: {full}; finished cells are kept: make room, then the same command continues"
         ) from error
-    return Launched(store, outputs, None if mirror is None else mirror.mirror.ui_command)
+    return Launched(store, outputs, kept, None if mirror is None else mirror.mirror.ui_command)
 
 
 def _outlook(prepared: Prepared, *, anyway: bool) -> tuple[str, ...]:
@@ -136,8 +141,10 @@ def _outlook(prepared: Prepared, *, anyway: bool) -> tuple[str, ...]:
     return found.warnings
 
 
-def _mirrored(prepared: Prepared, mirror: SweepMirror | None, lease: Lease, tell: Tell, retry_failed: bool) -> Outputs:
-    """Run and report, with the mirror told as cells finish, and closed however it ends."""
+def _mirrored(
+    prepared: Prepared, mirror: SweepMirror | None, lease: Lease, tell: Tell, retry_failed: bool
+) -> tuple[Outputs, tuple[Kept, ...]]:
+    """Run, report and keep, with the mirror told as cells finish, and closed however it ends."""
 
     def follow(event: Event) -> None:
         tell(event)
@@ -148,10 +155,35 @@ def _mirrored(prepared: Prepared, mirror: SweepMirror | None, lease: Lease, tell
         run_sweep(prepared, retry_failed=retry_failed, tell=follow, tick=lease.check)
         lease.check()
         outputs = write_outputs(prepared.store)
+        kept = keep_after(prepared.store, prepared.config, outputs.decision, tell=tell, tick=lease.check)
     except BaseException as error:
         if mirror is not None and not lease.lost:
             mirror.stop("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
     if mirror is not None:
-        mirror.finish(outputs.decision, metrics=outputs.headline)
-    return outputs
+        mirror.finish(outputs.decision, metrics=outputs.headline, kept=kept)
+    return outputs, kept
+
+
+def keep_after(
+    store: Store, config: SweepConfig, decision: Decision, *, tell: Tell, tick: Callable[[], None]
+) -> tuple[Kept, ...]:
+    """Keep what the configuration asks for; what goes wrong is a warning, and costs the sweep nothing."""
+    wanted = kept_strengths(config.keep, decision, trained_strengths(store, config))
+    if not wanted:
+        if config.keep != "none":
+            note = f"no strength is advised, and no model kept; `sweeper keep {store.folder} --strength …` keeps one"
+            tell(Event(kind="note", note=note))
+        return ()
+    if (why := config.how.not_kept(config.trainer_settings)) is not None:
+        tell(Event(kind="note", note=f"no model is kept: {config.trainer} cannot be kept: {why}"))
+        return ()
+
+    def say(text: str) -> None:
+        tell(Event(kind="note", note=f"keeping {text}"))
+
+    try:
+        return tuple(keep_strengths(store, wanted, tell=say, tick=tick))
+    except (InputError, SweepFailedError, OSError) as error:
+        tell(Event(kind="warning", note=f"no model is kept: {error}; `sweeper keep {store.folder}` tries again"))
+        return ()

@@ -29,8 +29,8 @@ class ProgressBar:
             return
         from tqdm.auto import tqdm
 
-        if event.kind in ("warning", "round"):
-            tqdm.write(event.note if event.kind == "round" else f"warning: {event.note}")
+        if event.kind in ("warning", "round", "note"):
+            tqdm.write(f"warning: {event.note}" if event.kind == "warning" else event.note)
         elif event.kind == "start":
             if self._bar is not None:
                 self._bar.close()

@@ -25,7 +25,8 @@ class Event:
     """Something a person or a mirror wants to know while a sweep runs."""
 
     kind: str
-    """"start" (cells to do), "progress", "cells" (finished cells on disk), "round" (strengths proposed), "warning"."""
+    """"start" (cells to do), "progress", "cells" (finished cells on disk), "round" (strengths proposed), "note" (what
+    else is being done), "warning"."""
     cells_done: int = 0
     cells: int = 0
     new: tuple[Cell, ...] = ()
@@ -99,6 +100,7 @@ class _Rounds:
             self._executor = Executor(
                 self._prepared.config.executor,
                 self._store.folder,
+                data=self._prepared.data_files(),
                 warn=lambda text: self._tell(Event(kind="warning", note=text)),
                 tick=self._tick,
             )

@@ -43,6 +43,13 @@ class AbraTrainer(Trainer):
         """Refuse an adversary without a weight."""
         check_adversarial_rung(changes, strengths)
 
+    def not_kept(self, settings: AbraSettings) -> None:
+        """It can be: an encoder is a few matrices."""
+
+    def stops_early(self, settings: AbraSettings) -> bool:
+        """With a patience."""
+        return settings.early_stopping > 0
+
     def width(self, settings: AbraSettings) -> int:
         """Of the embedding."""
         return settings.embedding_dim

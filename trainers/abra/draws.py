@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     CRITIC = 3
     AUGMENTATION = 4
     STOCHASTIC_LAYERS = 5
+    LATENT = 6
 
 
 def generator(seed: int, purpose: Purpose, counter: int = 0) -> np.random.Generator:

@@ -30,6 +30,7 @@ from trainers.abra.stacked import StackedParameters
 from trainers.base import FloatArray, IntArray, TrainingCell
 from trainers.checks import check_cell, check_indices
 from trainers.errors import InputError
+from trainers.kept import Fitted
 from trainers.threads import torch_threads
 
 _EMBED_ROWS = 8192  # rows embedded at a time
@@ -174,6 +175,17 @@ class AbraPack:
         scores = cosines(unit, self._values(index)[CLASS_VECTORS])
         logits = class_logits(scores, scale=self._settings.scale, absent=absent)[0]
         return np.asarray(logits.argmax(1).cpu().numpy(), np.int64)
+
+    def fitted(self, index: int) -> Fitted:
+        """Cell `index` as layers: its own standardisation, the encoder, unit length."""
+        values = {name: value[0].cpu().numpy() for name, value in self._values(index).items() if name != CLASS_VECTORS}
+        depth = sum(name.startswith("weight") for name in values)
+        layers: list[dict[str, str]] = [{"op": "standardise", "mean": "mean", "factor": "factor"}]
+        for i in range(depth):
+            layers.append({"op": "dense", "weight": f"weight{i}", "bias": f"bias{i}"})
+            layers += [{"op": "relu"}] if i + 1 < depth else []
+        moments = {"mean": self._mean[index].cpu().numpy(), "factor": self._inverse_std[index].cpu().numpy()}
+        return Fitted((*layers, {"op": "unit"}), {name: array.copy() for name, array in (values | moments).items()})
 
     def history(self, index: int) -> list[dict[str, float]]:
         """The training curve of cell `index`, one dict per recorded mini-batch; a term not in force has no key.

@@ -60,7 +60,7 @@ class StackedParameters:
         gradients: Sequence[Tensor],
         *,
         count: int,
-        rate: float,
+        rate: float | Tensor,
         weight_decay: float,
         clip_norm: float,
         loss: Tensor,
@@ -71,6 +71,7 @@ class StackedParameters:
         Args:
             gradients: in the order of `views`.
             count: updates done including this one (for the bias corrections).
+            rate: step size, of all cells or (K, 1).
             training: (K,) bool.
 
         Returns:

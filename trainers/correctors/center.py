@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from trainers.base import FloatArray, Inputs, IntArray, TrainingCell
 from trainers.corrector import FEWEST, Corrector, batches_of, counted, own_rows
 from trainers.errors import InputError
+from trainers.kept import Fitted
+from trainers.kept_layers import location_and_scale
 from trainers.trainer import Dial
 
 
@@ -59,7 +61,6 @@ class Center(Corrector):
 
     def correct(self, inputs: Inputs, cell: TrainingCell, settings: CenterSettings) -> FloatArray:
         """(n, d) the screen with every batch of the cell centred by a share."""
-        from trainers.screens.normalise import location_and_scale
         from trainers.screens.table import codes
 
         assert inputs.features is not None  # noqa: S101 - what it reads
@@ -73,6 +74,17 @@ class Center(Corrector):
             mean, std = location_and_scale(inputs.features[_reference(inputs, rows, settings)])
             corrected[rows] = (inputs.features[rows] - share * mean) / (std**share if settings.scale else 1.0)
         return corrected
+
+    def fitted(self, inputs: Inputs, cell: TrainingCell, settings: CenterSettings) -> Fitted:  # noqa: ARG002
+        """Nothing but the share: a new batch is centred by its own controls."""
+        layer = {
+            "op": "by_group",
+            "column": settings.by,
+            "rows": "negative",
+            "share": cell.adversarial_weight,
+            "scale": settings.scale,
+        }
+        return Fitted((layer,), {}, named=True)
 
 
 def _reference(inputs: Inputs, rows: IntArray, settings: CenterSettings) -> IntArray:

@@ -26,6 +26,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from trainers.base import FloatArray, Inputs, IntArray, TrainingCell
 from trainers.corrector import FEWEST, Corrector, batches_of, counted, kept_of, own_rows
 from trainers.errors import InputError
+from trainers.kept import Fitted
+from trainers.kept_layers import run_layers
 from trainers.trainer import Dial, Spaced
 
 
@@ -93,10 +95,18 @@ class Sphering(Corrector):
         sphered = np.array(inputs.features)
         rows = np.arange(len(sphered)) if settings.per == "screen" else own_rows(cell)
         for own in _parts(batches, rows, settings):
-            reference = _reference(inputs, cell.train[np.isin(cell.train, own)], settings)
-            fitted = kept_of(inputs, (self.name, reference.tobytes()), partial(_fit, inputs, reference))
-            sphered[own] = fitted.sphered(inputs.features[own], inverse, settings.regularise)
+            found = self._axes(inputs, cell.train[np.isin(cell.train, own)], settings)
+            shrunk = found.fitted(inverse, settings.regularise)
+            sphered[own] = run_layers(shrunk.layers, shrunk.arrays, inputs.features[own])
         return sphered
+
+    def fitted(self, inputs: Inputs, cell: TrainingCell, settings: SpheringSettings) -> Fitted:
+        """Mean, axes and what the axes are shrunk by: those of the screen."""
+        return self._axes(inputs, cell.train, settings).fitted(cell.adversarial_weight, settings.regularise)
+
+    def _axes(self, inputs: Inputs, rows: IntArray, settings: SpheringSettings) -> Axes:
+        reference = _reference(inputs, rows, settings)
+        return kept_of(inputs, (self.name, reference.tobytes()), partial(_fit, inputs, reference))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,16 +124,16 @@ class Axes:
     singular: NDArray[np.float64]
     degrees: int
 
-    def sphered(self, features: FloatArray, inverse: float, regularise: str) -> FloatArray:
-        """(n, d) rows, shrunk along the axes."""
-        centred = features - self.mean
+    def fitted(self, inverse: float, regularise: str) -> Fitted:
+        """Rows shrunk along the axes, as a layer."""
         if regularise == "variance":
             shrunk, other = 1.0 / np.sqrt(1.0 + inverse * self.singular**2 / self.degrees), 1.0
         else:
             shrunk = 1.0 / (1.0 + inverse * self.singular)
             other = float(shrunk[-1])
         # Directions in which the fitted rows do not vary need no axes of their own.
-        return np.asarray(other * centred + (centred @ self.axes.T * (shrunk - other)) @ self.axes, np.float32)
+        layer = {"op": "shrink", "mean": "mean", "axes": "axes", "factor": "factor", "rest": other}
+        return Fitted((layer,), {"mean": self.mean, "axes": self.axes, "factor": shrunk - other}, named=True)
 
 
 def _fit(inputs: Inputs, rows: IntArray) -> Axes:

@@ -8,9 +8,16 @@ beside the worst-case statistics has been compared on profiles alone so far, nev
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from trainers.abra.abra_settings import AdversarialSettings
 
@@ -50,6 +57,11 @@ class ImageAbraSettings(AdversarialSettings):
         description="null = random initialisation by the cell's seed; 'pretrained' = timm's weights where they are on "
         "disk (never downloaded here); else the path of a .safetensors or torch file, read without unpickling code. "
         "The first convolution is adapted to the screen's channels by mean-preserving repetition, as timm does.",
+    )
+    instance_norm: tuple[str, ...] = Field(
+        default=(),
+        description="Points (as `points`) up to which batch normalisation becomes instance normalisation: an image's "
+        "own statistics, which takes stain and illumination out without an adversary. [stem, stage1] is a start.",
     )
     embedding_dim: int | None = Field(
         default=512,
@@ -112,9 +124,18 @@ class ImageAbraSettings(AdversarialSettings):
     def _consistent(self) -> Self:
         if self.statistics != "none" and not 1 <= len(self.points) <= MOST_POINTS:
             raise ValueError(f"points must name 1 to {MOST_POINTS} points, but got {len(self.points)}")
-        if len(set(self.points)) != len(self.points):
-            raise ValueError(f"points must not repeat, but got {self.points}")
+        for name, points in (("points", self.points), ("instance_norm", self.instance_norm)):
+            if len(set(points)) != len(points):
+                raise ValueError(f"{name} must not repeat, but got {points}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_came_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is off is left out: ids of cells are made from this, and those of earlier sweeps stay."""
+        found: dict[str, Any] = handler(self)
+        if not self.instance_norm:
+            found.pop("instance_norm", None)
+        return found
 
 
 __all__ = ["MOST_POINTS", "PRETRAINED", "AugmentSettings", "ImageAbraSettings", "located_weights"]

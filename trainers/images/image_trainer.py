@@ -84,6 +84,10 @@ class ImageTrainer(Trainer):
         cell = TrainingCell(key="trial", adversarial_weight=1.0, margin=0.0, seed=0, train=rows, validation=rows[:0])
         self.pack(inputs, [cell], settings)
 
+    def not_kept(self, settings: ImageAbraSettings) -> str:  # noqa: ARG002
+        """Its network is a timm backbone, whose layers are none that a kept model has."""
+        return "its backbone has layers that a kept model does not know; sweep `frozen` features to keep an encoder"
+
     def width(self, settings: ImageAbraSettings) -> int | None:
         """Of the neck; the backbone's own where there is none."""
         return settings.embedding_dim

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from trainers.abra.draws import Purpose, generator
 from trainers.images.backbones import create_backbone, pooled
 from trainers.images.image_settings import ImageAbraSettings
+from trainers.images.instance_norm import use_instance_norm
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -32,6 +33,8 @@ class ImageNetwork(nn.Module):
         self.backbone = create_backbone(
             settings.backbone, channels=channels, image_size=image_size, weights=settings.weights, seed=draw
         )
+        if settings.instance_norm:
+            use_instance_norm(self.backbone, settings.instance_norm, channels=channels, image_size=image_size)
         features = pooled(self.backbone, channels=channels, image_size=image_size).shape[1]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draw + 1)

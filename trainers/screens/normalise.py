@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from trainers.base import FloatArray
 from trainers.errors import InputError
+from trainers.kept_layers import FEWEST, by_group, location_and_scale
 
 Normalisation = Literal["none", "batch", "plate", "plate_controls"]
 NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
@@ -37,30 +36,23 @@ def normalise(features: FloatArray, wells: pd.DataFrame, mode: Normalisation) ->
         raise InputError(f"normalise: {mode!r} is none of {', '.join(NORMALISATIONS)}")
     if mode == "none":
         return features
-    names, group = np.unique(wells["batch" if mode == "batch" else "plate"].to_numpy(dtype=str), return_inverse=True)
-    reference = np.ones(len(wells), dtype=bool)
-    if mode == "plate_controls":
-        reference = wells["control_type"].to_numpy() == "negative"
-    result = np.empty_like(features)
-    for number, name in enumerate(names):
-        rows = np.flatnonzero(group == number)
-        chosen = rows[reference[rows]]
-        if mode == "plate_controls" and len(chosen) < 2:
+    column = "batch" if mode == "batch" else "plate"
+    controls = mode == "plate_controls"
+    layer = normalising_layer(column, controls=controls)
+    negative = (wells["control_type"] == "negative").to_numpy(dtype=bool)
+    if controls:
+        counts = pd.Series(negative).groupby(wells[column].to_numpy()).sum()
+        if (counts < FEWEST).any():
             raise InputError(
-                f"normalise: plate {str(name)!r} has {len(chosen)} negative controls, plate_controls needs 2; "
-                "name them in negative_controls or normalise by plate"
+                f"normalise: plate {str(counts.idxmin())!r} has {counts.min()} negative controls, plate_controls needs "
+                f"{FEWEST}; name them in negative_controls or normalise by plate"
             )
-        mean, std = location_and_scale(features[chosen])
-        result[rows] = (features[rows] - mean) / std
-    return result
+    return by_group(features, layer, {column: wells[column].to_numpy(dtype=str)}, negative)
 
 
-def location_and_scale(features: FloatArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(d,) mean and population std of (n, d) rows; a std that float32 does not resolve at the mean counts as 1."""
-    values = features.astype(np.float64)
-    mean, std = values.mean(axis=0), values.std(axis=0)
-    std[std <= np.finfo(np.float32).eps * np.abs(mean)] = 1.0
-    return mean, std
+def normalising_layer(column: str, *, controls: bool) -> dict[str, object]:
+    """A normalisation as a layer of a kept model."""
+    return {"op": "by_group", "column": column, "rows": "negative" if controls else "all", "share": 1.0, "scale": True}
 
 
-__all__ = ["NORMALISATIONS", "Normalisation", "location_and_scale", "normalise"]
+__all__ = ["NORMALISATIONS", "Normalisation", "location_and_scale", "normalise", "normalising_layer"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from trainers.screens.conventions import CONVENTION, describing
 from trainers.screens.feature_choice import FeatureChoice, choose_features
 from trainers.screens.files import FileOptions, RawTable, read_table
 from trainers.screens.missing import Completed, complete
+from trainers.screens.names import first_few, nearest
 from trainers.screens.screen_account import Account
 from trainers.screens.screen_spec import ScreenSpec
 from trainers.screens.table import CANONICAL, Screen, make_screen, make_wells
@@ -51,10 +53,51 @@ def read_screen(spec: ScreenSpec, base_dir: Path) -> Reading:
         InputError: the file and everything that is wrong with it: columns, rows, values, each with its remedy.
     """
     path = base_dir / spec.path
-    options = FileOptions(spec.separator, spec.decimal, spec.matrix)
-    table = read_table(path, lambda names: describing(names, spec.columns), options)
+    table = _read_raw(path, spec)
     found = find_wells(table.metadata, spec.columns, spec.negative_controls, spec.control_words)
     choice = choose_features(table.measured, spec.features, matrix=table.matrix, decimal=table.decimal)
+    return _made(path, spec, table, found, choice)
+
+
+def read_like(spec: ScreenSpec, names: Sequence[str]) -> Reading:
+    """Read a table as another was read, with exactly the features of that one, in their order; one batch is enough.
+
+    Args:
+        spec: how the other was read, with the path of this one.
+        names: the features; columns beside them are ignored.
+
+    Raises:
+        InputError: as `read_screen`; features that are not there, with the nearest names that are.
+    """
+    table = _read_raw(spec.path, spec)
+    found = find_wells(table.metadata, spec.columns, spec.negative_controls, spec.control_words, one_batch=True)
+    there = {str(name) for name in table.measured.columns}
+    wanted = tuple(names) if there.issuperset(names) else spec.features  # entries of a list column have no column
+    choice = choose_features(table.measured, wanted, matrix=table.matrix, decimal=table.decimal)
+    at = {name: place for place, name in enumerate(choice.names)}
+    if absent := [name for name in names if name not in at]:
+        known = sorted({*there, *at} - set(names))
+        raise_problems(spec.path, [*found.problems, _absent(absent, len(names), known)])
+    chosen = replace(choice, names=tuple(names), features=choice.features[:, [at[name] for name in names]])
+    return _made(spec.path, spec, table, found, chosen)
+
+
+def _absent(absent: Sequence[str], features: int, known: Sequence[str]) -> str:
+    """Features that a table lacks, and what they may be called there."""
+    if len(absent) == features:
+        return f"has none of the {features} features ({first_few(absent)}): it is another feature set"
+    renamed = [f"{name!r}: {nearest(name, known)}" for name in absent[:3]] if known else []
+    offered = f"; renamed? {'; '.join(renamed)}" if renamed else ""
+    return f"lacks {len(absent)} of the {features} features ({first_few(absent, 12)}){offered}"
+
+
+def _read_raw(path: Path, spec: ScreenSpec) -> RawTable:
+    options = FileOptions(spec.separator, spec.decimal, spec.matrix)
+    return read_table(path, lambda names: describing(names, spec.columns), options)
+
+
+def _made(path: Path, spec: ScreenSpec, table: RawTable, found: FoundWells, choice: FeatureChoice) -> Reading:
+    """The screen of what was found; raises `InputError` with everything that is wrong."""
     problems = [*found.problems, *choice.problems]
     if not choice.names and not choice.problems:
         problems.append(_no_features(choice))
@@ -128,4 +171,4 @@ def _far(features: FloatArray) -> float:
     return float((np.abs(mean) > _FAR * std).mean()) if features.size else 0.0
 
 
-__all__ = ["Reading", "read_screen", "screen_frame", "simulated_account"]
+__all__ = ["Reading", "read_like", "read_screen", "screen_frame", "simulated_account"]

@@ -47,6 +47,8 @@ def find_wells(
     columns: Mapping[str, str | None],
     negative_controls: Collection[str] = (),
     words: ControlWords = {},  # noqa: B006 - never changed
+    *,
+    one_batch: bool = False,
 ) -> FoundWells:
     """Read the wells.
 
@@ -59,6 +61,7 @@ def find_wells(
         columns: canonical column → column of the file, as `ScreenSpec.columns`.
         negative_controls: perturbations.
         words: what further words of the control column mean.
+        one_batch: a single batch is no problem: nothing is learnt from it.
     """
     found = find_columns(metadata, columns, words)
     chosen, problems = found.chosen, list(found.problems)
@@ -95,7 +98,12 @@ def find_wells(
     if "control_type" in wells:
         kept = (wells["control_type"] != DROP).to_numpy(dtype=bool)
         notes += [f"{int((~kept).sum())} rows left out by control_words"] if not kept.all() else []
-    if "batch" in wells and len(wells.loc[kept, "batch"].unique()) == 1 and wells["batch"].notna().all():
+    if (
+        not one_batch
+        and "batch" in wells
+        and len(wells.loc[kept, "batch"].unique()) == 1
+        and wells["batch"].notna().all()
+    ):
         only = wells.loc[kept, "batch"].iloc[0]
         problems.append(f"column {chosen.get('batch')!r} holds one batch only ({only!r}); at least 2 are needed")
     further = metadata.reset_index(drop=True).drop(columns=list(set(chosen.values())))

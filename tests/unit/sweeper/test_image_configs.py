@@ -85,10 +85,15 @@ def test_the_ladder_is_that_of_the_design(tmp_path: Path) -> None:
         ("+worst_case", "arcface", 0.5, 0.5, 1.0, "worst_case", "none", "none"),
         ("+batch_adversary", "arcface", 0.5, 0.5, 1.0, "worst_case", "ridge", "none"),
         ("+alignment", "arcface", 0.5, 0.5, 1.0, "worst_case", "ridge", "symmetric_kl"),
+        ("instance_norm", "arcface", 0.5, 0.5, 0.0, "none", "none", "none"),
     ]
     assert rungs[0].settings.embedding_dim is None
-    # from the top rung on nothing is switched off that the sweep's own settings have
-    top = rungs[-1].settings.model_dump(exclude={"augment"})
+    by_name = {rung.name: rung.settings.model_dump() for rung in rungs}
+    instance = by_name["instance_norm"]
+    assert instance.pop("instance_norm") == ("stem", "stage1")
+    assert instance == by_name["+cutmix"], "it is compared with the rung that has no adversary either"
+    # from the top rung of the method on nothing is switched off that the sweep's own settings have
+    top = rungs[-2].settings.model_dump(exclude={"augment"})
     assert top == found.abra_images.model_dump(exclude={"augment"})
     assert {metric.role for metric in resolve(found.metrics or ())} == {"technical", "biological"}
 
@@ -112,7 +117,7 @@ def settings(items: list[str]) -> list[str]:
     ("name", "layout", "further", "trained"),
     [
         ("rxrx1_wilds_resnet50", "wilds", [], 8 * 3),
-        ("rxrx1_wilds_ladder", "wilds", [], 3 + 7 * 3),
+        ("rxrx1_wilds_ladder", "wilds", [], 3 + 8 * 3),
         ("rxrx1_6ch_densenet161", "rxrx1", ["abra_images.augment.crop=32"], 8 * 3 * 3),
     ],
 )
@@ -138,6 +143,7 @@ def test_it_packs_and_plans_on_simulated_images_in_its_layout(
     assert f"({trained} to train)" in told
     assert "1 split a seed" in told or "3 splits a seed" in told
     if name == "rxrx1_wilds_ladder":
-        assert "ladder:    21 of them: erm, +arcface, +cutmix, +dsu, +worst_case, +batch_adversary, +alignment" in told
+        rungs = "erm, +arcface, +cutmix, +dsu, +worst_case, +batch_adversary, +alignment, instance_norm"
+        assert f"ladder:    24 of them: {rungs}" in told
         assert "selected on val" in told
     assert not (tmp_path / "runs").exists(), "a dry run writes nothing"

@@ -18,8 +18,18 @@ from sweeper.planning.prepared import Prepared
 from tests.public_examples import FAST, OF_A_STORE, run_examples
 from tests.unit.sweeper.test_rounds import prepared, write
 
-FUNCTIONS = {"load_config", "plan", "run", "open_store", "decide", "decide_table", "score_table", "write_report"}
+FUNCTIONS = {"keep", "embed", "apply", "compare"} | {
+    "load_config",
+    "plan",
+    "run",
+    "open_store",
+    "decide",
+    "decide_table",
+    "score_table",
+    "write_report",
+}
 TYPES = {
+    *("Applied", "Comparison", "Corrected", "Kept"),
     *("Decision", "Event", "InputError", "Outputs", "Panel", "Plan", "StoredSweep", "SweepConfig", "SweepFailedError"),
 }
 
