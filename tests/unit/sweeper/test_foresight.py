@@ -180,9 +180,9 @@ def test_a_seed_that_cannot_measure_what_decides_is_drawn_again_and_others_keep_
     spec = splits._views["held_out_plates"]
     for seed in range(6):
         own, plain = splits.split("held_out_plates", 0, seed), make_split(patchy(), spec, fold=0, seed=seed)
-        assert splits._missing([own], seed, 99) == 0
+        assert splits._missing([splits._layout(own, seed)], 99) == 0
         np.testing.assert_array_equal(first.split("held_out_plates", 0, seed).test, plain.test)
-        assert (splits._missing([plain], seed, 99) > 0) == (seed in again)
+        assert (splits._missing([splits._layout(plain, seed)], 99) > 0) == (seed in again)
         assert np.array_equal(own.test, plain.test) == (seed not in again)
         np.testing.assert_array_equal(drawn("measurable").split("held_out_plates", 0, seed).test, own.test)
     assert first.drawn_again("held_out_plates") == ()
