@@ -75,6 +75,12 @@ jump-cpdistiller: install ## study: the real table with cpDistiller
 jump-followed: install ## study: the same, after its next points
 	$(BIN)/python benchmarks/jump_followed.py
 
+verdicts: install ## study: the verdicts of JUMP, BBBC021 and the demo side by side
+	$(BIN)/sweeper run configs/jump_source3.yaml
+	$(BIN)/sweeper run configs/bbbc021.yaml
+	$(BIN)/sweeper demo
+	$(BIN)/python benchmarks/verdicts.py
+
 benchmark-adversaries: install ## study: which adversary
 	$(BIN)/python benchmarks/adversaries.py
 
@@ -116,6 +122,9 @@ benchmark-tier-c: install ## study: the decision on real training
 
 benchmark-correctors: install $(VENV)/.harmony ## study: the correctors beside the libraries they are known from
 	$(BIN)/python benchmarks/correctors.py
+
+benchmark-causes: install ## study: screens whose cause is known, with real training
+	$(BIN)/python benchmarks/causes.py
 
 benchmark-images-input: install ## study: images into the training step
 	$(BIN)/python benchmarks/images_input.py

@@ -190,7 +190,7 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
     check_axes(config.panel.units, screen.wells)
     folds: dict[str, int] = {spec.view: fold_count(spec, screen.wells) for spec in config.views}
     designs: dict[str, DesignIndex] = {}
-    splits = DrawnSplits(config, screen.wells)
+    splits = DrawnSplits(config, screen.wells, keep_layouts=True)
     for spec in config.views:
         found: list[DesignIndex] = []
         for seed in config.seeds:
