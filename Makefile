@@ -81,6 +81,9 @@ benchmark-adversaries: install ## study: which adversary
 benchmark-critic: install ## study: what the ridge critic costs
 	$(BIN)/python benchmarks/critic.py
 
+benchmark-critics: install ## study: which critic sees what readers see
+	$(BIN)/python benchmarks/critics.py
+
 benchmark-cpdistiller: install ## study: our cpDistiller beside the public code
 	$(BIN)/python benchmarks/cpdistiller_parity.py $(if $(CHECKOUT),--checkout $(CHECKOUT)) $(if $(PUBLIC_PYTHON),--python $(PUBLIC_PYTHON))
 
@@ -141,6 +144,15 @@ lock: install ## upgrade the pinned versions, on purpose
 HASHED = $(BIN)/uv pip compile -q requirements.lock --no-deps --generate-hashes --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 lock-image: install ## the same versions with their hashes, for the image: what needs CUDA apart
 	$(HASHED) | awk '/^[A-Za-z]/ {cuda = /^(torch(vision)?==|triton==|nvidia-|cuda-)/} {print > (cuda ? "docker/locked_cuda.txt" : "docker/locked.txt")}'
+
+PLOTLY_JS = $(shell $(BIN)/python -c 'from plotly.offline import get_plotlyjs_version as version; print(version())')
+
+plotly-bundle: install ## the report's drawing library at the version of the pinned plotly (needs npm)
+	mkdir -p build/plotly
+	cd build/plotly && tar xzf $$(npm pack --silent plotly.js-cartesian-dist-min@$(PLOTLY_JS))
+	cp build/plotly/package/plotly-cartesian.min.js dashboards/vendor/
+	cp build/plotly/package/LICENSE dashboards/vendor/LICENSE-plotly.js
+	sha256sum dashboards/vendor/plotly-cartesian.min.js
 
 clean: ## remove the virtual environment, builds and runs
 	rm -rf $(VENV) build dist *.egg-info runs

@@ -24,11 +24,13 @@ _HOMES = {
     "keep": "sweeper.library.after",
     "embed": "sweeper.library.after",
     "apply": "sweeper.library.after",
+    "compare": "sweeper.library.after",
     "decide_table": "sweeper.decision.input.tidy",
     "score_table": "sweeper.metrics.panel",
     "write_report": "sweeper.library.deciding",
     # what they take and return
     "Applied": "sweeper.kept.applying",
+    "Comparison": "sweeper.findings.compared",
     "Corrected": "sweeper.kept.tables",
     "Decision": "sweeper.decision",
     "Event": "sweeper.running.sweep",
@@ -47,10 +49,11 @@ if TYPE_CHECKING:
     from sweeper.decision import Decision
     from sweeper.decision.input.tidy import decide_table
     from sweeper.errors import InputError, SweepFailedError
+    from sweeper.findings.compared import Comparison
     from sweeper.kept.applying import Applied
     from sweeper.kept.keeping import Kept
     from sweeper.kept.tables import Corrected
-    from sweeper.library.after import apply, embed, keep
+    from sweeper.library.after import apply, compare, embed, keep
     from sweeper.library.deciding import decide, write_report
     from sweeper.library.launch import run
     from sweeper.library.outputs import Outputs
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Applied",
+    "Comparison",
     "Corrected",
     "Decision",
     "Event",
@@ -74,6 +78,7 @@ __all__ = [
     "SweepFailedError",
     "__version__",
     "apply",
+    "compare",
     "decide",
     "decide_table",
     "embed",

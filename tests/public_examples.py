@@ -31,7 +31,7 @@ abra: {steps: 20, hidden_widths: [], embedding_dim: 8, groups: 4}
 metrics: [batch_probe_linear, perturbation_accuracy]
 """
 FAST = ("load_config", "plan", "decide_table", "score_table")
-OF_A_STORE = ("run", "open_store", "decide", "write_report", "keep", "embed", "apply")
+OF_A_STORE = ("run", "open_store", "decide", "write_report", "keep", "embed", "apply", "compare")
 """In an order in which each finds what it needs: `run` makes the store."""
 SPEC = SimulationSpec(
     batches=2,

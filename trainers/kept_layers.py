@@ -9,6 +9,10 @@ it travels with an exported model and needs NumPy only.
 | `standardise` | (x − `mean`) · `factor` |
 | `dense` | x · `weight` + `bias` |
 | `relu` | max(x, 0) |
+| `leaky_relu` | x where it is positive, else `slope`·x; `slope` is a number |
+| `softmax` | exp(x) / Σ exp(x) over columns |
+| `remember` | x, which a later `join` has again |
+| `join` | the remembered columns, then those of x |
 | `shrink` | `rest`·c + (c·Aᵀ · `factor`)·A with c = x − `mean` and A = `axes`; `rest` is a number |
 | `unit` | x / ‖x‖ |
 """
@@ -48,7 +52,7 @@ def run_layers(
     Raises:
         LayersError: an operation that there is not, or a group without enough rows to be centred by.
     """
-    x = features
+    x = remembered = features
     for layer in layers:
         match layer.get("op"):
             case "by_group":
@@ -59,6 +63,15 @@ def run_layers(
                 x = x @ arrays[layer["weight"]] + arrays[layer["bias"]]
             case "relu":
                 x = np.maximum(x, 0)
+            case "leaky_relu":
+                x = np.where(x > 0, x, x * np.float32(layer["slope"]))
+            case "softmax":
+                raised = np.exp(x - x.max(axis=1, keepdims=True))
+                x = raised / raised.sum(axis=1, keepdims=True)
+            case "remember":
+                remembered = x
+            case "join":
+                x = np.concatenate([remembered, x], axis=1)
             case "shrink":
                 centred = x - arrays[layer["mean"]]
                 axes = arrays[layer["axes"]]
@@ -68,6 +81,45 @@ def run_layers(
             case other:
                 raise LayersError(f"layer {other!r}: this version does not know it")
     return np.ascontiguousarray(x, np.float32)
+
+
+def kept_embedding(
+    facts: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    features: NDArray[Any],
+    *,
+    groups: Mapping[str, NDArray[Any]] | None = None,
+    negative: NDArray[np.bool_] | None = None,
+    seed: int | None = None,
+) -> NDArray[np.float32]:
+    """(n, e) embeddings of (n, d) features as they came, by a kept model.
+
+    Args:
+        facts: its `prepare`, `layers` and `seeds`.
+        arrays: "seed<i>.<name>" of the i-th seed; "seed<i>.rotation", where there is one, turns it onto the first.
+        groups, negative: as in `run_layers`.
+        seed: one of the seeds, as it was trained; None: the mean of all, each turned onto the first, of length 1 again
+            where embeddings are.
+    """
+    seeds = list(facts["seeds"])
+    prepared = run_layers(facts["prepare"], {}, features, groups=groups, negative=negative)
+    found = []
+    for place in range(len(seeds)) if seed is None else (seeds.index(seed),):
+        mark = f"seed{place}."
+        own = {name.removeprefix(mark): array for name, array in arrays.items() if name.startswith(mark)}
+        embedded = run_layers(facts["layers"], own, prepared, groups=groups, negative=negative)
+        found.append(embedded @ own["rotation"] if seed is None and "rotation" in own else embedded)
+    return mean_embedding(found, unit=facts["layers"][-1]["op"] == "unit")
+
+
+def mean_embedding(embeddings: Sequence[NDArray[np.float32]], *, unit: bool) -> NDArray[np.float32]:
+    """(n, e) mean of aligned embeddings; of length 1 again where the embeddings are (`unit`)."""
+    if len(embeddings) == 1:
+        return embeddings[0]
+    mean = np.mean(embeddings, axis=0, dtype=np.float64)
+    if unit:
+        mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
+    return np.asarray(mean, np.float32)
 
 
 def by_group(
@@ -106,4 +158,12 @@ def location_and_scale(features: NDArray[Any]) -> tuple[NDArray[np.float64], NDA
     return mean, std
 
 
-__all__ = ["FEWEST", "LayersError", "by_group", "location_and_scale", "run_layers"]
+__all__ = [
+    "FEWEST",
+    "LayersError",
+    "by_group",
+    "kept_embedding",
+    "location_and_scale",
+    "mean_embedding",
+    "run_layers",
+]

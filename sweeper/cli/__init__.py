@@ -28,9 +28,11 @@ VERBS = {
     "keep": "fit the advised strength on all wells and keep the model",
     "embed": "write the whole screen corrected, as a table",
     "apply": "put a new batch through a kept model, and say whether it was tested",
+    "compare": "sweeps beside each other: advice, plane, paired differences",
     "decide": "decide again from a store, or on any tidy table",
     "metrics": "score any embedding table with the metric panel",
     "report": "rebuild results, decision and report from the store",
+    "completion": "completion of verbs and options for your shell",
 }
 
 EXIT_FAILED = 1
@@ -52,8 +54,8 @@ exit codes: 0 done · 1 the sweep failed, or nothing could be scored · 2 the in
             3 a new batch lies outside what was tested · 130 interrupted"""
 
 
-def parser(verb: str | None) -> argparse.ArgumentParser:
-    """The parser; only the module of the verb in hand is imported."""
+def parser(*loaded: str | None) -> argparse.ArgumentParser:
+    """The parser; only the modules of the verbs that are named are imported."""
     parser = argparse.ArgumentParser(
         prog="sweeper",
         description="How strongly may I correct for batch before I erase biology?",
@@ -63,7 +65,7 @@ def parser(verb: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sweeper {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="verb", required=True)
     for name, summary in VERBS.items():
-        if name == verb:
+        if name in loaded:
             module = importlib.import_module(f"sweeper.cli.{name}")
             child = verbs.add_parser(
                 name,

@@ -6,14 +6,12 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sweeper.config.sweep_config import SweepConfig
     from sweeper.running.sweep import Event
 
-MEANINGFUL = 0.05
-"""Share of the work after which a time left is told: before it, the start-up would dominate."""
 QUIET_SECONDS = 10.0
 """Without a terminal, progress is printed at most this often."""
 
@@ -94,37 +92,77 @@ class Counter:
 
 
 class ProgressLine:
-    """Cells done, rate and time left, on stderr: one line that is rewritten on a terminal, else a line now and then."""
+    """Cells done, in training, and time left, on stderr: a bar on a terminal, else a line now and then."""
 
     def __init__(self) -> None:
+        from sweeper.library.time_left import TimeLeft
+
         self._began = time.monotonic()
+        self._left = TimeLeft(self._began)
         self._at_start = 0
         self._last = 0.0
-        self._terminal = sys.stderr.isatty()
+        self._bar = _Bar() if sys.stderr.isatty() else None
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
-        if event.kind == "warning":
-            warn(event.note)
-        elif event.kind in ("round", "note"):
-            self._line(event.note)
+        from sweeper.library.time_left import TimeLeft
+
+        if event.kind in ("warning", "round", "note"):
+            self._line(f"warning: {event.note}" if event.kind == "warning" else event.note)
         elif event.kind == "start":
             self._began, self._at_start = time.monotonic(), event.cells_done
+            self._left = TimeLeft(self._began)
             self._line(f"{event.cells} cells: {event.cells_done} done, {event.cells - event.cells_done} to do")
-        elif event.kind == "cells" or self._terminal or time.monotonic() - self._last > QUIET_SECONDS:
-            self._last = time.monotonic()
-            elapsed = self._last - self._began
-            done = event.cells_done == event.cells
-            worked = event.cells_done - self._at_start + 0.7 * event.training  # scoring comes after training
-            text = f"{event.cells_done}/{event.cells} cells, {event.training:.0f} in training, {duration(elapsed)}"
-            if worked > MEANINGFUL * (event.cells - self._at_start) and not done:
-                left = max(0.0, event.cells - self._at_start - worked)
-                text += f", about {duration(elapsed / worked * left)} left"
-            if self._terminal:
-                print(f"\r\033[K{text}", end="\n" if done else "", file=sys.stderr, flush=True)
-            else:
-                self._line(text)
+        else:
+            self._progress(event)
 
-    @staticmethod
-    def _line(text: str) -> None:
+    def _progress(self, event: Event) -> None:
+        now = time.monotonic()
+        text = self._text(event, now)
+        if self._bar is not None:
+            self._bar.show(event.cells_done, event.cells, text)
+        elif event.kind == "cells" or now - self._last > QUIET_SECONDS:
+            self._last = now
+            self._line(f"{event.cells_done}/{event.cells} cells, {text}")
+
+    def _text(self, event: Event, now: float) -> str:
+        from sweeper.library.time_left import coarse
+
+        worked = event.cells_done - self._at_start + 0.7 * event.training  # scoring comes after training
+        left = self._left(now, worked / max(1, event.cells - self._at_start))
+        text = f"{event.training:.0f} in training, {duration(now - self._began)}"
+        if left is not None and event.cells_done < event.cells:
+            text += f", about {duration(coarse(left))} left"
+        return text
+
+    def _line(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.close()
         print(text, file=sys.stderr, flush=True)
+
+
+class _Bar:
+    """A bar on a terminal: drawn where it is first shown, left as it stands where a line is printed."""
+
+    def __init__(self) -> None:
+        self._drawn: Any = None
+
+    def show(self, done: int, total: int, text: str) -> None:
+        """Draw it; all done closes it."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        if self._drawn is None:
+            columns = (MofNCompleteColumn(), TextColumn("cells"), BarColumn(), TextColumn("{task.fields[text]}"))
+            self._drawn = Progress(*columns, console=Console(stderr=True), refresh_per_second=2)
+            self._drawn.add_task("", total=total, text=text)
+            self._drawn.start()
+        self._drawn.update(self._drawn.task_ids[0], completed=done, total=total, text=text)
+        if done == total:
+            self.close()
+
+    def close(self) -> None:
+        """Leave it as it stands."""
+        if self._drawn is not None:
+            self._drawn.stop()
+            self._drawn = None

@@ -12,7 +12,6 @@ import pandas as pd
 from sweeper.config.sweep_config import SweepConfig
 from sweeper.errors import InputError
 from sweeper.findings.stored import stored_config, stored_decision
-from sweeper.kept.align import mean_embedding
 from sweeper.kept.encoding import encode
 from sweeper.kept.fitting import NOTHING, UsedRows, cell_on, embedded, fit
 from sweeper.kept.keeping import embedding_names, model_name, models_folder
@@ -23,6 +22,7 @@ from sweeper.planning.inputs import trainer_inputs
 from sweeper.spoken import strength_text
 from sweeper.store.store import Store
 from trainers.base import FloatArray
+from trainers.kept_layers import mean_embedding
 from trainers.screens.readers import read_screen, screen_frame
 from trainers.screens.table import Screen
 

@@ -21,7 +21,6 @@ from sweeper.findings.stored import planned_cells, readable_decision, stored_con
 from sweeper.installed import versions
 from sweeper.kept.align import rotation
 from sweeper.kept.card import card_text, decision_facts
-from sweeper.kept.encoding import ROTATION
 from sweeper.kept.fitting import UsedRows, cell_on, embedded, fit, refuse_unkept, rows_of_use
 from sweeper.kept.model_file import VERSION, ModelFacts, read_facts, read_model, write_model
 from sweeper.kept.reference import Held, measure_reference
@@ -190,7 +189,7 @@ class _Keeping:
                 continue
             own = embedded(self.pack, place, len(self._screen))[self._rows.train]
             first = own if first is None else first
-            arrays[f"seed{number}.{ROTATION}"] = rotation(own, first)
+            arrays[f"seed{number}.rotation"] = rotation(own, first)
         return arrays
 
     def _facts(self, name: str, fitted: Fitted, seeds: Sequence[int], drift: dict[str, Any]) -> dict[str, Any]:

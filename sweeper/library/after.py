@@ -10,8 +10,11 @@ from sweeper.kept.keeping import Kept, keep_cell, keep_strengths
 from sweeper.library.stored_sweep import StoredSweep, open_store
 
 if TYPE_CHECKING:
+    from sweeper.findings.compared import Comparison
     from sweeper.kept.applying import Applied
     from sweeper.kept.tables import Corrected
+
+MIN_SWEEPS = 2
 
 
 def keep(
@@ -135,6 +138,27 @@ def drift_path(out: Path) -> Path:
     return out.with_name(f"{out.name[: -len(suffix)]}.drift.json")
 
 
+def compare(*sweeps: StoredSweep | Path | str) -> Comparison:
+    """Sweeps beside each other: what each advises, and the first against every other, paired by seed.
+
+    >>> comparison = sweeper.compare("runs/tiny", "runs/tiny")
+    >>> [sweep.label for sweep in comparison.sweeps], comparison.pairs[0].reasons[0]
+    (['tiny (1)', 'tiny (2)'], 'tiny (1) advises no strength (INSUFFICIENT_DATA)')
+
+    Args:
+        sweeps: two or more, or their folders.
+
+    Raises:
+        InputError: fewer than two, a store that cannot be read, or one without a decision.
+    """
+    from sweeper.errors import InputError
+    from sweeper.findings.compared import compare_stores
+
+    if len(sweeps) < MIN_SWEEPS:
+        raise InputError(f"compare: give {MIN_SWEEPS} sweeps or more, got {len(sweeps)}")
+    return compare_stores([_opened(sweep).store for sweep in sweeps])
+
+
 def _model(folder: Path) -> Path:
     """The folder of a model: the one given, or the advised one of the sweep that is given."""
     from sweeper.kept.embedding import advised_or_refused, kept_model
@@ -149,4 +173,4 @@ def _opened(sweep: StoredSweep | Path | str) -> StoredSweep:
     return sweep if isinstance(sweep, StoredSweep) else open_store(sweep)
 
 
-__all__ = ["apply", "embed", "keep"]
+__all__ = ["apply", "compare", "embed", "keep"]

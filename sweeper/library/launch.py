@@ -161,7 +161,7 @@ def _mirrored(
             mirror.stop("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
     if mirror is not None:
-        mirror.finish(outputs.decision, metrics=outputs.headline)
+        mirror.finish(outputs.decision, metrics=outputs.headline, kept=kept)
     return outputs, kept
 
 

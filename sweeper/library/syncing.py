@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from sweeper.findings.stored import planned_cells, readable_decision, results_table, stored_config, stored_gains
 from sweeper.findings.unit_gains import headline
-from sweeper.mirror.mirroring import Subject, close
+from sweeper.kept.keeping import Kept, kept_models
+from sweeper.kept.model_file import read_facts
+from sweeper.mirror.mirroring import Subject, close, screen_source
 from sweeper.store.store import Store
 
 
@@ -44,6 +46,8 @@ def sync(store: Store, *, uri: str | None = None) -> Synced:
         data=description["identity"]["data"],
         wells=description["screen"]["wells"],
         versions=description["versions"],
+        features=description["screen"]["features"],
+        source=screen_source(config, description.get("account", {}).get("source", "")),
     )
     with store.owned(subject.sweep_id):
         mirror = subject.open()
@@ -54,5 +58,7 @@ def sync(store: Store, *, uri: str | None = None) -> Synced:
             mirror.finish(artefacts=[], metrics={"cells": float(len(finished))}, tags={}, status="KILLED")
         else:
             gains = stored_gains(store, results_table(store))
-            close(mirror, store, decision, metrics={} if gains is None else headline(gains, decision))
+            kept = [Kept(folder, read_facts(folder), made=False) for folder in kept_models(store)]
+            metrics = {} if gains is None else headline(gains, decision)
+            close(mirror, subject, decision, metrics=metrics, kept=kept)
     return Synced(written, len(finished), mirror.ui_command)

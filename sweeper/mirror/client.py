@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # minutes at every call when a server goes away in mid-sweep; and it prints two lines to stdout for every finished run.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -60,8 +61,8 @@ def reported_as(kind: type[Exception], where: str) -> Iterator[None]:
 
 @contextmanager
 def quiet_creation() -> Iterator[None]:
-    """Creating the tables tells of every step on stderr; keep warnings only, and only meanwhile."""
-    loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic")]
+    """Creating tables and models tells of every step on stderr; keep warnings only, and only meanwhile."""
+    loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic", "mlflow.pyfunc")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.WARNING)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Any
 
-from sweeper.arms.arm import read_name
 from sweeper.config.sweep_config import SweepConfig
 from sweeper.decision import Decision
 from sweeper.installed import versions
-from sweeper.metrics.composites import composites
+from sweeper.kept.keeping import Kept
+from sweeper.mirror.mirrored import decision_metrics, decision_params, mirrored_cell, mirrored_model
 from sweeper.mirror.tracking import Mirror, MirroredCell, MirrorError, ParentStatus
 from sweeper.planning.cells import Cell
 from sweeper.planning.prepared import Prepared
-from sweeper.spoken import strength_text
 from sweeper.store.store import Store
 
 STOP_SECONDS = 3.0
@@ -28,40 +27,6 @@ STOP_SECONDS = 3.0
 RETRY_SECONDS = 15.0
 """How often a server that is away is tried again."""
 WAITING = "its cells wait until MLflow answers again"
-_PARAMETERS = ("trainer", "adversarial_weight", "margin", "seed", "split", "view", "fold")
-
-
-def mirrored_cell(store: Store, cell_id: str, shared_tags: Mapping[str, str]) -> MirroredCell:
-    """A finished cell as MLflow shows it: final metrics under technical/, biological/ and composite/, the curve under
-    training/.
-    """
-    record = store.record(cell_id)
-    metrics: dict[str, float] = {}
-    for row in record["metrics"]:
-        if row["value"] is not None:
-            metrics[f"{row['role']}/{row['metric']}"] = row["value"]
-        if row["raw"] is not None:
-            metrics[f"{row['role']}/{row['metric']}.raw"] = row["raw"]
-    total = composites(record["metrics"])
-    for name, value in (("T", total.technical), ("B", total.biological), ("geometric", total.geometric)):
-        if value is not None:
-            metrics[f"composite/{name}"] = value
-    strength = ""
-    if record["adversarial_weight"] is not None:
-        own = read_name(record["trainer"]).trainer
-        strength = f" {strength_text(own, record['adversarial_weight'], record['margin'])}"
-    return MirroredCell(
-        cell_id=cell_id,
-        name=f"{record['trainer']}{strength} seed {record['seed']} {record['split']}",
-        status=record["status"],
-        params={key: record[key] for key in _PARAMETERS if record[key] is not None},
-        metrics={key: value for key, value in metrics.items() if math.isfinite(value)},
-        curve=store.curve(cell_id),
-        artefacts=(store.cells_folder / cell_id / "record.json",),
-        started=record["ended"] - sum(record["seconds"].values()),
-        ended=record["ended"],
-        tags={**shared_tags, **({"sweeper.reason": record["reason"]} if record["reason"] else {})},
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +40,9 @@ class Subject:
     """Fingerprint of the screen."""
     wells: int
     versions: Mapping[str, str]
+    features: int = 0
+    source: str = ""
+    """Where the screen was read."""
 
     def open(self) -> Mirror:
         """The tracking store, opened for it. Raises `InputError`."""
@@ -98,6 +66,16 @@ class Subject:
         )
 
     @property
+    def dataset(self) -> dict[str, Any]:
+        """The screen, as `Mirror.log_dataset` takes it."""
+        return {
+            "name": self.config.name,
+            "digest": self.data.removeprefix("sha256:")[:36],
+            "source": self.source,
+            "profile": {"wells": self.wells, "features": self.features, "fingerprint": self.data},
+        }
+
+    @property
     def tags(self) -> dict[str, str]:
         """Of the parent and of every cell."""
         versions = {f"version.{name}": version for name, version in self.versions.items()}
@@ -117,18 +95,39 @@ def prepared_subject(prepared: Prepared) -> Subject:
         data=prepared.identity["data"],
         wells=len(prepared.screen.wells),
         versions=versions(),
+        features=len(prepared.screen.feature_names),
+        source=screen_source(prepared.config, prepared.account.source),
     )
 
 
-def close(mirror: Mirror, store: Store, decision: Decision, *, metrics: Mapping[str, float]) -> None:
-    """Close the parent of a sweep that has reached its end, with its outputs. Raises `MirrorError`."""
+def screen_source(config: SweepConfig, read: str) -> str:
+    """Where a screen came from: its file, else how it was read."""
+    return read if config.screen is None else str(config.screen.path)
+
+
+def close(
+    mirror: Mirror, subject: Subject, decision: Decision, *, metrics: Mapping[str, float], kept: Sequence[Kept] = ()
+) -> None:
+    """Close the parent of a sweep that has reached its end, with its screen, models and outputs.
+
+    Raises:
+        MirrorError: the store did not take all of it.
+    """
+    store = subject.store
     outputs = (store.report_path, store.decision_path, store.results_path, store.units_path)
-    mirror.finish(
-        artefacts=[path for path in outputs if path.exists()],
-        metrics={"cells": float(len(store.finished())), **metrics},
-        tags={"sweeper.state": str(decision.rule.state), "sweeper.sentence": decision.sentence[:4000]},
-        status="FINISHED",
-    )
+    try:
+        mirror.log_dataset(**subject.dataset)
+        models = [mirrored_model(store, each, subject.tags) for each in kept]
+        mirror.log_models(models, registered=subject.config.name)
+    finally:
+        mirror.finish(
+            artefacts=[path for path in outputs if path.exists()],
+            metrics={"cells": float(len(store.finished())), **metrics, **decision_metrics(decision)},
+            params=decision_params(decision),
+            note=decision.sentence,
+            tags={"sweeper.state": str(decision.rule.state), "sweeper.sentence": decision.sentence[:4000]},
+            status="FINISHED",
+        )
 
 
 class SweepMirror:
@@ -186,14 +185,14 @@ class SweepMirror:
         self._queue.put(None)
         self._thread.join(timeout=STOP_SECONDS)
 
-    def finish(self, decision: Decision, *, metrics: Mapping[str, float]) -> None:
-        """Mirror whatever is not mirrored yet, then close the parent with the sweep's outputs and summary metrics."""
+    def finish(self, decision: Decision, *, metrics: Mapping[str, float], kept: Sequence[Kept] = ()) -> None:
+        """Mirror whatever is not mirrored yet, then close the parent with the sweep's outputs, models and metrics."""
         self._queue.put(None)
         self._thread.join()
         store = self._subject.store
         try:
             self._log(sorted(store.finished()))
-            close(self.mirror, store, decision, metrics=metrics)
+            close(self.mirror, self._subject, decision, metrics=metrics, kept=kept)
         except MirrorError as error:
             self._warn(
                 f"MLflow mirror: {error}; the sweep's own results are complete, and `sweeper sync "

@@ -7,6 +7,7 @@ environment can divert a run. Workers never open the database. Importing this mo
 
 from __future__ import annotations
 
+import json
 import math
 import posixpath
 import re
@@ -18,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeper.mirror.address import artefact_root, check_tracking, masked
@@ -27,11 +29,16 @@ from trainers.errors import InputError
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
+    from sweeper.mirror.logged_model import MirroredModel
+
 ParentStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 _CELL_STATUS = {"ok": "FINISHED", "failed": "FAILED", "collapsed": "FAILED", "oom": "FAILED"}
 _OPEN_STATUS = ("RUNNING", "SCHEDULED")
 _EXTENDED = "sweeper.param."
+_NOTE = "mlflow.note.content"
+_KIND, _RUNS = "mlflow.experimentKind", "custom_model_development"
+"""Without it MLflow takes an experiment for one of generative AI, and opens it on evaluations in place of runs."""
 # `log_batch` takes 1000 metrics, 100 params, 100 tags and 1000 entities in all, in at most 1 MB of JSON.
 _METRICS, _TEXTS, _MAX_TEXT, _MAX_KEY = 800, 100, 4000, 250
 _PAGE = 1000
@@ -199,19 +206,59 @@ class Mirror:
         metrics: Mapping[str, float],
         tags: Mapping[str, str],
         status: ParentStatus,
+        params: Mapping[str, Any] = MappingProxyType({}),
+        note: str = "",
     ) -> None:
         """Attach the sweep's own results to the parent and close it, even where an artefact cannot be attached.
+
+        `note` is what the page of the run and that of the experiment say in words.
 
         Raises:
             MirrorError: the store did not take all of it.
         """
         with reported_as(MirrorError, f"sweep {self._sweep_id}: MLflow at {self.uri}"):
             try:
-                closing = {**tags, _WRITER: ""}
-                self._log(self.parent_run_id, _metrics(metrics, (), timestamp=_milliseconds(None)), {}, closing)
+                parent = self._client.get_run(self.parent_run_id)
+                new, changed = _new_params(parent, params)
+                noted = {_NOTE: note} if note else {}
+                measured = _metrics(metrics, (), timestamp=_milliseconds(None))
+                self._log(self.parent_run_id, measured, new, {**tags, **changed, **noted, _WRITER: ""})
+                if note:
+                    self._client.set_experiment_tag(self._experiment_id, _NOTE, _text(note))
                 self._attach(self._parent_artifacts, artefacts)
             finally:
                 self._client.set_terminated(self.parent_run_id, status)
+
+    def log_dataset(self, *, name: str, digest: str, source: str, profile: Mapping[str, Any]) -> None:
+        """The screen as an input of the parent, once.
+
+        Args:
+            digest: of its content, 36 characters at most.
+            source: where it was read.
+
+        Raises:
+            MirrorError: the store did not take it.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        with reported_as(MirrorError, f"sweep {self._sweep_id}: MLflow at {self.uri}"):
+            described = json.dumps(profile, sort_keys=True)
+            dataset = Dataset(name=name, digest=digest, source_type="local", source=source, profile=described)
+            tags = [InputTag("mlflow.data.context", "sweep")]
+            self._client.log_inputs(self.parent_run_id, [DatasetInput(dataset, tags)])
+
+    def log_models(self, models: Sequence[MirroredModel], *, registered: str) -> None:
+        """Kept models, those that are not there yet, and the alias of the advised one.
+
+        Raises:
+            MirrorError: the store did not take one.
+        """
+        from sweeper.mirror.logged_model import log_models
+
+        with reported_as(MirrorError, f"models of sweep {self._sweep_id}: MLflow at {self.uri}"), quiet_creation():
+            log_models(
+                self._client, models, experiment=self._experiment_id, run=self.parent_run_id, registered=registered
+            )
 
     def _open_experiment(self, name: str, folder: Path) -> str:
         from mlflow.exceptions import MlflowException
@@ -219,7 +266,9 @@ class Mirror:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             try:
-                return self._client.create_experiment(name, artifact_location=artefact_root(self._uri, folder))
+                return self._client.create_experiment(
+                    name, artifact_location=artefact_root(self._uri, folder), tags={_KIND: _RUNS}
+                )
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another sweep has just created it
                     raise
@@ -229,6 +278,8 @@ class Mirror:
                 f"MLflow at {self.uri}: experiment {name!r} is deleted; restore it with `mlflow experiments restore` "
                 "or give the sweep another name"
             )
+        if _KIND not in found.tags:
+            self._client.set_experiment_tag(found.experiment_id, _KIND, _RUNS)
         return str(found.experiment_id)
 
     def _find_runs(self) -> tuple[Run | None, dict[str, _Child]]:
@@ -269,10 +320,7 @@ class Mirror:
         run_id = str(found.info.run_id)
         if found.info.status != "RUNNING":
             self._client.update_run(run_id, status="RUNNING")
-        earlier = {**found.data.params, **_extended(found.data.tags)}
-        texts = {_name(key): _text(value) for key, value in params.items() if value is not None}
-        new = {key: text for key, text in texts.items() if key not in earlier}
-        changed = {_EXTENDED + key: text for key, text in texts.items() if earlier.get(key, text) != text}
+        new, changed = _new_params(found, params)
         self._log(run_id, [], new, {**tags, **changed})
         return run_id, str(found.info.artifact_uri)
 
@@ -336,6 +384,14 @@ def _age(run: Run) -> tuple[int, str]:
 def _child(run: Run) -> _Child:
     info = run.info
     return _Child(info.run_id, info.status, run.data.tags.get("sweeper.status"), info.start_time, info.artifact_uri)
+
+
+def _new_params(run: Run, params: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """Parameters that a run does not have yet, and tags for those that it has with another value."""
+    earlier = {**run.data.params, **_extended(run.data.tags)}
+    texts = {_name(key): _text(value) for key, value in params.items() if value is not None}
+    new = {key: text for key, text in texts.items() if key not in earlier}
+    return new, {_EXTENDED + key: text for key, text in texts.items() if earlier.get(key, text) != text}
 
 
 def _extended(tags: Mapping[str, str]) -> dict[str, str]:

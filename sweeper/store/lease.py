@@ -148,6 +148,20 @@ def _take(folder: Path) -> Lease:
         raise InputError(f"{home}: cannot write there: {error.strerror or error}") from None
 
 
+def running(folder: Path) -> Owner | None:
+    """The process that runs the sweep in a folder, as far as can be told at once; None where none does."""
+    if (latest := _latest(folder / FOLDER)) is None:
+        return None
+    try:
+        owner, touched = _read(latest), latest.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    if owner is None or owner.released:
+        return None
+    gone = owner.is_gone() if owner.is_here else time.time() - touched > STALE
+    return None if gone else owner
+
+
 def _latest(home: Path) -> Path | None:
     return max(home.glob("[0-9]*.json"), default=None)
 

@@ -18,7 +18,7 @@ from sweeper.planning.prepared import Prepared
 from tests.public_examples import FAST, OF_A_STORE, run_examples
 from tests.unit.sweeper.test_rounds import prepared, write
 
-FUNCTIONS = {"keep", "embed", "apply"} | {
+FUNCTIONS = {"keep", "embed", "apply", "compare"} | {
     "load_config",
     "plan",
     "run",
@@ -29,7 +29,7 @@ FUNCTIONS = {"keep", "embed", "apply"} | {
     "write_report",
 }
 TYPES = {
-    *("Applied", "Corrected", "Kept"),
+    *("Applied", "Comparison", "Corrected", "Kept"),
     *("Decision", "Event", "InputError", "Outputs", "Panel", "Plan", "StoredSweep", "SweepConfig", "SweepFailedError"),
 }
 

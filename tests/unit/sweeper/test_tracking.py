@@ -142,7 +142,7 @@ def test_every_name_passes_mlflows_own_rules(key: str) -> None:
     ],
 )
 def test_which_runs_are_left_alone(run_status: str, recorded: str | None, status: str, settled: bool) -> None:
-    assert _is_settled(_Child("r", run_status, recorded, 0), status) is settled
+    assert _is_settled(_Child("r", run_status, recorded, 0, "file:///a"), status) is settled
 
 
 def test_an_unknown_status_is_a_programming_error() -> None:

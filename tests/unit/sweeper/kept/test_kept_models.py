@@ -14,13 +14,14 @@ import pytest
 
 import sweeper
 from sweeper.errors import InputError
-from sweeper.kept.align import mean_embedding, rotation
+from sweeper.kept.align import rotation
 from sweeper.kept.encoding import encode
 from sweeper.kept.model_file import MODEL, WEIGHTS, read_model
 from sweeper.kept.strengths import kept_strengths, parse_strength
 from sweeper.kept.tables import ROW_DIGEST, row_digests
 from tests.unit.sweeper.kept.conftest import MARGIN, SEEDS, WEIGHT, Swept, made
 from trainers.base import TrainingCell
+from trainers.kept_layers import mean_embedding
 from trainers.screens.readers import read_screen
 from trainers.screens.table import make_screen
 
