@@ -97,7 +97,7 @@ benchmark-mirror: install ## study: cells a second into MLflow on Postgres
 	$(BIN)/python -m benchmarks.mirror
 
 benchmark-overhead: install ## study: what a sweep costs beside training and scoring, against plain Ray Tune
-	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python -m benchmarks.overhead
 
 benchmark-packs: install ## study: packs against one cell a trial
 	$(BIN)/python benchmarks/packs.py
