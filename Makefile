@@ -81,8 +81,17 @@ benchmark-adversaries: install ## study: which adversary
 benchmark-critic: install ## study: what the ridge critic costs
 	$(BIN)/python benchmarks/critic.py
 
+benchmark-critics: install ## study: which critic sees what readers see
+	$(BIN)/python benchmarks/critics.py
+
 benchmark-cpdistiller: install ## study: our cpDistiller beside the public code
 	$(BIN)/python benchmarks/cpdistiller_parity.py $(if $(CHECKOUT),--checkout $(CHECKOUT)) $(if $(PUBLIC_PYTHON),--python $(PUBLIC_PYTHON))
+
+benchmark-mirror: install ## study: cells a second into MLflow on Postgres
+	$(BIN)/python -m benchmarks.mirror
+
+benchmark-overhead: install ## study: what a sweep costs beside training and scoring, against plain Ray Tune
+	$(BIN)/python benchmarks/overhead.py
 
 benchmark-packs: install ## study: packs against one cell a trial
 	$(BIN)/python benchmarks/packs.py
@@ -123,13 +132,27 @@ benchmark-doors: install ## study: the time of the quick verbs
 fuzz: install ## 10,000 malformed inputs at every door
 	$(BIN)/python -m benchmarks.fuzz
 
-COMPILE = $(BIN)/uv pip compile -q --upgrade pyproject.toml --extra dev --python-version 3.11 --no-header --no-annotate --no-emit-index-url
+COMPILE = $(BIN)/uv pip compile -q --upgrade pyproject.toml --extra dev --extra server --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 
 lock: install ## upgrade the pinned versions, on purpose
 	$(COMPILE) -o requirements.lock
 	$(COMPILE) --extra metrics-reference --constraint requirements.lock | grep -vxFf requirements.lock > requirements-reference.lock
 	$(COMPILE) --extra harmony --constraint requirements.lock | grep -vxFf requirements.lock > requirements-harmony.lock
 	$(COMPILE) --extra docs --constraint requirements.lock | grep -vxFf requirements.lock > requirements-docs.lock
+	$(MAKE) --no-print-directory lock-image
+
+HASHED = $(BIN)/uv pip compile -q requirements.lock --no-deps --generate-hashes --python-version 3.11 --no-header --no-annotate --no-emit-index-url
+lock-image: install ## the same versions with their hashes, for the image: what needs CUDA apart
+	$(HASHED) | awk '/^[A-Za-z]/ {cuda = /^(torch(vision)?==|triton==|nvidia-|cuda-)/} {print > (cuda ? "docker/locked_cuda.txt" : "docker/locked.txt")}'
+
+PLOTLY_JS = $(shell $(BIN)/python -c 'from plotly.offline import get_plotlyjs_version as version; print(version())')
+
+plotly-bundle: install ## the report's drawing library at the version of the pinned plotly (needs npm)
+	mkdir -p build/plotly
+	cd build/plotly && tar xzf $$(npm pack --silent plotly.js-cartesian-dist-min@$(PLOTLY_JS))
+	cp build/plotly/package/plotly-cartesian.min.js dashboards/vendor/
+	cp build/plotly/package/LICENSE dashboards/vendor/LICENSE-plotly.js
+	sha256sum dashboards/vendor/plotly-cartesian.min.js
 
 clean: ## remove the virtual environment, builds and runs
 	rm -rf $(VENV) build dist *.egg-info runs

@@ -14,7 +14,7 @@ from pathlib import Path
 from summaries import line, summarise
 
 import sweeper
-from sweeper.planning.description import versions
+from sweeper.installed import versions
 
 CONFIG = Path(__file__).parent.parent / "configs/jump_source3.yaml"
 ADVERSARIES = {

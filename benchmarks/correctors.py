@@ -30,7 +30,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sweeper.config.sweep_config import load_config
-from sweeper.planning.description import versions
+from sweeper.installed import versions
 from sweeper.planning.prepared import load_screen
 from trainers.base import FloatArray, Inputs, TrainingCell
 from trainers.corrector import Corrector

@@ -25,7 +25,7 @@ import pandas as pd
 import torch
 
 import sweeper
-from sweeper.planning.description import versions
+from sweeper.installed import versions
 from trainers.base import FloatArray, Inputs, TrainingCell
 from trainers.cpdistiller.cpdistiller_pack import CpDistillerPack
 from trainers.cpdistiller.cpdistiller_settings import CpDistillerSettings

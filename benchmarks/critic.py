@@ -18,8 +18,8 @@ import pandas as pd
 
 from sweeper.arms.arm import Arm
 from sweeper.config.sweep_config import SweepConfig, load_config
+from sweeper.installed import versions
 from sweeper.planning.cells import Cell, make_cells
-from sweeper.planning.description import versions
 from sweeper.planning.drawn_splits import DrawnSplits
 from sweeper.planning.inputs import trainer_features
 from sweeper.planning.prepared import load_screen

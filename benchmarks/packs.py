@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 from sweeper.config.sweep_config import SweepConfig, build_config
+from sweeper.installed import versions
 from sweeper.planning.cells import make_cells, make_packs
-from sweeper.planning.description import versions
 from sweeper.planning.prepared import prepare
 from sweeper.running.executor import Executor
 from sweeper.running.worker import pack_content

@@ -20,12 +20,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweeper.config.sweep_config import load_config
+from sweeper.installed import versions
 from sweeper.metrics.composites import composites
 from sweeper.metrics.controls import control_embedding
 from sweeper.metrics.panel import score_table
 from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.probes.pseudo_batch import residualise
-from sweeper.planning.description import versions
 from sweeper.planning.prepared import load_screen
 from trainers.screens.normalise import normalise
 

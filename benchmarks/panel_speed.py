@@ -450,7 +450,7 @@ def _key(found: dict[str, Any]) -> Key:
 
 
 def _write(file: Path, runs: list[dict[str, Any]]) -> None:
-    from sweeper.planning.description import versions
+    from sweeper.installed import versions
 
     result = {
         "command": "make benchmark-panel-speed",

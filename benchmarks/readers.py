@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 from scipy.linalg import expm
 from scipy.stats import rankdata
 
+from sweeper.installed import versions
 from sweeper.metrics.classifier import balanced_accuracy
 from sweeper.metrics.evaluation import Evaluation
 from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.technical.batch_reader import batch_reader
 from sweeper.metrics.technical.permuted_maximum import luck_of_the_best
 from sweeper.metrics.technical.readers import READERS, by_fold, linear, reading, shared_task
-from sweeper.planning.description import versions
 from trainers.base import IntArray
 
 BATCHES, PLATES, PERTURBATIONS, REPLICATES, CONTROLS, DIMENSIONS = 6, 2, 30, 2, 12, 24

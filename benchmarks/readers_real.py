@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from sweeper.config.sweep_config import load_config
+from sweeper.installed import versions
 from sweeper.metrics.controls import UnavailableControlError, control_embedding
 from sweeper.metrics.panel import table_evaluation
 from sweeper.metrics.panel_options import PanelOptions
 from sweeper.metrics.technical.batch_reader import batch_reader
-from sweeper.planning.description import versions
 from sweeper.planning.prepared import load_screen
 from trainers.errors import InputError
 from trainers.screens.readers import ScreenSpec, read_screen

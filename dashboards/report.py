@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +15,10 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
 
 from dashboards import formatting
 from dashboards.boundary_words import boundary, optimism
+from dashboards.chart import Chart, chart, script_safe
 from dashboards.composite_curves import CompositeView, composite_view
 from dashboards.dial import at_second, dials, letter, second_dial, second_title, speaking_of
 from dashboards.figures.axis import strength_axis
@@ -27,9 +27,13 @@ from dashboards.figures.gain import describe_gains, draw_gains
 from dashboards.figures.heatmap import composite_grid, describe_grid, draw_grid
 from dashboards.figures.metric import MetricCurve, describe_metric, draw_metric, metric_curve
 from dashboards.figures.probe import ProbeComparison, describe_probe, draw_probe, probe_comparison
-from dashboards.figures.tradeoff import ROLES, TradeOff, describe_trade_off, draw_trade_off, trade_off
-from dashboards.first_screen import FirstScreen, first_screen, ordered_curves, ordered_views, tone
+from dashboards.figures.style import dark_palette
+from dashboards.figures.tradeoff import ROLES, TradeOff, describe_trade_off, trade_off
+from dashboards.figures.tradeoff_drawing import draw_trade_off
+from dashboards.first_screen import FirstScreen, first_screen, ordered_curves, ordered_views, tone, verdict_text
 from dashboards.gain_views import GainView, gain_view
+from dashboards.pictures import Pictures, pictures
+from dashboards.plotly_bundle import plotly_bundle
 from dashboards.pseudo_cost import PseudoRow, pseudo_rows
 from dashboards.records import checked, metric_names, trained, without_ladder
 from dashboards.stages import Stage, stages
@@ -45,6 +49,7 @@ from dashboards.tables import (
 from sweeper.decision import Decision, RuledCurve, ViewDecision
 from sweeper.decision.words.advice import choice_text, frontier_text
 from sweeper.findings.ladder_table import LadderTable
+from sweeper.findings.stored_embeddings import StoredEmbeddings
 from sweeper.findings.unit_gains import Gains
 from sweeper.spoken import spoken, spoken_values
 
@@ -52,19 +57,6 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _KEYWORDS = re.compile(
     r"\b(No rule|Not identified|If|if|then|Safe|Unsafe|Sweep again|Certainty|Caution|The views disagree)\b"
 )
-_BOUNDS = ("Unsafe", "In between", "Above", "Below")
-"""Words that a sentence about the bounds begins with, after the first of them."""
-_SENTENCES = re.compile(r"(?<=\.) (?=[A-Z])")
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure ready for the page: a fixed id, its JSON made safe inside a script tag, and its text alternative."""
-
-    id: str
-    json: str
-    alternative: str
-    height: int
 
 
 @dataclass(frozen=True)
@@ -83,6 +75,7 @@ class ViewSection:
     deciding: bool
     curve: RuledCurve | None
     tone: str
+    verdict: str
     chosen_margin: float | None
     choice: str
     shift: str
@@ -118,6 +111,24 @@ class Page:
     statuses: tuple[tuple[str, int], ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     ladder: LadderTable | None = None
+    pictures: Pictures | None = None
+
+    @property
+    def contents(self) -> tuple[tuple[str, str], ...]:
+        """Ids of the parts and their words, in the order of the page."""
+        curves = (("curves", "Curves"),) if len(self.sections) != 1 else ()
+        return (
+            ("rule", "Advice"),
+            ("qualified", "What qualifies it"),
+            ("views", "Views"),
+            *curves,
+            ("embeddings", "Embeddings"),
+            ("gains", "Help and hurt"),
+            ("lost", "Lost first"),
+            ("plates", "Plates"),
+            ("ready", "Ready rules"),
+            ("appendix", "Appendix"),
+        )
 
     @property
     def charts(self) -> tuple[Chart, ...]:
@@ -125,10 +136,13 @@ class Page:
         return tuple(self._charts())
 
     def _charts(self) -> Iterator[Chart]:
-        for section in self.sections:
-            yield from ((section.main,) if section.main else ())
-            yield from (chart for _, chart in section.others)
-        yield from (section.gain for section in self.sections if section.gain)
+        yield from (section.main for section in self.sections if section.main)
+        drawn = self.pictures
+        yield from (found for found in ((drawn.plane, drawn.umap) if drawn else ()) if found)
+        yield from (section.gain for section in self.sections[:1] if section.gain)
+        yield from (found for found in ((drawn.losses, drawn.plates) if drawn else ()) if found)
+        yield from (chart for section in self.sections for _, chart in section.others)
+        yield from (section.gain for section in self.sections[1:] if section.gain)
         for section in self.sections:
             yield from (figure.chart for _, figures in section.metrics for figure in figures if figure.chart)
         yield from (chart for section in self.sections for chart in section.composite)
@@ -146,23 +160,25 @@ def write_report(
     *,
     gains: Gains | None = None,
     ladder: LadderTable | None = None,
+    embeddings: StoredEmbeddings | None = None,
 ) -> None:
     """Write the report to `path`, whole or not at all.
 
     Args:
         results: tidy table, one row a metric of a cell (`sweeper.store.results.COLUMNS`), any row order.
         provenance: JSON values, each optional: name, sweep_id, created, fingerprint, versions, screen, config (YAML
-            text), commands, warnings, metrics (name → title, direction), held_out (view → column, batch, and what
-            `sweeper.findings.crossed_boundary` says). Nothing else of where and when the report is written gets in.
+            text), command, rebuild, warnings, metrics (name → title, direction), held_out (view → column, batch, and
+            what `sweeper.findings.crossed_boundary` says). Nothing else of where and when it is written gets in.
         path: the HTML file; an older one is replaced.
         gains: by batch, cell type and perturbation; None where no cell keeps units.
         ladder: None where the sweep has none.
+        embeddings: of held-out wells; None without a store, or to do without their pictures.
 
     Raises:
         InputError: a column is missing.
     """
     with speaking_of(decision.trainer):
-        content = render_report(build_page(results, decision, provenance, gains=gains, ladder=ladder)).encode()
+        content = render_report(_page(results, decision, provenance, gains, ladder, embeddings)).encode()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
@@ -178,10 +194,11 @@ def build_page(
     *,
     gains: Gains | None = None,
     ladder: LadderTable | None = None,
+    embeddings: StoredEmbeddings | None = None,
 ) -> Page:
     """Numbers, figures and tables of the report; raises as `write_report`."""
     with speaking_of(decision.trainer):
-        return _page(results, decision, provenance, gains, ladder)
+        return _page(results, decision, provenance, gains, ladder, embeddings)
 
 
 def _page(
@@ -190,23 +207,43 @@ def _page(
     provenance: Mapping[str, Any],
     gains: Gains | None,
     ladder: LadderTable | None,
+    embeddings: StoredEmbeddings | None,
 ) -> Page:
     whole = checked(results, fresh_seeds=decision.fresh_seeds)
     frame = without_ladder(whole)
     views = ordered_views(decision)
     unread = sorted(set(frame["view"].dropna()) - set(views))
     held_out = provenance.get("held_out", {})
+    judged = [_Judged.of_view(decision, view) for view in [*views, *unread]]
+    sections = tuple(
+        _section(frame, of, gains, held_out.get(of.view), prefix=f"view{place}") for place, of in enumerate(judged)
+    )
     return Page(
         decision=decision,
         first=spoken_values(first_screen(decision), dials()),
-        sections=tuple(
-            _section(frame, _Judged.of_view(decision, view), gains, held_out.get(view), prefix=f"view{place}")
-            for place, view in enumerate([*views, *unread])
-        ),
+        sections=sections,
         cells=cell_rows(whole),
         statuses=status_counts(whole),
         provenance=provenance,
         ladder=ladder,
+        pictures=_pictures(frame, sections[0], gains, embeddings) if sections else None,
+    )
+
+
+def _pictures(
+    frame: pd.DataFrame, section: ViewSection, gains: Gains | None, embeddings: StoredEmbeddings | None
+) -> Pictures:
+    biological = [figure.numbers.metric for figure in dict(section.metrics)["biological"] if figure.numbers.primary]
+    own = trained(frame[(frame["view"] == section.view) & frame["metric"].isin(biological)])
+    ranges = (own["ceiling"] - own["floor"]).groupby(own["metric"]).mean().dropna()
+    return pictures(
+        embeddings,
+        gains,
+        curve=section.curve,
+        stages=section.stages,
+        primary=biological,
+        ranges={str(metric): float(found) for metric, found in ranges.items()},
+        prefix="view0",
     )
 
 
@@ -264,6 +301,7 @@ def _section(
         deciding=of.deciding,
         curve=of.curve,
         tone=tone(of.curve.state, of.curve.recommended) if of.curve else "warn",
+        verdict=verdict_text(of.curve) if of.curve else "",
         chosen_margin=of.of.chosen_margin if of.of else None,
         choice=spoken(choice_text(of.of.choice), dials()) if of.of else "",
         shift=spoken(frontier_text(of.of.frontier, of.confidence), dials()) if of.of else "",
@@ -278,13 +316,11 @@ def _section(
         margins=margins,
         heat=_heat_charts(numbers, of.marked, prefix),
         probes=probes,
-        probe=_chart(f"{prefix}-probe", draw_probe(probes), describe_probe(probes)) if probes.stages else None,
+        probe=chart(f"{prefix}-probe", draw_probe(probes), describe_probe(probes)) if probes.stages else None,
         boundary=boundary(held_out),
         optimism=optimism(held_out),
         gains=helped,
-        gain=_chart(f"{prefix}-gain", draw_gains(helped), describe_gains(helped))
-        if helped and helped.drawn()
-        else None,
+        gain=_gain_chart(helped, prefix) if helped and helped.drawn() else None,
         primary=primary,
         strengths=strength_rows(rows, view=of.view, metrics=primary),
         controls=control_rows(rows, view=of.view, metrics=primary),
@@ -294,11 +330,18 @@ def _section(
 def _trade_off_charts(numbers: Sequence[TradeOff], prefix: str) -> list[Chart]:
     """The first one large."""
     return [
-        _chart(
-            f"{prefix}-tradeoff{place}", draw_trade_off(item, pixels=400 if place else 560), describe_trade_off(item)
+        chart(
+            f"{prefix}-tradeoff{place}",
+            draw_trade_off(item, pixels=340 if place else 440),
+            describe_trade_off(item),
+            narrow=draw_trade_off(item, pixels=230, narrow=True),
         )
         for place, item in enumerate(numbers)
     ]
+
+
+def _gain_chart(view: GainView, prefix: str) -> Chart:
+    return chart(f"{prefix}-gain", draw_gains(view), describe_gains(view), narrow=draw_gains(view, narrow=True))
 
 
 def _frontier_chart(of: _Judged, prefix: str) -> Chart | None:
@@ -306,19 +349,19 @@ def _frontier_chart(of: _Judged, prefix: str) -> Chart | None:
     if of.of is None or len(of.of.frontier.points) < 2:
         return None
     numbers = frontier_numbers(of.view, of.of, of.marked)
-    return _chart(f"{prefix}-frontier", draw_frontier(numbers), describe_frontier(numbers))
+    return chart(f"{prefix}-frontier", draw_frontier(numbers), describe_frontier(numbers))
 
 
 def _heat_charts(numbers: Sequence[TradeOff], marked: tuple[float, float] | None, prefix: str) -> tuple[Chart, ...]:
     """λ × margin, one a role; none with a single margin."""
     grids = [composite_grid(numbers, role=role, marked=marked) for role in ROLES if len(numbers) > 1]
-    return tuple(_chart(f"{prefix}-heat-{grid.role}", draw_grid(grid), describe_grid(grid)) for grid in grids)
+    return tuple(chart(f"{prefix}-heat-{grid.role}", draw_grid(grid), describe_grid(grid)) for grid in grids)
 
 
 def _composite_charts(rows: pd.DataFrame, whole: CompositeView | None, prefix: str) -> tuple[Chart, ...]:
     axis = strength_axis(trained(rows)["adversarial_weight"].dropna().unique().tolist())
     return tuple(
-        _chart(f"{prefix}-composite-{curve.role}", draw_metric(curve, axis), describe_metric(curve))
+        chart(f"{prefix}-composite-{curve.role}", draw_metric(curve, axis), describe_metric(curve))
         for curve in (whole.curves if whole else ())
         if curve.measured
     )
@@ -355,32 +398,9 @@ def _metrics(
     for place, metric in enumerate(metric_names(rows, role)):
         numbers = metric_curve(rows, view=view, metric=metric, margins=margins)
         identity = f"{prefix}-{role}{place}"
-        chart = _chart(identity, draw_metric(numbers, axis), describe_metric(numbers)) if numbers.measured else None
-        found.append(MetricFigure(numbers, chart))
+        drawing = chart(identity, draw_metric(numbers, axis), describe_metric(numbers)) if numbers.measured else None
+        found.append(MetricFigure(numbers, drawing))
     return tuple(found)
-
-
-def _chart(identity: str, figure: go.Figure, alternative: str) -> Chart:
-    return Chart(identity, script_safe(figure.to_json(engine="json")), alternative, int(figure.layout.height))
-
-
-def script_safe(json_text: str) -> str:
-    """JSON that cannot end the script element it stands in, nor open a comment in it; it parses to the same value."""
-    return json_text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def lead_and_rest(sentence: str) -> tuple[str, str]:
-    """The rule and the bound behind it, for large print, and what qualifies them.
-
-    The lead goes on from the sentence with the If to the last one that bounds it, so that it is never about batch
-    removal alone.
-    """
-    pieces = _SENTENCES.split(sentence)
-    start = next((place for place, piece in enumerate(pieces) if piece.startswith(("If", "No rule"))), 0)
-    end = start + 2
-    while end < len(pieces) and pieces[end].startswith(_BOUNDS):
-        end += 1
-    return " ".join(pieces[:end]), " ".join(pieces[end:])
 
 
 def emphasised(sentence: str) -> Sequence[tuple[str, bool]]:
@@ -394,7 +414,7 @@ def render_report(page: Page) -> str:
     Scripts run only where their hash is declared in the document's content security policy, and nothing may be loaded:
     neither a name in the data nor plotly.js itself can reach the network.
     """
-    library, loader = get_plotlyjs().replace("\r", ""), (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    library, loader = plotly_bundle(), (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     hashes = " ".join(f"'sha256-{_hash(script)}'" for script in (library, loader))
     return (
         _environment()
@@ -404,9 +424,11 @@ def render_report(page: Page) -> str:
             decision=page.decision,
             rule=page.decision.rule,
             first=page.first,
+            contents=page.contents,
             sections=page.sections,
             provenance=page.provenance,
             style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
+            palette=script_safe(json.dumps(dark_palette())),
             library=library,
             loader=loader,
             policy=f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:",
@@ -436,6 +458,5 @@ def _environment() -> jinja2.Environment:
         question=formatting.question,
         signed=formatting.signed,
         emphasised=emphasised,
-        lead_and_rest=lead_and_rest,
     )
     return environment

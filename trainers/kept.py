@@ -13,6 +13,10 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "standardise": ("mean", "factor"),
     "dense": ("weight", "bias"),
     "relu": (),
+    "leaky_relu": (),
+    "softmax": (),
+    "remember": (),
+    "join": (),
     "shrink": ("mean", "axes", "factor"),
     "unit": (),
 }

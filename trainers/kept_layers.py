@@ -9,6 +9,10 @@ it travels with an exported model and needs NumPy only.
 | `standardise` | (x − `mean`) · `factor` |
 | `dense` | x · `weight` + `bias` |
 | `relu` | max(x, 0) |
+| `leaky_relu` | x where it is positive, else `slope`·x; `slope` is a number |
+| `softmax` | exp(x) / Σ exp(x) over columns |
+| `remember` | x, which a later `join` has again |
+| `join` | the remembered columns, then those of x |
 | `shrink` | `rest`·c + (c·Aᵀ · `factor`)·A with c = x − `mean` and A = `axes`; `rest` is a number |
 | `unit` | x / ‖x‖ |
 """
@@ -48,7 +52,7 @@ def run_layers(
     Raises:
         LayersError: an operation that there is not, or a group without enough rows to be centred by.
     """
-    x = features
+    x = remembered = features
     for layer in layers:
         match layer.get("op"):
             case "by_group":
@@ -59,6 +63,15 @@ def run_layers(
                 x = x @ arrays[layer["weight"]] + arrays[layer["bias"]]
             case "relu":
                 x = np.maximum(x, 0)
+            case "leaky_relu":
+                x = np.where(x > 0, x, x * np.float32(layer["slope"]))
+            case "softmax":
+                raised = np.exp(x - x.max(axis=1, keepdims=True))
+                x = raised / raised.sum(axis=1, keepdims=True)
+            case "remember":
+                remembered = x
+            case "join":
+                x = np.concatenate([remembered, x], axis=1)
             case "shrink":
                 centred = x - arrays[layer["mean"]]
                 axes = arrays[layer["axes"]]

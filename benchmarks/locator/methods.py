@@ -36,6 +36,7 @@ class Found:
         lower, middle, upper: its 90 % interval and its estimate; without an interval only `middle`.
         not_reached: it excludes a loss of δ within the range.
         trusted: locator only: fit and cross-check let the posterior decide.
+        p_detect: locator only: probability that a loss of δ is reached within the range.
         lof_p: locator only.
         bound: largest trained λ that the decision calls safe; None: none.
         bracket_safe, bracket_unsafe: the drawdown bracket.
@@ -50,6 +51,7 @@ class Found:
     upper: float | None = None
     not_reached: bool = False
     trusted: bool = True
+    p_detect: float | None = None
     lof_p: float | None = None
     bound: float | None = None
     bracket_safe: float | None = None
@@ -96,6 +98,7 @@ def locator(sweep: Sweep, delta: float, seed: int) -> Found:
         upper=_log(point.upper),
         not_reached=bool(trusted and point.p_detect <= SETTINGS.p_not_reached),
         trusted=bool(trusted),
+        p_detect=round(point.p_detect, 4),
         lof_p=posterior.lof_p,
         bound=_log(bound),
         bracket_safe=_log(bracket.safe_up_to),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.locator.methods import METHODS
-from benchmarks.locator.study import GATES, SMALL, THREE, Setting, cells, results
+from benchmarks.locator.study import GATES, SMALL, THREE, Cell, Setting, cells, results
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- locator: written by benchmarks/locator/tables.py -->", "<!-- end of locator -->"
@@ -28,10 +28,10 @@ MUST_LOSE = (*FAST, *SLOW, "two-step with gain")
 LOSING = ("plateau-drop", "umbrella", "slow", "late", "two-step with gain")
 
 
-def summary(folder: Path) -> list[Figures]:
-    """Every cell × method of the study that has repetitions."""
+def summary(folder: Path, some: Sequence[Cell] | None = None) -> list[Figures]:
+    """Every cell (None: of the study) × method that has repetitions."""
     found = []
-    for cell in cells():
+    for cell in cells() if some is None else some:
         for method in METHODS:
             rows = results(folder, cell, method)
             if rows:
@@ -200,6 +200,7 @@ def _gates(rows: list[Figures]) -> list[str]:
     gate("8 % collapses: coverage", LOSING, "coverage", 0.85, least=True, design="8 % collapses")
     for design in ("adaptive", "8 % collapses"):
         gate(f"{design}: P(λ_L > true λ_OC)", LOSING, "unsafe", 0.08, design=design)
+    gate("8 % collapses: P(default calls safe ≥ true λ_OC)", LOSING, "unsafe_default", 0.08, design="8 % collapses")
     smooth = "smooth noise"
     gate("smooth noise: coverage", LOSING, "coverage", 0.85, least=True, design=smooth)
     gate("smooth noise: P(λ_L > true λ_OC)", LOSING, "unsafe", 0.08, design=smooth)

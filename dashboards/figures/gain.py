@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
@@ -11,51 +13,66 @@ from dashboards.figures.style import BIOLOGICAL, EFFECTIVE, INK, MUTED, UNSAFE, 
 from dashboards.formatting import drawn, fixed, name, number, percent, signed
 from dashboards.gain_views import DRAWN, GainCurve, GainView, Spread
 
-_ROW, _TOP, _BOTTOM = 210, 56, 52  # pixels
+_ROW, _TOP, _BOTTOM = 190, 44, 52  # pixels
+_NARROW_ROW = 104
+_COLUMNS = ("gain of each batch", "gain over perturbations", "share of units that lose")
 _AXIS_COLOURS = {"batch": INK, "perturbation": BIOLOGICAL}
+Cell = Mapping[str, int]
 _SYMBOLS = {"batch": "square", "perturbation": "circle"}
 
 
-def draw_gains(view: GainView) -> go.Figure:
-    """A row a primary metric; columns: batches, perturbations, share of losses. Against λ = 0 of the same margin."""
+def draw_gains(view: GainView, *, narrow: bool = False) -> go.Figure:
+    """A row a primary metric; columns: batches, perturbations, share of losses. Against λ = 0 of the same margin.
+
+    `narrow` puts the panels under one another, for a phone: the same traces on the same axes.
+    """
     metrics = view.drawn()
     strengths = {spread.weight for _, curves in metrics for curve in curves for spread in curve.spreads}
     axis = strength_axis([0.0, *strengths])
-    figure = make_subplots(
-        rows=len(metrics),
-        cols=3,
-        horizontal_spacing=0.07,
-        vertical_spacing=min(0.12, 0.3 / max(len(metrics), 1)),
-        column_titles=["gain of each batch", "gain over perturbations", "share of units that lose"],
-    )
-    finish(figure, height=_TOP + _BOTTOM + _ROW * len(metrics), margin=(64, 20, _TOP, _BOTTOM))
-    figure.update_annotations(font_size=12)
-    for row, (metric, curves) in enumerate(metrics, start=1):
+    figure = _panels([drawn(name(metric)) for metric, _ in metrics], narrow=narrow)
+    for place, (metric, curves) in enumerate(metrics):
+        cells = [
+            {"row": 3 * place + col + 1, "col": 1} if narrow else {"row": place + 1, "col": col + 1} for col in range(3)
+        ]
         for curve in (curve for curve in curves if curve.axis in DRAWN):
             if curve.axis == "batch":
-                _batches(figure, curve, axis, view.weight, row)
+                _batches(figure, curve, axis, view.weight, cells[0])
             else:
-                _band(figure, curve, axis, row)
-            _failures(figure, curve, axis, row)
-        for col in (1, 2, 3):
-            labels = row == len(metrics)
-            draw_axis(figure, axis, row=row, col=col, labels=labels, title=dial().title if labels else None)
-            figure.add_vline(
-                x=axis.place(view.weight),
-                line={"color": EFFECTIVE, "width": 1.5, "dash": "dot"},
-                layer="below",
-                row=row,
-                col=col,
-            )
-            if col < 3:
-                figure.update_yaxes(zeroline=True, zerolinecolor=MUTED, zerolinewidth=1, row=row, col=col)
-        figure.update_yaxes(title_text=drawn(name(metric)), title_font_size=12, row=row, col=1)
-        figure.update_yaxes(range=[-0.04, 1.04], tickformat=".0%", row=row, col=3)
+                _band(figure, curve, axis, cells[1])
+            _failures(figure, curve, axis, cells[2])
+        last = place == len(metrics) - 1
+        for col, cell in enumerate(cells):
+            labels = last and (not narrow or col == 2)
+            draw_axis(figure, axis, **cell, labels=labels, title=dial().title if labels else None)
+            line = {"color": EFFECTIVE, "width": 1.5, "dash": "dot"}
+            figure.add_vline(x=axis.place(view.weight), line=line, layer="below", **cell)
+            if col < 2:
+                figure.update_yaxes(zeroline=True, zerolinecolor=MUTED, zerolinewidth=1, nticks=5, **cell)
+        if not narrow:
+            figure.update_yaxes(title_text=drawn(name(metric)), title_font_size=12, **cells[0])
+        figure.update_yaxes(range=[-0.04, 1.04], tickformat=".0%", nticks=4, **cells[2])
     figure.update_layout(font={"size": 11, "color": INK})
     return figure
 
 
-def _batches(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, weight: float, row: int) -> None:
+def _panels(metrics: list[str], *, narrow: bool) -> go.Figure:
+    if narrow:
+        rows = 3 * len(metrics)
+        titles = [f"{metric}: {column}" for metric in metrics for column in _COLUMNS]
+        height = _NARROW_ROW * rows
+        figure = make_subplots(rows=rows, cols=1, vertical_spacing=24 / height, subplot_titles=titles)
+        finish(figure, height=height + 30 + _BOTTOM, margin=(48, 12, 30, _BOTTOM))
+    else:
+        spacing = min(0.12, 0.3 / max(len(metrics), 1))
+        figure = make_subplots(
+            rows=len(metrics), cols=3, horizontal_spacing=0.07, vertical_spacing=spacing, column_titles=list(_COLUMNS)
+        )
+        finish(figure, height=_TOP + _BOTTOM + _ROW * len(metrics), margin=(64, 20, _TOP, _BOTTOM))
+    figure.update_annotations(font_size=12)
+    return figure
+
+
+def _batches(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, weight: float, cell: Cell) -> None:
     """Thin lines, one a batch, and a point a batch and strength; two traces however many batches there are."""
     places: list[float | None] = []
     gains: list[float | None] = []
@@ -69,8 +86,7 @@ def _batches(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, weight: fl
         mode="lines",
         line={"color": tint(MUTED, 0.35), "width": 1},
         hoverinfo="skip",
-        row=row,
-        col=1,
+        **cell,
     )
     here = [item.weight == weight for item in curve.units]
     figure.add_scatter(
@@ -91,12 +107,11 @@ def _batches(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, weight: fl
             )
             for item in curve.units
         ],
-        row=row,
-        col=1,
+        **cell,
     )
 
 
-def _band(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, row: int) -> None:
+def _band(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, cell: Cell) -> None:
     places = [axis.place(spread.weight) for spread in curve.spreads]
     for low, high, alpha in ((0, 4, 0.12), (1, 3, 0.25)):
         figure.add_scatter(
@@ -108,8 +123,7 @@ def _band(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, row: int) -> 
             fill="toself",
             fillcolor=tint(BIOLOGICAL, alpha),
             hoverinfo="skip",
-            row=row,
-            col=2,
+            **cell,
         )
     figure.add_scatter(
         x=places,
@@ -119,12 +133,11 @@ def _band(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, row: int) -> 
         marker={"color": BIOLOGICAL, "size": 5},
         hoverinfo="text",
         hovertext=[_hover(spread) for spread in curve.spreads],
-        row=row,
-        col=2,
+        **cell,
     )
 
 
-def _failures(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, row: int) -> None:
+def _failures(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, cell: Cell) -> None:
     shift = 0.012 * (axis.highest - axis.zero) * (1 if curve.axis == "perturbation" else -1)
     colour = _AXIS_COLOURS[curve.axis]
     rates = [spread.failure for spread in curve.spreads]
@@ -133,7 +146,6 @@ def _failures(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, row: int)
         y=[share for share, _, _ in rates],
         mode="lines+markers",
         name=f"{curve.axis}: share that loses",
-        showlegend=row == 1,
         line={"color": tint(colour, 0.5), "width": 1},
         marker={"color": colour, "size": 6, "symbol": _SYMBOLS[curve.axis]},
         error_y={
@@ -147,8 +159,7 @@ def _failures(figure: go.Figure, curve: GainCurve, axis: StrengthAxis, row: int)
         },
         hoverinfo="text",
         hovertext=[f"{curve.axis}, {_hover(spread)}" for spread in curve.spreads],
-        row=row,
-        col=3,
+        **cell,
     )
 
 

@@ -115,7 +115,7 @@ def draw_metric(curve: MetricCurve, axis: StrengthAxis) -> go.Figure:
                 line={"color": shade, "width": 2, "dash": _DASHES[i % len(_DASHES)]},
                 marker={"color": shade, "size": 6 if i == 0 else 5, "symbol": symbol},
                 hoverinfo="skip" if mode == "lines" else "text",
-                hovertext=[_hover(level, margin) for level in part],
+                hovertext=None if mode == "lines" else [_hover(level, margin) for level in part],
             )
     for value, dash, shade in ((curve.raw_features, "dot", MUTED), (curve.floor, "solid", GRID)):
         if value is not None:

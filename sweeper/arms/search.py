@@ -41,7 +41,7 @@ def propose(standing: Standing) -> Proposal | None:
 
 
 def _optuna_round(standing: Standing, number: int) -> Proposal:
-    from sweeper.planning.description import versions
+    from sweeper.installed import versions
 
     config = standing.prepared.config
     view = config.decision.deciding_view

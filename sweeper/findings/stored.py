@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -28,6 +29,9 @@ from sweeper.store.reading import DamagedFileError, read_object
 from sweeper.store.results import read_units, tidy, to_parquet_bytes, units, write_units
 from sweeper.store.store import Store, dump_json, write_atomically
 from trainers.screens.splits import fold_count
+
+REBUILD = "sweeper report ."
+"""What makes a sweep's report anew, in the sweep's folder: wherever that has been moved to."""
 
 
 def stored_config(store: Store) -> SweepConfig:
@@ -222,7 +226,8 @@ def report_provenance(store: Store) -> dict[str, Any]:
             metric.name: {"title": metric.title, "direction": metric.direction} for metric in REGISTRY.values()
         },
         "held_out": _held_out(store),
-        "commands": [" ".join(description["command"]), f"sweeper report {store.folder.name}"],
+        "command": shlex.join(description["command"]),
+        "rebuild": REBUILD,
         "config": yaml.safe_dump(json.loads(json.dumps(description["config"])), sort_keys=False, allow_unicode=True),
     }
 

@@ -18,13 +18,13 @@ from sweeper.content import content_hash
 from sweeper.decision import Decision
 from sweeper.errors import InputError
 from sweeper.findings.stored import planned_cells, readable_decision, stored_config
+from sweeper.installed import versions
 from sweeper.kept.align import rotation
 from sweeper.kept.card import card_text, decision_facts
 from sweeper.kept.fitting import UsedRows, cell_on, embedded, fit, refuse_unkept, rows_of_use
 from sweeper.kept.model_file import VERSION, ModelFacts, read_facts, read_model, write_model
 from sweeper.kept.reference import Held, measure_reference
 from sweeper.kept.strengths import Strength, advised_strength
-from sweeper.planning.description import versions
 from sweeper.planning.drawn_splits import DrawnSplits
 from sweeper.planning.inputs import trainer_inputs
 from sweeper.spoken import strength_text

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
-import plotly.io
 
 from sweeper.errors import InputError
 from sweeper.findings.stored import report_provenance, stored_gains, stored_ladder
 
 if TYPE_CHECKING:
-    from dashboards.report import Chart, ViewSection
+    from dashboards.chart import Chart
+    from dashboards.report import ViewSection
     from sweeper.library.stored_sweep import StoredSweep
 
 
@@ -33,7 +34,8 @@ def named_figure(sweep: StoredSweep, name: str, view: str) -> go.Figure:
     charts = dict(_named(sections[view]))
     if name not in charts:
         raise InputError(f"figure {name!r}: there is {', '.join(charts)}")
-    return plotly.io.from_json(charts[name].json)
+    spec = json.loads(charts[name].json)
+    return go.Figure(spec["data"], spec["layout"])
 
 
 def _named(section: ViewSection) -> Iterator[tuple[str, Chart]]:

@@ -18,8 +18,8 @@ from sweeper.kept.keeping import Kept, keep_strengths
 from sweeper.kept.strengths import kept_strengths, trained_strengths
 from sweeper.library.outputs import Outputs, write_outputs
 from sweeper.library.stored_sweep import StoredSweep
-from sweeper.mirror.mirroring import SweepMirror
-from sweeper.mirror.tracking import check_tracking
+from sweeper.mirror.address import check_tracking
+from sweeper.mirror.mirroring import SweepMirror, prepared_subject
 from sweeper.planning.description import sweep_description
 from sweeper.planning.prepared import Prepared, prepare
 from sweeper.running.surroundings import check_environment, storage_trouble
@@ -110,7 +110,7 @@ def launch(
     store = prepared.store
     try:
         with store.owned(prepared.sweep_id) as lease:
-            mirror = SweepMirror(prepared, warn=warn) if config.tracking.enabled else None
+            mirror = SweepMirror(prepared_subject(prepared), warn=warn) if config.tracking.enabled else None
             store.create(
                 sweep_id=prepared.sweep_id, description=sweep_description(prepared, command), screen=prepared.screen
             )

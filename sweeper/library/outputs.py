@@ -33,10 +33,12 @@ def write_outputs(store: Store) -> Outputs:
     """Write results.parquet, units.parquet, decision.json and report.html from the store alone."""
     from dashboards.report import write_report
     from sweeper.findings.stored import report_provenance, stored_gains, stored_ladder, tabulate_and_decide
+    from sweeper.findings.stored_embeddings import StoredEmbeddings
 
     provenance = report_provenance(store)  # first: a store that cannot be reported on is left as it is
     results, decision = tabulate_and_decide(store)
     gains = stored_gains(store, results)
     ladder = stored_ladder(store, results)
-    write_report(results, decision, provenance, store.report_path, gains=gains, ladder=ladder)
+    embeddings = StoredEmbeddings(store, results, decision.trainer)
+    write_report(results, decision, provenance, store.report_path, gains=gains, ladder=ladder, embeddings=embeddings)
     return Outputs(results, decision, gains, ladder)

@@ -2,186 +2,145 @@
 
 from __future__ import annotations
 
-import math
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from sweeper.arms.arm import Arm, read_name
+from sweeper.config.sweep_config import SweepConfig
 from sweeper.decision import Decision
-from sweeper.kept.card import decision_facts
+from sweeper.installed import versions
 from sweeper.kept.keeping import Kept
-from sweeper.kept.strengths import advised_strength
-from sweeper.metrics.composites import composites
-from sweeper.mirror.logged_model import EXAMPLE_ROWS, MirroredModel
+from sweeper.mirror.mirrored import decision_metrics, decision_params, mirrored_cell, mirrored_model
 from sweeper.mirror.tracking import Mirror, MirroredCell, MirrorError, ParentStatus
 from sweeper.planning.cells import Cell
 from sweeper.planning.prepared import Prepared
-from sweeper.spoken import strength_text
 from sweeper.store.store import Store
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from trainers.base import IntArray
 
 STOP_SECONDS = 3.0
 """How long an interrupted sweep waits for its mirror."""
-_PARAMETERS = ("trainer", "adversarial_weight", "margin", "seed", "split", "view", "fold")
+RETRY_SECONDS = 15.0
+"""How often a server that is away is tried again."""
+WAITING = "its cells wait until MLflow answers again"
 
 
-def mirrored_cell(store: Store, cell_id: str, shared_tags: Mapping[str, str]) -> MirroredCell:
-    """A finished cell as MLflow shows it: final metrics under technical/, biological/ and composite/, the curve under
-    training/. Values before anchoring are in the record that is attached: a chart each would double the page.
-    """
-    record = store.record(cell_id)
-    metrics: dict[str, float] = {}
-    for row in record["metrics"]:
-        if row["value"] is not None:
-            metrics[f"{row['role']}/{row['metric']}"] = row["value"]
-    total = composites(record["metrics"])
-    for name, value in (("T", total.technical), ("B", total.biological), ("geometric", total.geometric)):
-        if value is not None:
-            metrics[f"composite/{name}"] = value
-    return MirroredCell(
-        cell_id=cell_id,
-        name=cell_name(record),
-        status=record["status"],
-        params={key: record[key] for key in _PARAMETERS if record[key] is not None},
-        metrics={key: value for key, value in metrics.items() if math.isfinite(value)},
-        curve=store.curve(cell_id),
-        artefacts=(store.cells_folder / cell_id / "record.json",),
-        started=record["ended"] - sum(record["seconds"].values()),
-        ended=record["ended"],
-        tags={**shared_tags, **({"sweeper.reason": record["reason"]} if record["reason"] else {})},
-    )
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """The sweep that is mirrored."""
 
+    store: Store
+    config: SweepConfig
+    sweep_id: str
+    data: str
+    """Fingerprint of the screen."""
+    wells: int
+    versions: Mapping[str, str]
+    features: int = 0
+    source: str = ""
+    """Where the screen was read."""
 
-def cell_name(record: Mapping[str, Any]) -> str:
-    """Short, the strength first: "λ=3 m=0.3 s1 plates/0", "λ=3 m=0.3 sham s1 plates/0", "raw s0 batches/1"."""
-    arm, own = read_name(record["trainer"])
-    what = [own]
-    if record["adversarial_weight"] is not None:
-        what = [strength_text(own, record["adversarial_weight"], record["margin"])]
-        what += [] if arm is Arm.SWEEP else [arm.value if arm is not Arm.LADDER else own]
-    return " ".join([*what, f"s{record['seed']}", record["split"].removeprefix("held_out_")])
-
-
-def decision_params(decision: Decision) -> dict[str, Any]:
-    """What the decision says, as parameters of the parent: of the advised strength, state and bounds."""
-    rule = decision.rule
-    return {
-        "decision.advised": rule.advice.recommended,
-        "decision.advised_margin": rule.margin,
-        "decision.safe_up_to": rule.estimate.safe_up_to,
-        "decision.unsafe_from": rule.estimate.unsafe_from,
-        "decision.state": rule.state,
-        "decision.firmness": rule.firmness,
-        "decision.certainty": rule.certainty,
-    }
-
-
-def decision_metrics(decision: Decision) -> dict[str, float]:
-    """The numbers among them, with T and B at the advised strength, as metrics of the parent."""
-    strength = advised_strength(decision)
-    found = {key.replace(".", "/"): value for key, value in decision_params(decision).items()}
-    if strength is not None and (facts := decision_facts(decision, strength)) is not None:
-        found |= {"decision/T": facts["technical"], "decision/B": facts["biological"]}
-    return {key: float(value) for key, value in found.items() if isinstance(value, int | float)}
-
-
-def mirrored_model(store: Store, kept: Kept, tags: Mapping[str, str]) -> MirroredModel:
-    """A kept model as MLflow shows it."""
-    facts, screen = kept.facts, store.screen()
-    grouped = [layer for layer in (*facts.prepare, *facts.layers) if layer["op"] == "by_group"]
-    groups = dict.fromkeys(str(layer["column"]) for layer in grouped)
-    if any(layer["rows"] == "negative" for layer in grouped):
-        groups["control_type"] = None
-    rows = _example_rows(screen.wells, list(groups))
-    values = {name: screen.wells[name].iloc[rows].tolist() for name in groups}
-    values |= {name: screen.features[rows, at].astype(float).tolist() for at, name in enumerate(facts.features)}
-    decided = facts.decision or {}
-    return MirroredModel(
-        folder=kept.folder,
-        name=f"{facts.trainer}-{facts.name}",
-        identity=facts.identity,
-        features=facts.features,
-        groups=tuple(groups),
-        columns=facts.columns,
-        advised=facts.advised,
-        params={
-            "trainer": facts.trainer,
-            "adversarial_weight": f"{facts.weight:g}",
-            "margin": f"{facts.margin:g}",
-            "seeds": ", ".join(map(str, facts.seeds)),
-            "trained_on": str(facts.trained_on["what"]),
-        },
-        tags={**tags, "sweeper.strength": facts.strength, "sweeper.state": str(decided.get("state", ""))},
-        example=values,
-    )
-
-
-def _example_rows(wells: pd.DataFrame, groups: Sequence[str]) -> IntArray:
-    """A few rows that the model can be tried on: of one group, with its controls where it is centred by them."""
-    if not groups:
-        return np.arange(min(EXAMPLE_ROWS, len(wells)))
-    first = wells[groups[0]] == wells[groups[0]].iloc[0]
-    negative = wells["control_type"] == "negative"
-    return np.sort(np.concatenate([np.flatnonzero(first & negative)[:2], np.flatnonzero(first & ~negative)[:2]]))
-
-
-def _shared_tags(prepared: Prepared) -> dict[str, str]:
-    from sweeper.planning.description import versions
-
-    return {
-        "sweeper.data_fingerprint": prepared.identity["data"],
-        **{f"version.{name}": version for name, version in versions().items()},
-    }
-
-
-class SweepMirror:
-    """Mirrors finished cells in the background; a failing tracking server costs the mirror, never the sweep."""
-
-    def __init__(self, prepared: Prepared, *, warn: Callable[[str], None]) -> None:
-        self._store = prepared.store
-        self._tags = _shared_tags(prepared)
-        self._warn = warn
-        self._queue: queue.Queue[tuple[str, ...] | None] = queue.Queue()
-        config = prepared.config
+    def open(self) -> Mirror:
+        """The tracking store, opened for it. Raises `InputError`."""
+        config = self.config
         settings = config.trainer_settings.model_dump(mode="json")
-        self.mirror = Mirror(
+        return Mirror(
             uri=config.tracking.uri,
-            sweep_id=prepared.sweep_id,
+            sweep_id=self.sweep_id,
             name=config.name,
-            folder=self._store.folder,
+            folder=self.store.folder,
             params={
                 "trainer": config.trainer,
                 "normalise": config.normalise,
                 "held_out_perturbations": config.held_out_perturbations,
                 "deciding_view": config.decision.deciding_view,
                 "seeds": len(config.seeds),
-                "wells": len(prepared.screen.wells),
+                "wells": self.wells,
                 **{f"{config.trainer}.{key}": value for key, value in settings.items()},
             },
-            tags=self._tags,
+            tags=self.tags,
         )
-        self._name = config.name
-        self._dataset = {
-            "name": config.name,
-            "digest": prepared.identity["data"].removeprefix("sha256:")[:36],
-            "source": str(config.screen.path if config.screen is not None else prepared.account.source),
-            "profile": {
-                "wells": len(prepared.screen.wells),
-                "features": len(prepared.screen.feature_names),
-                "fingerprint": prepared.identity["data"],
-            },
+
+    @property
+    def dataset(self) -> dict[str, Any]:
+        """The screen, as `Mirror.log_dataset` takes it."""
+        return {
+            "name": self.config.name,
+            "digest": self.data.removeprefix("sha256:")[:36],
+            "source": self.source,
+            "profile": {"wells": self.wells, "features": self.features, "fingerprint": self.data},
         }
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Of the parent and of every cell."""
+        versions = {f"version.{name}": version for name, version in self.versions.items()}
+        return {"sweeper.data_fingerprint": self.data, **versions}
+
+    def cells(self, cell_ids: Iterable[str]) -> Iterator[MirroredCell]:
+        """Finished cells, read one after another."""
+        return (mirrored_cell(self.store, cell_id, self.tags) for cell_id in cell_ids)
+
+
+def prepared_subject(prepared: Prepared) -> Subject:
+    """A sweep that is about to run."""
+    return Subject(
+        store=prepared.store,
+        config=prepared.config,
+        sweep_id=prepared.sweep_id,
+        data=prepared.identity["data"],
+        wells=len(prepared.screen.wells),
+        versions=versions(),
+        features=len(prepared.screen.feature_names),
+        source=screen_source(prepared.config, prepared.account.source),
+    )
+
+
+def screen_source(config: SweepConfig, read: str) -> str:
+    """Where a screen came from: its file, else how it was read."""
+    return read if config.screen is None else str(config.screen.path)
+
+
+def close(
+    mirror: Mirror, subject: Subject, decision: Decision, *, metrics: Mapping[str, float], kept: Sequence[Kept] = ()
+) -> None:
+    """Close the parent of a sweep that has reached its end, with its screen, models and outputs.
+
+    Raises:
+        MirrorError: the store did not take all of it.
+    """
+    store = subject.store
+    outputs = (store.report_path, store.decision_path, store.results_path, store.units_path)
+    try:
+        mirror.log_dataset(**subject.dataset)
+        models = [mirrored_model(store, each, subject.tags) for each in kept]
+        mirror.log_models(models, registered=subject.config.name)
+    finally:
+        mirror.finish(
+            artefacts=[path for path in outputs if path.exists()],
+            metrics={"cells": float(len(store.finished())), **metrics, **decision_metrics(decision)},
+            params=decision_params(decision),
+            note=decision.sentence,
+            tags={"sweeper.state": str(decision.rule.state), "sweeper.sentence": decision.sentence[:4000]},
+            status="FINISHED",
+        )
+
+
+class SweepMirror:
+    """Mirrors finished cells in the background; a failing tracking server costs the mirror, never the sweep.
+
+    While it is away its cells wait, and it is tried again every `RETRY_SECONDS`.
+    """
+
+    def __init__(self, subject: Subject, *, warn: Callable[[str], None]) -> None:
+        self._subject = subject
+        self._warn = warn
+        self._queue: queue.Queue[tuple[str, ...] | None] = queue.Queue()
+        self.mirror = subject.open()
         self._stopped: ParentStatus | None = None
         self._thread = threading.Thread(target=self._follow, name="mlflow-mirror", daemon=True)
         self._thread.start()
@@ -191,21 +150,34 @@ class SweepMirror:
         self._queue.put(tuple(cell.cell_id for cell in cells))
 
     def _follow(self) -> None:
-        while (cell_ids := self._queue.get()) is not None:
+        waiting: list[str] = []
+        away_since = 0.0
+        while True:
             try:
-                self._log(cell_ids)
+                told = self._queue.get(timeout=RETRY_SECONDS if waiting else None)
+            except queue.Empty:
+                told = ()
+            if told is None:
+                break
+            waiting += told
+            if away_since and time.monotonic() - away_since < RETRY_SECONDS:
+                continue
+            try:
+                self._log(waiting)
             except MirrorError as error:
-                self._warn(f"MLflow mirror: {error}; the sweep goes on, the rest is mirrored by the next `sweeper run`")
-                return
+                if not away_since:
+                    self._warn(f"MLflow mirror: {error}; the sweep goes on, {WAITING}")
+                away_since = time.monotonic()
+                continue
+            if away_since:
+                self._warn(f"MLflow mirror: it answers again, {len(waiting)} cells are caught up with")
+            waiting, away_since = [], 0.0
         if self._stopped is not None:
             with suppress(MirrorError):
                 self.mirror.finish(artefacts=[], metrics={}, tags={}, status=self._stopped)
 
     def _log(self, cell_ids: Iterable[str]) -> None:
-        self.mirror.log_cells(
-            mirrored_cell(self._store, cell_id, self._tags)
-            for cell_id in takewhile(lambda _: self._stopped is None, cell_ids)
-        )
+        self.mirror.log_cells(self._subject.cells(takewhile(lambda _: self._stopped is None, cell_ids)))
 
     def stop(self, status: ParentStatus) -> None:
         """Close the parent of a sweep that did not reach its end, within seconds; the next run catches up."""
@@ -217,25 +189,12 @@ class SweepMirror:
         """Mirror whatever is not mirrored yet, then close the parent with the sweep's outputs, models and metrics."""
         self._queue.put(None)
         self._thread.join()
-        store = self._store
-        outputs = (store.report_path, store.decision_path, store.results_path, store.units_path)
+        store = self._subject.store
         try:
             self._log(sorted(store.finished()))
-            self.mirror.log_dataset(**self._dataset)
-            self.mirror.log_models([mirrored_model(store, each, self._tags) for each in kept], registered=self._name)
+            close(self.mirror, self._subject, decision, metrics=metrics, kept=kept)
         except MirrorError as error:
-            self._warn(f"MLflow mirror: {error}; the sweep's own results are complete in {os.fspath(store.folder)}")
-        try:
-            self.mirror.finish(
-                artefacts=[path for path in outputs if path.exists()],
-                metrics={"cells": float(len(store.finished())), **metrics, **decision_metrics(decision)},
-                params=decision_params(decision),
-                note=decision.sentence,
-                tags={
-                    "sweeper.state": str(decision.rule.state),
-                    "sweeper.sentence": decision.sentence[:4000],
-                },
-                status="FINISHED",
+            self._warn(
+                f"MLflow mirror: {error}; the sweep's own results are complete, and `sweeper sync "
+                f"{os.fspath(store.folder)}` mirrors the rest"
             )
-        except MirrorError as error:
-            self._warn(f"MLflow mirror: {error}; the sweep's own results are complete in {os.fspath(store.folder)}")

@@ -8,25 +8,22 @@ environment can divert a run. Workers never open the database. Importing this mo
 from __future__ import annotations
 
 import json
-import logging
 import math
-import os
 import posixpath
 import re
+import secrets
 import shlex
-import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
+from sweeper.mirror.address import artefact_root, check_tracking, masked
+from sweeper.mirror.client import open_client, quiet_creation, reported_as
 from trainers.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,15 +33,6 @@ if TYPE_CHECKING:
 
 ParentStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
-# A user's own value wins. MLflow's default patience (7 retries of 120 s, exponential pauses) would stall the driver for
-# minutes at every call when a server goes away in mid-sweep; and it prints two lines to stdout for every finished run.
-_ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
 _CELL_STATUS = {"ok": "FINISHED", "failed": "FAILED", "collapsed": "FAILED", "oom": "FAILED"}
 _OPEN_STATUS = ("RUNNING", "SCHEDULED")
 _EXTENDED = "sweeper.param."
@@ -54,7 +42,10 @@ _KIND, _RUNS = "mlflow.experimentKind", "custom_model_development"
 # `log_batch` takes 1000 metrics, 100 params, 100 tags and 1000 entities in all, in at most 1 MB of JSON.
 _METRICS, _TEXTS, _MAX_TEXT, _MAX_KEY = 800, 100, 4000, 250
 _PAGE = 1000
-_PROBE_SECONDS = 5.0
+_AT_ONCE = 8
+"""Requests that are on their way to a server at once."""
+_WRITER, _SEVERAL = "sweeper.writer", "several"
+"""Tag of the parent: who mirrors this sweep now; empty: nobody."""
 
 
 class MirrorError(Exception):
@@ -101,6 +92,7 @@ class _Child:
     run_status: str
     cell_status: str | None
     start_time: int
+    artifact_uri: str
 
 
 class Mirror:
@@ -136,27 +128,30 @@ class Mirror:
     ) -> None:
         self._uri = check_tracking(uri, folder)
         self._sweep_id = sweep_id
-        for key, value in _ENVIRONMENT.items():
-            os.environ.setdefault(key, value)
-        with _reported_as(InputError, f"cannot open MLflow at {self.uri}"), _quiet_creation():
-            from mlflow import MlflowClient
-
-            if (database := _sqlite_path(self._uri)) is not None:
-                database.parent.mkdir(parents=True, exist_ok=True)
-            self._client = MlflowClient(tracking_uri=self._uri)
+        with reported_as(InputError, f"cannot open MLflow at {self.uri}"), quiet_creation():
+            self._client = open_client(self._uri)
             self._experiment_id = self._open_experiment(experiment or f"sweeper/{name}", folder)
             parent, self._children = self._find_runs()
-            self.parent_run_id = self._open_parent(parent, name, params, tags)
+            # Another process may mirror a copy of the folder: each looks before it makes a run where it is not alone.
+            self._alone = parent is None or not parent.data.tags.get(_WRITER)
+            self._token = secrets.token_hex(8)
+            self.parent_run_id, self._parent_artifacts = self._open_parent(
+                parent, name, params, {**tags, _WRITER: self._token}
+            )
 
     @property
     def uri(self) -> str:
         """The tracking URI in use, any password masked."""
-        return _masked(self._uri)
+        return masked(self._uri)
+
+    @property
+    def _served(self) -> bool:
+        return self._uri.startswith(("http://", "https://"))
 
     @property
     def ui_command(self) -> str:
         """The command that shows the store in a browser; behind a server, the address of the parent run."""
-        if self._uri.startswith(("http://", "https://")):
+        if self._served:
             return f"{self.uri}/#/experiments/{self._experiment_id}/runs/{self.parent_run_id}"
         return f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
 
@@ -167,17 +162,42 @@ class Mirror:
         a failed run is replaced when a retry of its cell ended otherwise. Repeating the call is always safe.
 
         Raises:
-            MirrorError: the store did not take a cell; the cells before it are written.
+            MirrorError: the store did not take a cell; some of the others are written.
         """
+        remaining = iter(cells)
         written = 0
-        for cell in cells:
-            known = self._children.get(cell.cell_id)
-            if known is not None and _is_settled(known, cell.status):
+        while some := tuple(islice(remaining, _AT_ONCE * 2)):
+            new = [cell for cell in {cell.cell_id: cell for cell in some}.values() if not self._has(cell)]
+            if not new:
                 continue
-            with _reported_as(MirrorError, f"cell {cell.name}: MLflow at {self.uri}"):
-                self._write_cell(cell, known)
-            written += 1
+            with reported_as(MirrorError, f"cell {new[0].name}: MLflow at {self.uri}"):
+                self._alone = self._alone and self._is_writer()
+            if self._served:
+                # Most of a request's time is the server's: several are on their way at once.
+                with ThreadPoolExecutor(_AT_ONCE) as pool:
+                    list(pool.map(self._write_reported, new))
+            else:
+                for cell in new:
+                    self._write_reported(cell)
+            written += len(new)
         return written
+
+    def _has(self, cell: MirroredCell) -> bool:
+        known = self._children.get(cell.cell_id)
+        return known is not None and _is_settled(known, cell.status)
+
+    def _write_reported(self, cell: MirroredCell) -> None:
+        with reported_as(MirrorError, f"cell {cell.name}: MLflow at {self.uri}"):
+            self._write_cell(cell, self._children.get(cell.cell_id))
+
+    def _is_writer(self) -> bool:
+        """Whether nobody else has opened this sweep since; whoever has is told that there are several."""
+        found = self._client.get_run(self.parent_run_id).data.tags.get(_WRITER)
+        if found == self._token:
+            return True
+        if found != _SEVERAL:
+            self._client.set_tag(self.parent_run_id, _WRITER, _SEVERAL)
+        return False
 
     def finish(
         self,
@@ -196,16 +216,16 @@ class Mirror:
         Raises:
             MirrorError: the store did not take all of it.
         """
-        with _reported_as(MirrorError, f"sweep {self._sweep_id}: MLflow at {self.uri}"):
+        with reported_as(MirrorError, f"sweep {self._sweep_id}: MLflow at {self.uri}"):
             try:
                 parent = self._client.get_run(self.parent_run_id)
                 new, changed = _new_params(parent, params)
                 noted = {_NOTE: note} if note else {}
                 measured = _metrics(metrics, (), timestamp=_milliseconds(None))
-                self._log(self.parent_run_id, measured, new, {**tags, **changed, **noted})
+                self._log(self.parent_run_id, measured, new, {**tags, **changed, **noted, _WRITER: ""})
                 if note:
                     self._client.set_experiment_tag(self._experiment_id, _NOTE, _text(note))
-                self._attach(self.parent_run_id, artefacts)
+                self._attach(self._parent_artifacts, artefacts)
             finally:
                 self._client.set_terminated(self.parent_run_id, status)
 
@@ -221,7 +241,7 @@ class Mirror:
         """
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        with _reported_as(MirrorError, f"sweep {self._sweep_id}: MLflow at {self.uri}"):
+        with reported_as(MirrorError, f"sweep {self._sweep_id}: MLflow at {self.uri}"):
             described = json.dumps(profile, sort_keys=True)
             dataset = Dataset(name=name, digest=digest, source_type="local", source=source, profile=described)
             tags = [InputTag("mlflow.data.context", "sweep")]
@@ -235,7 +255,7 @@ class Mirror:
         """
         from sweeper.mirror.logged_model import log_models
 
-        with _reported_as(MirrorError, f"models of sweep {self._sweep_id}: MLflow at {self.uri}"), _quiet_creation():
+        with reported_as(MirrorError, f"models of sweep {self._sweep_id}: MLflow at {self.uri}"), quiet_creation():
             log_models(
                 self._client, models, experiment=self._experiment_id, run=self.parent_run_id, registered=registered
             )
@@ -247,7 +267,7 @@ class Mirror:
         if found is None:
             try:
                 return self._client.create_experiment(
-                    name, artifact_location=_artefact_root(self._uri, folder), tags={_KIND: _RUNS}
+                    name, artifact_location=artefact_root(self._uri, folder), tags={_KIND: _RUNS}
                 )
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another sweep has just created it
@@ -290,7 +310,10 @@ class Mirror:
             if not token:
                 return
 
-    def _open_parent(self, found: Run | None, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+    def _open_parent(
+        self, found: Run | None, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
+    ) -> tuple[str, str]:
+        """The parent's run id, and where its artefacts are."""
         if found is None:
             identity = {"sweeper.sweep_id": self._sweep_id, "sweeper.kind": "sweep", "mlflow.source.name": "sweeper"}
             found = self._client.create_run(self._experiment_id, tags=identity, run_name=name)
@@ -299,7 +322,7 @@ class Mirror:
             self._client.update_run(run_id, status="RUNNING")
         new, changed = _new_params(found, params)
         self._log(run_id, [], new, {**tags, **changed})
-        return run_id
+        return run_id, str(found.info.artifact_uri)
 
     def _write_cell(self, cell: MirroredCell, known: _Child | None) -> None:
         if known is not None and known.run_status not in _OPEN_STATUS:
@@ -313,14 +336,14 @@ class Mirror:
         # The run's own start as timestamp makes a repeated point identical to the first, which MLflow then drops.
         metrics = _metrics(cell.metrics, cell.curve, timestamp=known.start_time)
         self._log(known.run_id, metrics, cell.params, {**cell.tags, "sweeper.status": cell.status})
-        self._attach(known.run_id, cell.artefacts)
+        self._attach(known.artifact_uri, cell.artefacts)
         run_status = _CELL_STATUS[cell.status]
         self._client.set_terminated(known.run_id, run_status, end_time=_milliseconds(cell.ended))
         self._children[cell.cell_id] = replace(known, run_status=run_status, cell_status=cell.status)
 
     def _child_of(self, cell: MirroredCell) -> _Child:
         """The cell's run: a new one, unless another writer (of a copy of the folder) has made it since we opened."""
-        found = min(self._search(cell_id=cell.cell_id), key=_age, default=None)
+        found = None if self._alone else min(self._search(cell_id=cell.cell_id), key=_age, default=None)
         if found is None:
             identity = {
                 "mlflow.parentRunId": self.parent_run_id,
@@ -344,128 +367,13 @@ class Mirror:
         while any(batch := (list(islice(metric, _METRICS)), list(islice(param, _TEXTS)), list(islice(tag, _TEXTS)))):
             self._client.log_batch(run_id, *batch, synchronous=True)
 
-    def _attach(self, run_id: str, artefacts: Sequence[Path]) -> None:
+    def _attach(self, artifact_uri: str, artefacts: Sequence[Path]) -> None:
+        """As `log_artifact`, without asking for the run first: we know where its artefacts are."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        repository = get_artifact_repository(artifact_uri, tracking_uri=self._uri)
         for path in artefacts:
-            self._client.log_artifact(run_id, str(path))
-
-
-def resolve_uri(configured: str | None, environment: Mapping[str, str], folder: Path) -> str:
-    """The tracking URI of a sweep: the config's, else `MLFLOW_TRACKING_URI`, else SQLite in the sweep's folder.
-
-    Raises:
-        InputError: the URI is a file store, or names a SQLite file by a relative path.
-    """
-    sources = {"tracking uri of the config": configured, "MLFLOW_TRACKING_URI": environment.get("MLFLOW_TRACKING_URI")}
-    for source, uri in sources.items():
-        if uri and uri.strip():
-            return _checked(uri.strip().rstrip("/"), source)
-    if "?" in str(folder):
-        raise InputError(f"folder {str(folder)!r}: the path of a SQLite file cannot hold '?'; choose another folder")
-    return f"sqlite:///{folder.absolute() / 'mlflow.db'}"
-
-
-def _checked(uri: str, source: str) -> str:
-    scheme = urlsplit(uri).scheme.lower()
-    if uri != "databricks" and (len(scheme) < 2 or scheme == "file"):
-        raise InputError(
-            f"{source}: {_masked(uri)!r} is a file store, which MLflow no longer serves; "
-            "write sqlite:////absolute/path/mlflow.db or http://host:5000"
-        )
-    database = _sqlite_path(uri)
-    if database is not None and not database.is_absolute():
-        named = str(database) not in ("", ".", ":memory:")
-        example = f"sqlite:///{database.absolute()}" if named else "sqlite:////absolute/path/mlflow.db"
-        raise InputError(
-            f"{source}: {uri!r} is relative to whichever folder a process happens to run in; write {example}"
-        )
-    return uri
-
-
-def _sqlite_path(uri: str) -> Path | None:
-    """The file of a SQLite URI; None for any other store."""
-    if not (matched := re.match(r"sqlite(?:\+\w+)?:(?://)?/?([^?]*)", uri, re.IGNORECASE)):
-        return None
-    return Path(matched[1])
-
-
-def _artefact_root(uri: str, folder: Path) -> str | None:
-    """Beside a SQLite file, in the sweep's folder for another database; a server decides for itself (None)."""
-    scheme = urlsplit(uri).scheme
-    if uri == "databricks" or scheme in ("http", "https", "databricks"):
-        return None
-    database = _sqlite_path(uri)
-    return ((database.parent if database else folder.absolute()) / "mlartifacts").as_uri()
-
-
-def check_tracking(configured: str | None, folder: Path) -> str:
-    """The tracking URI in use, once it is seen to be of use: says within seconds what MLflow would retry for minutes.
-
-    Writes nothing. Arguments and errors as `resolve_uri`; also raises InputError where a server does not answer, or a
-    file is no database.
-    """
-    uri = resolve_uri(configured, os.environ, folder)
-    try:
-        if (database := _sqlite_path(uri)) is not None:
-            if database.exists() and not _is_sqlite(database):
-                raise InputError(f"cannot open MLflow at {uri}: that file is not a SQLite database; name another")
-        elif uri.startswith(("http://", "https://")):
-            parts = urlsplit(f"{uri}/health")
-            probe = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # urllib takes no user in a URL
-            urllib.request.urlopen(probe, timeout=_PROBE_SECONDS).close()  # noqa: S310 - scheme checked above
-    except urllib.error.HTTPError as error:
-        error.close()  # it answers; whether it is an MLflow server shows next
-    except (OSError, ValueError) as error:  # ValueError: an address that is none
-        reason = getattr(error, "reason", error)
-        if not isinstance(reason, ssl.SSLError):  # MLflow may know the certificate
-            raise InputError(f"cannot open MLflow at {_masked(uri)}: {_first_line(reason)}") from error
-    return uri
-
-
-def _is_sqlite(database: Path) -> bool:
-    with database.open("rb") as stream:
-        return stream.read(16) in (b"", b"SQLite format 3\x00")
-
-
-@contextmanager
-def _reported_as(kind: type[Exception], where: str) -> Iterator[None]:
-    """Turn whatever MLflow, a database driver or the network raises into one line of `kind`."""
-    from alembic.util.exc import CommandError  # a database that a newer MLflow has written
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (
-        MlflowException,
-        SQLAlchemyError,
-        CommandError,
-        ImportError,
-        OSError,
-    ) as error:  # OSError: files and requests' errors
-        raise kind(f"{where}: {_first_line(error)}") from error
-
-
-def _first_line(error: object) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return _masked(lines[0])[:300]
-
-
-def _masked(text: str) -> str:
-    return re.sub(r"(://[^:/@\s]*:)[^@/\s]+@", r"\1***@", text)
-
-
-@contextmanager
-def _quiet_creation() -> Iterator[None]:
-    """Creating tables and models tells of every step on stderr; keep warnings only, and only meanwhile."""
-    loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic", "mlflow.pyfunc")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+            repository.log_artifact(str(path))  # type: ignore[no-untyped-call]
 
 
 def _age(run: Run) -> tuple[int, str]:
@@ -474,7 +382,8 @@ def _age(run: Run) -> tuple[int, str]:
 
 
 def _child(run: Run) -> _Child:
-    return _Child(run.info.run_id, run.info.status, run.data.tags.get("sweeper.status"), run.info.start_time)
+    info = run.info
+    return _Child(info.run_id, info.status, run.data.tags.get("sweeper.status"), info.start_time, info.artifact_uri)
 
 
 def _new_params(run: Run, params: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:

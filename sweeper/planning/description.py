@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from sweeper.installed import versions
 from sweeper.planning.prepared import Prepared
 from trainers.registry import trainer_package
-
-VERSIONED = (
-    "sweeper",
-    "torch",
-    "timm",
-    "ray",
-    "optuna",
-    "mlflow",
-    "scikit-learn",
-    "copairs",
-    "numpy",
-    "pandas",
-    "plotly",
-)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computes: packages and Python."""
-    found = {name: importlib.metadata.version(name) for name in VERSIONED}
-    return {"python": platform.python_version(), **found}
 
 
 def sweep_description(prepared: Prepared, command: Sequence[str]) -> dict[str, Any]:

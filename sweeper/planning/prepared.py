@@ -35,6 +35,7 @@ from sweeper.planning.inputs import trainer_inputs
 from sweeper.planning.nesting import nesting
 from sweeper.store.store import Store
 from trainers.screens.images.image_screen import ImageScreen
+from trainers.screens.images.source import packed_folder
 from trainers.screens.readers import read_screen, simulated_account
 from trainers.screens.screen_account import Account
 from trainers.screens.splits import Split, fold_count
@@ -63,6 +64,16 @@ class Prepared:
     def store(self) -> Store:
         """The sweep's store (it may not exist yet)."""
         return Store(self.config.output)
+
+    def data_files(self) -> tuple[Path, ...]:
+        """What every node reads, as far as it is there: the stored screen, and packed images that are trained on."""
+        folders = [self.store.folder / "screen"]
+        if self.images is not None:
+            assert self.config.images is not None  # noqa: S101
+            folders.append(packed_folder(self.config.images))
+        return tuple(
+            path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir()) if path.is_file()
+        )
 
     def batches_of(self, cells: Iterable[Cell]) -> dict[SplitKey, int]:
         """Number of training batches of each split that the cells use."""

@@ -26,7 +26,9 @@ from typing import Any, Self
 
 from sweeper.config.sections import ExecutorOptions
 from sweeper.errors import InputError, SweepFailedError
+from sweeper.installed import VERSIONED
 from sweeper.planning.cells import PackPlan
+from sweeper.running.node_checks import REFUSED, node_checks
 from sweeper.running.surroundings import check_environment, cluster_address, scratch_parent
 
 DRIVER = ("-m", "sweeper.running.ray_driver")
@@ -71,12 +73,17 @@ class Executor:
         options: ExecutorOptions,
         folder: Path,
         *,
+        data: Sequence[Path] = (),
         warn: Callable[[str], None] = lambda _: None,
         tick: Callable[[], None] = lambda: None,
     ) -> None:
-        """`warn` is told of restarts; `tick` is called at least every `TICK_SECONDS` and may raise."""
+        """`data`: files that every node reads; `warn` is told of restarts and of nodes that are not as they should be;
+        `tick` is called at least every `TICK_SECONDS` and may raise.
+        """
         self._options = options
         self._folder = folder
+        self._data = tuple(data)
+        self._warned: set[str] = set()
         self._warn = warn
         self._tick = tick
         self._restarts = 0
@@ -141,11 +148,21 @@ class Executor:
     def _start(self) -> _Driver:
         driver = _Driver(self._options, self._folder)
         try:
+            self._judge(driver.survey(self._data, self._tick))
             driver.start(self._tick)
         except BaseException:
             driver.end()
             raise
         return driver
+
+    def _judge(self, found: Mapping[str, Any]) -> None:
+        """Refuse nodes on which the sweep would fail, or come out otherwise; warn of others, once."""
+        for check in node_checks(found, self._options):
+            if check.state == "wrong" and check.name in REFUSED:
+                raise InputError(check.text)
+            if check.state != "ok" and check.text not in self._warned:
+                self._warned.add(check.text)
+                self._warn(check.text)
 
     def _lost(self, lost: RayLostError) -> None:
         if self._driver is not None:
@@ -158,6 +175,25 @@ class Executor:
             ) from None
         self._restarts += 1
         self._warn(f"Ray was lost: {lost}; started again ({self._restarts} of {RESTARTS}), finished cells are kept")
+
+
+def survey_ray(
+    options: ExecutorOptions, folder: Path, *, data: Sequence[Path] = (), tick: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """Start or join Ray, look at its nodes, and leave: the facts that `node_checks` reads.
+
+    Args:
+        folder: one that exists; a file is written there, and removed.
+
+    Raises:
+        InputError: the cluster cannot be joined.
+        RayLostError: Ray did not start.
+    """
+    driver = _Driver(options, folder)
+    try:
+        return driver.survey(data, tick)
+    finally:
+        driver.end()
 
 
 class _Driver:
@@ -191,11 +227,11 @@ class _Driver:
         for thread in self._threads:
             thread.start()
 
-    def start(self, tick: Callable[[], None]) -> None:
-        """Wait until Ray is up.
+    def survey(self, data: Sequence[Path], tick: Callable[[], None]) -> dict[str, Any]:
+        """Wait until Ray is up, and look at its nodes.
 
         Raises:
-            InputError: the cluster cannot be joined, or grants less than a pack asks for.
+            InputError: the cluster cannot be joined.
             RayLostError: Ray did not start.
         """
         self._say(
@@ -203,8 +239,17 @@ class _Driver:
                 "options": self._options.model_dump(mode="json"),
                 "folder": str(self._folder),
                 "scratch": str(self._scratch),
+                "versioned": list(VERSIONED),
+                "data": [str(path) for path in data],
             }
         )
+        while (told := self._next(START_SECONDS, tick))["kind"] != "survey":
+            pass
+        found: dict[str, Any] = told["found"]
+        return found
+
+    def start(self, tick: Callable[[], None]) -> None:
+        """Wait until packs can be run. Raises `RayLostError`."""
         while (told := self._next(START_SECONDS, tick))["kind"] != "ready":
             pass
         self.workers = int(told["workers"])

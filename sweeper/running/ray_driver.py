@@ -4,8 +4,9 @@ Tune is a restartable executor of a plan. Identity, resume and results live in t
 at most the cells in flight, and `Tuner.restore` (which unpickles, and cannot grow a sweep) is never needed.
 
 Run as a process of its own by `sweeper.running.executor`, which may end it at any moment. JSON lines come in on stdin
-(options and folder, then packs, again and again) and go out on stdout, each with its `kind`: ready, alive, progress,
-pack, done; input (the user's to mend), storage (disk full), lost (Ray is gone). It leaves when stdin ends.
+(options and folder, then packs, again and again) and go out on stdout, each with its `kind`: survey (the nodes), ready,
+alive, progress, pack, done; input (the user's to mend), storage (disk full), lost (Ray is gone). It leaves when stdin
+ends.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from typing import Any
 
 from sweeper.config.sections import ExecutorOptions
 from sweeper.errors import InputError
+from sweeper.running.node_checks import packs_at_once
 from sweeper.running.surroundings import cluster_address, storage_trouble
+from sweeper.running.survey import survey
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # `uv run` would make Ray ship the working directory to every worker; the same installation is on all nodes.
@@ -69,13 +72,24 @@ def main() -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     try:
-        workers = _start(options, folder)
+        _start()
+        found = survey(
+            folder,
+            versioned=given["versioned"],
+            data=given["data"],
+            gpu=options.gpus_per_pack > 0,
+            cluster=bool(cluster_address()),
+        )
+        say("survey", found=found)
+        # The heavy imports come before the first sign of life, which then comes every few seconds.
+        make_trainable(options.gpus_per_pack > 0, options.cpus_per_pack)
     except InputError as error:
         say("input", reason=str(error))
         return
     except Exception as error:  # noqa: BLE001 - Ray raises bare exceptions where it does not come up
         say("lost", reason=f"it did not start: {_first_line(error)}")
         return
+    workers = packs_at_once(found["nodes"], options)
     say("ready", workers=workers)
     pulse = _Pulse(say)
     while True:
@@ -105,8 +119,8 @@ def _leave(scratch: Path) -> None:
     os._exit(0)
 
 
-def _start(options: ExecutorOptions, folder: Path) -> int:
-    """Start or join Ray; how many packs run at once there."""
+def _start() -> None:
+    """Start or join Ray."""
     address = cluster_address()
     if not address:
         _own_token()
@@ -125,34 +139,10 @@ def _start(options: ExecutorOptions, folder: Path) -> int:
                 f"RAY_ADDRESS={address}: cannot connect to Ray: {_first_line(error)}; a cluster with token "
                 "authentication needs RAY_AUTH_MODE=token and its RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
             ) from None
-    _preflight(folder)
-    # The heavy imports come before the first sign of life, which then comes every few seconds.
-    make_trainable(options.gpus_per_pack > 0, options.cpus_per_pack)
-    return _workers(options)
 
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-
-
-def _workers(options: ExecutorOptions) -> int:
-    """How many packs run at once."""
-    import ray
-
-    total = ray.cluster_resources()
-    slots = [total.get("CPU", 1) / options.cpus_per_pack]
-    if options.gpus_per_pack:
-        slots.append(total.get("GPU", 0) / options.gpus_per_pack)
-    if options.memory_gb_per_pack:
-        slots.append(total.get("memory", 0) / (options.memory_gb_per_pack * 1e9))
-    workers = int(min(slots))
-    if workers < 1:
-        raise InputError(
-            f"executor: a pack asks for {options.cpus_per_pack:g} CPU, {options.gpus_per_pack:g} GPU"
-            f" and {options.memory_gb_per_pack or 0:g} GB, Ray has {total.get('CPU', 0):g} CPU, "
-            f"{total.get('GPU', 0):g} GPU and {total.get('memory', 0) / 1e9:.1f} GB; ask for less"
-        )
-    return workers
 
 
 class _Pulse:
@@ -198,45 +188,6 @@ def _own_processes() -> set[str]:
             if process.status() != psutil.STATUS_ZOMBIE:
                 found.add(process.name())
     return found
-
-
-def _preflight(folder: Path) -> None:
-    """On several nodes the store must be one place: every node reads the driver's probe file and writes its own."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len(nodes) < 2:
-        return
-
-    def probe(path: str, name: str) -> bool:
-        from pathlib import Path as LocalPath
-
-        there = LocalPath(path)
-        if not (there / ".probe").exists():
-            return False
-        (there / f".probe-{name}").write_text(name)
-        return True
-
-    (folder / ".probe").write_text("driver")
-    try:
-        remote = ray.remote(num_cpus=0)(probe)
-        asked = {
-            node["NodeManagerHostname"]: remote.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(str(folder), node["NodeID"])
-            for node in nodes
-        }
-        for host, answer in asked.items():
-            try:
-                shared = ray.get(answer, timeout=60)
-            except (OSError, ray.exceptions.RayError) as error:
-                raise InputError(f"node {host}: cannot write to {folder}: {error}") from None
-            if not shared:
-                raise InputError(f"node {host}: does not see {folder}; choose a folder on storage that all nodes share")
-    finally:
-        for path in folder.glob(".probe*"):
-            path.unlink()
 
 
 def _own_token() -> None:

@@ -100,6 +100,7 @@ class _Rounds:
             self._executor = Executor(
                 self._prepared.config.executor,
                 self._store.folder,
+                data=self._prepared.data_files(),
                 warn=lambda text: self._tell(Event(kind="warning", note=text)),
                 tick=self._tick,
             )

@@ -214,7 +214,8 @@ class Store:
 
     def embeddings(self, cell_id: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """(rows, embeddings): row numbers of the screen, (n,), and their embeddings, (n, e), stored as float16."""
-        with np.load(self.cells_folder / cell_id / "embeddings.npz", allow_pickle=False) as data:
+        path = self.cells_folder / cell_id / "embeddings.npz"
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:  # NumPy leaves a damaged file open
             return data["rows"], data["embeddings"].astype(np.float32)
 
     def units(self, cell_id: str) -> pd.DataFrame | None:

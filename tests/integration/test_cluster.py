@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ def free_port() -> int:
             return port
 
 
-@pytest.fixture
-def head() -> Iterator[tuple[str, dict[str, str], Path]]:
+@contextmanager
+def running_head(*dashboard: str) -> Iterator[tuple[str, dict[str, str], Path]]:
     """A Ray head with token authentication: its address, the environment of its clients, its temp dir."""
     folder = Path("/tmp") / f"r{os.getpid()}"  # noqa: S108 - Ray's sockets need a short path
     port = free_port()
@@ -45,7 +46,7 @@ def head() -> Iterator[tuple[str, dict[str, str], Path]]:
         "--block",
         f"--port={port}",
         "--num-cpus=2",
-        "--include-dashboard=false",
+        *(dashboard or ["--include-dashboard=false"]),
         "--disable-usage-stats",
     ]
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", *start, f"--temp-dir={folder}"]
@@ -73,6 +74,13 @@ def head() -> Iterator[tuple[str, dict[str, str], Path]]:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def head() -> Iterator[tuple[str, dict[str, str], Path]]:
+    """A head without a dashboard."""
+    with running_head() as found:
+        yield found
 
 
 def test_a_running_cluster_is_used_as_it_is(

@@ -16,7 +16,7 @@ from sweeper.kept.encoding import encode
 from sweeper.kept.keeping import Kept
 from sweeper.kept.model_file import read_facts, read_model
 from sweeper.mirror.logged_model import ADVISED, save_pyfunc
-from sweeper.mirror.mirroring import mirrored_model
+from sweeper.mirror.mirrored import mirrored_model
 from sweeper.mirror.tracking import Mirror
 from tests.unit.sweeper.kept.conftest import MARGIN, WEIGHT, made, written_screen
 

@@ -52,23 +52,25 @@ class AdversarialSettings(BaseModel):
         default=0.2, gt=0.0, description="Length of an ascent step relative to the unit direction; λ does not scale it."
     )
 
-    critic: Literal["none", "ridge", "mlp"] = Field(
+    critic: Literal["none", "ridge", "fourier", "kernel", "moments", "mlp"] = Field(
         default="ridge",
         description="Batch adversary: none; ridge (R² of the bio-batch regressed on the embedding, in closed form); "
-        "mlp (a trained classifier of the bio-batch; DANN, Ganin & Lempitsky 2015).",
+        "fourier (the same on random Fourier features beside the embedding: sees what is not linear); kernel (share of "
+        "a kernel's variance within classes that lies between bio-batches: conditional HSIC or MMD); moments (the same "
+        "of means and covariances: CORAL); mlp (a trained classifier of the bio-batch; DANN, Ganin & Lempitsky 2015).",
     )
     batch_weight: float = Field(default=1.0, ge=0.0, description="a_batch, the weight of L_batch inside λ·[…].")
     ridge_penalty: float = Field(
         default=1.0,
         gt=0.0,
-        description="Ridge penalty of the ridge critic, in units of the embedding's mean variance. Large ones read "
-        "less of the mini-batch's noise and leave more of the batch; from about 100 on the R² is the share of variance "
-        "between bio-batches, and λ only scales with the penalty.",
+        description="ridge, fourier: the ridge penalty, in units of the mean variance of what is regressed on. Large "
+        "ones read less of the mini-batch's noise and leave more of the batch; from about 100 on the R² is the share "
+        "of variance between bio-batches, and λ only scales with the penalty.",
     )
     ridge_adjusted: bool = Field(
         default=True,
-        description="ridge: take off the R² that permuted bio-batches would have. False = the plain in-sample R²; it "
-        "also penalises the embedding's rank: it removes more of the batch, and collapses at high λ.",
+        description="ridge, fourier: take off the R² that permuted bio-batches would have. False = the plain in-sample "
+        "R²; it also penalises the embedding's rank: it removes more of the batch, and collapses at high λ.",
     )
     critic_steps: int = Field(
         default=3,

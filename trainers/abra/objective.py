@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainers.abra.abra_settings import AbraSettings
-from trainers.abra.adversary import MlpCritic, reverse_gradient, ridge_r2
 from trainers.abra.alignment import coral, mmd, symmetric_kl
+from trainers.abra.batch_adversary import BatchAdversary
 from trainers.abra.encoder import Hook, encode
 from trainers.abra.margin import MarginTerms, arc_loss, class_logits, cosines
 from trainers.abra.statistics import StyleDraw, StyleDraws, WorstCaseDirections, random_hook
@@ -31,7 +31,7 @@ CLASS_VECTORS = "class_vectors"
 class Terms:
     """Per-cell values at one mini-batch: `total` and `arc` (K,), the adversarial ones by name, (active,) each.
 
-    `batch` is the ridge critic's adjusted R², or the MLP critic's cross-entropy in nats.
+    `batch` is the critic's value: R² adjusted for chance, or the MLP critic's cross-entropy in nats.
     """
 
     total: Tensor
@@ -87,7 +87,7 @@ class Objective:
         self._strengths = torch.tensor([strengths[cell] for cell in active], dtype=torch.float32, device=device)
         self._draws: StyleDraws | None = None
         self.directions: WorstCaseDirections | None = None
-        self._critic: MlpCritic | None = None
+        self._critic: BatchAdversary | None = None
         own_seeds = [seeds[cell] for cell in active]
         if active and settings.statistics != "none":
             all_widths = (features, *settings.hidden_widths)
@@ -104,20 +104,19 @@ class Objective:
                     ascent_size=settings.ascent_size,
                     device=device,
                 )
-        if active and settings.critic == "mlp":
-            self._critic = MlpCritic(
+        if active and settings.critic != "none":
+            self._critic = BatchAdversary(
+                settings,
                 own_seeds,
                 batches_present if self._cells is None else batches_present[self._cells],
                 embedding_dim=settings.embedding_dim,
-                width=settings.critic_width,
-                rate=settings.critic_learning_rate,
-                clip_norm=settings.clip_norm,
+                groups=groups,
             )
 
     @property
     def leaves(self) -> list[Tensor]:
         """The critic's parameters that learn from the encoder's own backward pass (gradient reversal); usually none."""
-        return self._critic.leaves if self._critic is not None and self._settings.critic_steps == 0 else []
+        return [] if self._critic is None else self._critic.leaves
 
     def learn(self, gradients: Sequence[Tensor], terms: Terms) -> None:
         """Move `leaves` along their gradients."""
@@ -154,8 +153,8 @@ class Objective:
         extra = torch.zeros_like(weight)
         values: dict[str, Tensor] = {}
         own = batch.select(cells)
-        if settings.critic != "none":
-            loss, values["batch"] = self._batch_term(unit, own, weight)
+        if self._critic is not None:
+            loss, values["batch"] = self._critic(unit, labels=own.labels, batches=own.batches, weight=weight, step=step)
             extra = extra + settings.batch_weight * loss
         if self._draws is not None:
             chosen = parameters if cells is None else {n: v.index_select(0, cells) for n, v in parameters.items()}
@@ -170,21 +169,6 @@ class Objective:
                 extra = extra + settings.alignment_weight * align
         total = arc + extra if cells is None else arc.index_add(0, cells, extra)
         return Terms(total, arc.detach(), values)
-
-    def _batch_term(self, unit: Tensor, batch: MiniBatch, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """What is added to the loss for the batch adversary before a_batch, λ included, and the value to report."""
-        settings = self._settings
-        if self._critic is None:
-            score = ridge_r2(
-                unit, groups=self._groups, penalty=settings.ridge_penalty, adjusted=settings.ridge_adjusted
-            )
-            return weight * score, score.detach()
-        if settings.critic_steps == 0:
-            true, _ = self._critic.losses(reverse_gradient(unit, weight[:, None, None]), batch.batches)
-            return true, true.detach()
-        self._critic.fit(unit, batch.batches, steps=settings.critic_steps)
-        true, confusion = self._critic.losses(unit, batch.batches)
-        return weight * confusion, true.detach()
 
     def _perturbed_terms(
         self,

@@ -27,8 +27,9 @@ from trainers.cpdistiller.distiller_schedule import DistillerSchedule
 from trainers.cpdistiller.epochs import EpochSampler
 from trainers.cpdistiller.latent_noise import LatentNoise
 from trainers.cpdistiller.levels import effect_codes
-from trainers.cpdistiller.mixture_vae import infer, initial_linear, vae_shapes
+from trainers.cpdistiller.mixture_vae import ENCODER, encoder_layers, infer, initial_linear, vae_shapes
 from trainers.errors import InputError
+from trainers.kept import Fitted
 from trainers.screens.normalise import location_and_scale
 from trainers.threads import torch_threads
 
@@ -156,6 +157,14 @@ class CpDistillerPack:
             )
         return self._embed(index, torch.from_numpy(np.require(features, np.float32, ["C", "W"])).to(self._device))
 
+    def fitted(self, index: int) -> Fitted:
+        """Cell `index` as layers: its own standardisation and the encoder, by the averaged weights."""
+        values = self._vae.split(self._weights(index))
+        names = [f"{name}.{part}" for name in ENCODER for part in ("weight", "bias")]
+        arrays = {name: values[name][0].cpu().numpy().copy() for name in names}
+        arrays |= {"location": self._mean[index].cpu().numpy(), "factor": self._inverse_std[index].cpu().numpy()}
+        return Fitted(encoder_layers(location="location", factor="factor"), arrays)
+
     def history(self, index: int) -> list[dict[str, float]]:
         """The training curve of cell `index`, one dict per recorded mini-batch.
 
@@ -263,13 +272,16 @@ class CpDistillerPack:
                 )
 
     @torch.no_grad()
-    def _embed(self, index: int, features: Tensor) -> FloatArray:
+    def _weights(self, index: int) -> Tensor:
+        """(1, P) averaged weights of a cell, without the part of the average that is still its start."""
         epochs = int(self._schedule.epoch(self._step)[index])
-        weights = self._vae.values[index : index + 1]
-        if epochs:
-            # without the part of the average that is still its start
-            weights = self._average[index : index + 1] / (1.0 - self._settings.average_decay**epochs)
-        values = self._vae.split(weights)
+        if not epochs:
+            return self._vae.values[index : index + 1]
+        return self._average[index : index + 1] / (1.0 - self._settings.average_decay**epochs)
+
+    @torch.no_grad()
+    def _embed(self, index: int, features: Tensor) -> FloatArray:
+        values = self._vae.split(self._weights(index))
         with torch_threads(self._threads):
             parts = [
                 infer(values, ((part - self._mean[index]) * self._inverse_std[index])[None]).mean[0]

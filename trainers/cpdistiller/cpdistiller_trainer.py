@@ -42,6 +42,9 @@ class CpDistillerTrainer(Trainer):
         """Row and column stay where they are whatever the batch is called."""
         return "batch" in settings.effects
 
+    def not_kept(self, settings: CpDistillerSettings) -> None:
+        """It can be: the mean of the latent needs an encoder alone."""
+
     def try_out(self, inputs: Inputs, settings: CpDistillerSettings) -> None:
         """Refuse a screen without positions, or with one level of an effect."""
         import numpy as np

@@ -20,6 +20,11 @@ Shapes = dict[str, tuple[int, ...]]
 _SPREAD_FLOOR = 1e-10
 
 
+ENCODER = ("category0", "category1", "logits", "latent0", "latent1", "mean")
+"""The linear layers that lead from features to the mean of the latent."""
+_SLOPE = 0.01  # of the leaky ReLU
+
+
 def linear_shapes(layers: Mapping[str, tuple[int, int]]) -> Shapes:
     """Name → (in, out) as the shapes of name.weight (in, out) and name.bias (1, out)."""
     shapes: Shapes = {}
@@ -69,7 +74,7 @@ def linear(parameters: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
 
 def hidden_layer(parameters: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
     """The same, with its leaky ReLU."""
-    return functional.leaky_relu(linear(parameters, name, x))
+    return functional.leaky_relu(linear(parameters, name, x), _SLOPE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +114,32 @@ def infer(
     return Inferred(logits, category, linear(parameters, "mean", hidden), variance)
 
 
+def encoder_layers(*, location: str, factor: str) -> tuple[dict[str, str | float], ...]:
+    """What `infer` does without noise, up to the mean, as layers of `trainers.kept_layers`.
+
+    Args:
+        location, factor: the arrays that features are standardised by.
+    """
+
+    def dense(name: str) -> dict[str, str | float]:
+        return {"op": "dense", "weight": f"{name}.weight", "bias": f"{name}.bias"}
+
+    def hidden(name: str) -> tuple[dict[str, str | float], ...]:
+        leaky: dict[str, str | float] = {"op": "leaky_relu", "slope": _SLOPE}
+        return dense(f"{name}0"), leaky, dense(f"{name}1"), leaky
+
+    return (
+        {"op": "standardise", "mean": location, "factor": factor},
+        {"op": "remember"},
+        *hidden("category"),
+        dense("logits"),
+        {"op": "softmax"},
+        {"op": "join"},
+        *hidden("latent"),
+        dense("mean"),
+    )
+
+
 def prior(parameters: Mapping[str, Tensor], category: Tensor) -> tuple[Tensor, Tensor]:
     """(K, B, Z) mean and variance of p(z|y)."""
     mean = linear(parameters, "prior_mean", category)
@@ -130,9 +161,11 @@ def _two_layers(parameters: Mapping[str, Tensor], name: str, x: Tensor) -> Tenso
 
 
 __all__ = [
+    "ENCODER",
     "Inferred",
     "Shapes",
     "decode",
+    "encoder_layers",
     "hidden_layer",
     "infer",
     "initial_linear",

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainers.abra.adversary import MlpCritic, reverse_gradient, ridge_r2
 from trainers.abra.alignment import coral, mmd, symmetric_kl
+from trainers.abra.batch_adversary import BatchAdversary
 from trainers.abra.encoder import Hook
 from trainers.abra.margin import MarginTerms, arc_losses, class_logits, cosines
 from trainers.abra.statistics import StyleDraw, WorstCaseDirections, random_hook
@@ -96,7 +96,7 @@ class ImageObjective:
         self._device = present.device
         self._absent = absent[None, None] if bool(absent.any()) else None
         self._draws: MapDraws | None = None
-        self._critic: MlpCritic | None = None
+        self._critic: BatchAdversary | None = None
         self.directions: WorstCaseDirections | None = None
         self._ascent: tuple[dict[int, Tensor], StyleDraw] | None = None
         if strength > 0.0 and settings.statistics != "none":
@@ -115,14 +115,9 @@ class ImageObjective:
                     ascent_size=settings.ascent_size,
                     device=self._device,
                 )
-        if strength > 0.0 and settings.critic == "mlp":
-            self._critic = MlpCritic(
-                [seed],
-                present[None],
-                embedding_dim=network.class_vectors.shape[1],
-                width=settings.critic_width,
-                rate=settings.critic_learning_rate,
-                clip_norm=settings.clip_norm,
+        if strength > 0.0 and settings.critic != "none":
+            self._critic = BatchAdversary(
+                settings, [seed], present[None], embedding_dim=network.class_vectors.shape[1], groups=groups
             )
 
     def __call__(self, batch: ImageBatch, *, margin: float, strength_factor: float, number: int) -> ImageTerms:
@@ -138,9 +133,16 @@ class ImageObjective:
         weight = self._strength * strength_factor
         total = arc
         values: dict[str, Tensor] = {}
-        if self._strength > 0.0 and settings.critic != "none":
-            loss, values["batch"] = self._batch_term(clean.unit, batch, weight)
-            total = total + settings.batch_weight * loss
+        if self._critic is not None:
+            loss, value = self._critic(
+                clean.unit,
+                labels=batch.labels[None],
+                batches=batch.batches[None],
+                weight=torch.full((1,), weight, device=self._device),
+                step=number,
+            )
+            values["batch"] = value[0]
+            total = total + settings.batch_weight * loss[0]
         if self._draws is not None:
             perturbed, align = self._perturbed_terms(self._draws.at(number), clean, arc, batch, margin)
             values["perturbed"] = perturbed.detach()
@@ -152,7 +154,7 @@ class ImageObjective:
 
     def after_backward(self, terms: ImageTerms) -> None:
         """Move what learns from the weights' own backward pass: a reversed critic, directions without ascent steps."""
-        if self._critic is not None and self._settings.critic_steps == 0:
+        if self._critic is not None and self._critic.leaves:
             gradients = [leaf.grad for leaf in self._critic.leaves if leaf.grad is not None]
             self._critic.descend(gradients, terms.adversarial["batch"])
             for leaf in self._critic.leaves:
@@ -190,23 +192,6 @@ class ImageObjective:
         """(1, B, C) margin-free logits."""
         scale = self._settings.scale if self._network.class_bias is None else 1.0
         return class_logits(view.scores, scale=scale, absent=self._absent)
-
-    def _batch_term(self, unit: Tensor, batch: ImageBatch, weight: float) -> tuple[Tensor, Tensor]:
-        """What is added to the loss for the batch adversary before a_batch, λ included, and the value to report."""
-        settings = self._settings
-        if self._critic is None:
-            score = ridge_r2(
-                unit, groups=self._groups, penalty=settings.ridge_penalty, adjusted=settings.ridge_adjusted
-            )[0]
-            return weight * score, score.detach()
-        batches = batch.batches[None]
-        if settings.critic_steps == 0:
-            reversed_unit = reverse_gradient(unit, torch.full((1, 1, 1), weight, device=self._device))
-            true, _ = self._critic.losses(reversed_unit, batches)
-            return true.sum(), true.detach()
-        self._critic.fit(unit, batches, steps=settings.critic_steps)
-        true, confusion = self._critic.losses(unit, batches)
-        return weight * confusion.sum(), true.detach()
 
     def _perturbed_terms(
         self, draw: StyleDraw, clean: _View, arc: Tensor, batch: ImageBatch, margin: float

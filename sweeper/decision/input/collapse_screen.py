@@ -20,6 +20,7 @@ from sweeper.decision.input.results_table import LOST
 
 Array = NDArray[np.float64]
 SCREENED = "screened"
+SEEN = 2  # collapses that must stand out by themselves before less is enough
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,29 +75,49 @@ def screen(curve: Curve, settings: DecisionSettings) -> Screened:
 def _fallen(curve: Curve, settings: DecisionSettings) -> NDArray[np.bool_]:
     """(L, S) runs far below the median of their level, after each seed's median offset is removed.
 
+    Where `SEEN` or more are, collapses do occur in this sweep, and their depth is known: then a further run counts as
+    one as soon as that is likelier than noise, which at twice the noise is well before `collapse_deviations`. Hidden
+    collapses pull their level down, or, where one seed in five lifts another's median, up.
+    """
+    values = curve.biological
+    if not any(s > 0 for s in curve.strengths) or values.shape[1] < 2:
+        return np.zeros(values.shape, dtype=bool)
+    deviation, spread = _deviations(values, curve.strengths, settings)
+    fallen = _below(deviation, settings.collapse_deviations * spread)
+    if fallen.sum() < SEEN:
+        return fallen
+    depth, share = float(np.median(-deviation[fallen])), fallen.sum() / np.isfinite(values).sum()
+    deviation, spread = _deviations(np.where(fallen, np.nan, values), curve.strengths, settings)
+    likelier = depth / 2 + spread**2 / depth * np.log((1 - share) / share)
+    return fallen | _below(deviation, np.minimum(settings.collapse_deviations * spread, likelier))
+
+
+def _below(deviation: Array, limit: Array) -> NDArray[np.bool_]:
+    """(L, S) deviations below −limit (L,); none where the limit is 0 or not known."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray((deviation < -limit[:, None]) & (limit[:, None] > 0))
+
+
+def _deviations(values: Array, strengths: tuple[float, ...], settings: DecisionSettings) -> tuple[Array, Array]:
+    """(L, S) deviations from the level's median, seeds' median offsets removed, and the (L,) robust s.d. of a run.
+
     The robust s.d. comes from differences between seeds, not from deviations about a level's median: with three seeds
     one deviation in three is zero, and their median absolute value would be far too small. Median |y_i − y_j| / √2 over
     all pairs estimates 0.674·σ whatever the number of seeds. It is taken over neighbouring levels, weighted by twice
     the noise kernel's width, as a median needs more values than a mean.
     """
-    values = curve.biological
-    none = np.zeros(values.shape, dtype=bool)
-    if not any(s > 0 for s in curve.strengths):
-        return none
     gaps = np.full((len(values), 0), np.nan)
     for i, j in combinations(range(values.shape[1]), 2):
         gap = values[:, i] - values[:, j]
         if np.isfinite(gap).any():
             gaps = np.column_stack([gaps, np.abs(gap - np.nanmedian(gap)) / np.sqrt(2)])
     if not gaps.shape[1]:
-        return none
-    kernel = kernel_weights(positions(curve.strengths), 2 * settings.kernel_width)
+        return np.zeros(values.shape), np.zeros(len(values))
+    kernel = kernel_weights(positions(strengths), 2 * settings.kernel_width)
     spread = np.array([_weighted_median(gaps, weights) for weights in kernel]) / ndtri(0.75)
     offset = _medians((values - _medians(values)[:, None]).T)
     centred = values - offset
-    deviation = centred - _medians(centred)[:, None]
-    with np.errstate(invalid="ignore"):
-        return np.asarray((deviation < -settings.collapse_deviations * spread[:, None]) & (spread[:, None] > 0))
+    return centred - _medians(centred)[:, None], spread
 
 
 def _medians(values: Array) -> Array:

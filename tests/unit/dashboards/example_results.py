@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sweeper.findings.stored_embeddings import EmbeddedRun
+
 COLUMNS = [
     "cell_id",
     "trainer",
@@ -146,8 +148,62 @@ def simulated_provenance() -> dict[str, Any]:
         "fingerprint": "sha256:" + "0" * 64,
         "screen": {"wells": 2304, "features": 200, "batches": BATCHES, "plates": 24, "perturbations": 60},
         "config": "name: simulated screen\nviews:\n  - view: held_out_plates\n",
-        "commands": ["sweeper run configs/demo.yaml", "sweeper report runs/demo"],
+        "command": "sweeper run configs/demo.yaml",
+        "rebuild": "sweeper report .",
         "cells": {"ok": 1, "failed": 0},
         "metrics": {"activity_map": {"title": "Phenotypic activity (mAP)", "direction": "0: chance; 1: best"}},
         "warnings": ["plate P07 has 2 negative controls only"],
     }
+
+
+def simulated_units(results: pd.DataFrame) -> pd.DataFrame:
+    """The biological metrics by batch and perturbation: some gain, and some are lost as the strength grows."""
+    cells = results[results["metric"].isin(["activity_map", "retrieval_map", "perturbation_accuracy"])]
+    strength = np.log10(1 + cells["adversarial_weight"].fillna(0.0))
+    names = {"batch": [f"B{number:02d}" for number in range(BATCHES)], "perturbation": [f"P{i:02d}" for i in range(30)]}
+    parts = [
+        cells.assign(
+            axis=axis, unit=unit, wells=4, fold=0, value=(0.5 + 0.01 * (place - 8) * strength).astype("float32")
+        )
+        for axis, units in names.items()
+        for place, unit in enumerate(units)
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    return frame.drop(columns=["role", "status", "primary", "floor", "ceiling", "raw", "chance", "reason"])
+
+
+PLATE_ROWS, PLATE_COLUMNS = 4, 6
+
+
+class SimulatedEmbeddings:
+    """Embeddings of 8 plates in 4 batches with a position effect and a batch effect that λ > 0 removes.
+
+    `fixed` gives every perturbation one position on all plates; `first` is the name of the first perturbation.
+    """
+
+    def __init__(self, *, fixed: bool = False, first: str = "P00") -> None:
+        count = PLATE_ROWS * PLATE_COLUMNS - 1 if fixed else 10
+        self.fixed, self.names = fixed, [first, *(f"P{number:02d}" for number in range(1, count)), "DMSO"]
+
+    def run(self, *, view: str, margin: float, weights: Sequence[float | None]) -> EmbeddedRun:
+        assert margin >= 0
+        rng = np.random.default_rng(3)
+        rows = []
+        for plate in range(8):
+            layout = np.arange(PLATE_ROWS * PLATE_COLUMNS) % len(self.names)
+            if not self.fixed:
+                layout = rng.permutation(layout)
+            for place, code in enumerate(layout):
+                row, column = divmod(place, PLATE_COLUMNS)
+                rows.append((f"B{plate // 2}", f"B{plate // 2}-{plate}", self.names[code], code, row + 1, column + 1))
+        names = ["batch", "plate", "perturbation", "code", "row", "column"]
+        wells = pd.DataFrame(rows, columns=names).astype({"row": "Int64", "column": "Int64"})
+        wells["control_type"] = np.where(wells["perturbation"] == "DMSO", "negative", "treatment")
+        phenotype, batch = rng.normal(0, 1, (len(self.names), 6)), rng.normal(0, 2, (4, 6))
+        noise = rng.normal(0, 0.3, (len(wells), 6))
+        signal = phenotype[wells.pop("code")] + noise
+        column = wells["column"].to_numpy(dtype=float)
+        biased = signal + batch[wells["batch"].factorize()[0]]
+        biased[:, 0] += 0.6 * (column - column.mean())
+        vectors = tuple((signal if weight else biased).astype(np.float32) for weight in weights)
+        return EmbeddedRun(0, f"{view}/0", wells, tuple(weights), vectors)

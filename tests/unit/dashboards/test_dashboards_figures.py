@@ -16,6 +16,7 @@ from dashboards.dial import axis_title, speaking_of
 from dashboards.figures import frontier, heatmap, metric, probe, tradeoff
 from dashboards.figures.axis import strength_axis
 from dashboards.figures.style import spread
+from dashboards.figures.tradeoff_drawing import draw_trade_off
 from dashboards.first_screen import ordered_curves, ordered_views
 from dashboards.records import checked
 from dashboards.stages import stages
@@ -106,7 +107,7 @@ def test_trade_off_chart_shades_what_is_safe_unsafe_and_not_swept(curves: list[t
     assert numbers.safe_up_to is not None
     assert numbers.unsafe_from is not None
     axis = strength_axis(numbers.strengths)
-    spec = json.loads(tradeoff.draw_trade_off(numbers).to_json())
+    spec = json.loads(draw_trade_off(numbers).to_json())
     regions = {(s["x0"], s["x1"]) for s in spec["layout"]["shapes"] if s["type"] == "rect"}
     ends = {end for region in regions for end in region}
     assert axis.place(numbers.safe_up_to) in ends
@@ -135,7 +136,7 @@ def test_the_located_point_is_drawn_on_the_loss_line(decide: Any, results: pd.Da
     for curve in located:
         location = judged[curve.margin].location
         assert curve.point == (location.lower, location.median, location.upper)
-        drawn = list(tradeoff.draw_trade_off(curve).select_traces({"mode": "lines+markers"}))
+        drawn = list(draw_trade_off(curve).select_traces({"mode": "lines+markers"}))
         assert [list(trace.x) for trace in drawn] == [[pytest.approx(np.log10(end)) for end in curve.point]]
         assert set(drawn[0].y) == {curve.loss_line[1]}
         assert "Over-correction at about λ = " in tradeoff.describe_trade_off(curve)
@@ -158,7 +159,7 @@ def test_unjudged_curve_shows_plain_means_without_intervals(decide: Any):
             assert mean.lower is None
             assert mean.upper is None
     assert numbers.loss_line is None
-    tradeoff.draw_trade_off(numbers)
+    draw_trade_off(numbers)
     assert "Safe" not in tradeoff.describe_trade_off(numbers)
 
 

@@ -108,7 +108,7 @@ def test_a_batch_is_a_point_and_one_that_loses_is_red(view: GainView) -> None:
 
 
 class Seen(HTMLParser):
-    """Attributes of every element, and the text of the section on gains."""
+    """Attributes of every element, and the text of the parts on gains."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -119,8 +119,8 @@ class Seen(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.attributes += [name for name, _ in attrs]
-        if tag == "section":
-            self._inside = ("id", "gains") in attrs
+        if tag in ("section", "details") and "id" in dict(attrs):
+            self._inside = dict(attrs)["id"] in ("gains", "further-gains")
 
     def handle_data(self, data: str) -> None:
         if self._inside:

@@ -81,7 +81,9 @@ def test_the_report_has_the_table_with_names_kept_as_text(
     provenance = {**simulated_provenance(), "held_out": {VIEW: held_out}}
     write_report(table, judged, provenance, tmp_path / "a.html", ladder=LADDER)
     html = (tmp_path / "a.html").read_text(encoding="utf-8")
-    section = html[html.index('<section id="ladder">') : html.index('<section id="metrics">')].replace("&#39;", "'")
+    section = html[
+        html.index('<details class="part" id="ladder">') : html.index('<details class="part" id="metrics">')
+    ].replace("&#39;", "'")
     assert "over 1139 classes, controls among them" in section
     assert "not Recursion's competition (per well over 1,108)" in section
     assert "selected on the batches B05; the test is the other 2 held-out batches (34432 images)" in section

@@ -15,9 +15,12 @@ import pytest
 from example_results import simulated_provenance, simulated_results
 from hypothesis import given
 from hypothesis import strategies as st
-from plotly.offline import get_plotlyjs
+from plotly.offline import get_plotlyjs_version
 
-from dashboards.report import lead_and_rest, script_safe, write_report
+from dashboards.chart import script_safe
+from dashboards.first_screen import rule_in_parts
+from dashboards.plotly_bundle import BUNDLE, TRACES, bundled_version, plotly_bundle
+from dashboards.report import write_report
 from dashboards.summary import text_summary
 from sweeper.decision import Decision, DecisionSettings, decide_sweep
 from sweeper.decision.verdict.next_points import NextPoints
@@ -33,18 +36,22 @@ LOW = (0.0, 0.0005, 0.001, 0.002, 0.1, 1.0, 10.0)
 
 
 class Document(HTMLParser):
-    """What a browser would see: elements, scripts by kind, text outside scripts and styles."""
+    """What a browser would see: elements, scripts by kind, text outside scripts and styles, whole and by part."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.scripts: list[tuple[dict[str, str | None], str]] = []
         self.text = ""
+        self.parts: dict[str, str] = {}
+        self._open: list[str] = []
         self._inside: str | None = None
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
+        if tag in ("section", "details"):
+            self._open.append(dict(attrs).get("id") or "")
         if tag in ("script", "style"):
             self._inside = tag
             if tag == "script":
@@ -53,6 +60,8 @@ class Document(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag == self._inside:
             self._inside = None
+        if tag in ("section", "details"):
+            self._open.pop()
 
     def handle_data(self, data: str) -> None:
         if self._inside == "script":
@@ -60,6 +69,12 @@ class Document(HTMLParser):
             self.scripts[-1] = (attrs, content + data)
         elif self._inside is None:
             self.text += data
+            for part in self._open:
+                self.parts[part] = self.parts.get(part, "") + data
+
+    def part(self, *names: str) -> str:
+        """Text of parts of the page, blanks closed up."""
+        return " ".join(" ".join(self.parts[name] for name in names).split())
 
     @property
     def charts(self) -> dict[str, Any]:
@@ -82,22 +97,26 @@ def document(html: str) -> Document:
 
 
 def test_the_rule_comes_first_and_is_complete(document: Document, decision: Decision):
-    text = " ".join(document.text.split())
-    lead, rest = lead_and_rest(decision.sentence)
-    assert text.index(lead) < text.index(rest) < text.index("Trade-off curves")
-    assert "BRACKET ONLY" in text[: text.index(lead)]
-    assert f"certainty: {decision.rule.certainty}" in text[: text.index(lead)]
+    text, first = " ".join(document.text.split()), document.part("rule")
+    _, lead, rest = rule_in_parts(decision.sentence)
+    assert next(iter(document.parts)) == "rule"
+    assert "BRACKET ONLY" in first[: first.index(lead)]
+    assert f"certainty: {decision.rule.certainty}" in first[: first.index(lead)]
+    assert rest in document.part("qualified")
+    for view in decision.views:
+        assert f"{view.replace('held_out_', 'held-out ')}" in first[first.index(lead) :]
     for view in decision.views.values():
         chosen = view.at(decision.views[PLATES].chosen_margin)
         assert all(" ".join(reason.split()) in text for reason in chosen.reasons)
 
 
 def test_the_lead_names_biology_not_batch_removal_alone(decision: Decision):
-    lead, rest = lead_and_rest(decision.sentence)
+    before, lead, rest = rule_in_parts(decision.sentence)
     assert lead.startswith("If")
     assert "biology" in lead
-    assert f"{lead} {rest}" == decision.sentence
-    assert lead_and_rest("No rule: 2 seeds were run and 3 are needed.") == (
+    assert " ".join(filter(None, (before, lead, rest))) == decision.sentence
+    assert rule_in_parts("No rule: 2 seeds were run and 3 are needed.") == (
+        "",
         "No rule: 2 seeds were run and 3 are needed.",
         "",
     )
@@ -109,7 +128,7 @@ def test_every_chart_has_a_place_a_text_alternative_and_data(document: Document)
     # 2 views × (2 trade-offs + 6 measured metrics + T and B + frontier + 2 heat maps + 1 probe); label_nmi has no chart
     assert len(places) == 2 * (2 + 6 + 2 + 1 + 2 + 1)
     for attrs in places.values():
-        assert attrs["role"] == "img"
+        assert attrs["role"] == "group"
         assert len(attrs["aria-label"] or "") > 20
     assert "view0-tradeoff0" in places
     identities = [attrs["id"] for _, attrs in document.elements if "id" in attrs]
@@ -127,8 +146,8 @@ def test_lost_cells_and_unmeasured_metrics_are_shown_with_their_reasons(document
 
 
 def test_the_page_is_self_contained(html: str, document: Document):
-    assert html.count("Plotly, Inc.") == get_plotlyjs().count("Plotly, Inc.")
-    own = html.replace(get_plotlyjs(), "")
+    assert html.count(plotly_bundle()) == 1
+    own = html.replace(plotly_bundle(), "")
     assert not re.search(r"(?:https?:)?//[a-z]", own)
     assert not [tag for tag, _ in document.elements if tag in ("link", "img", "iframe") and tag != "link"]
     assert [attrs["href"] for tag, attrs in document.elements if tag == "link"] == ["data:,"]
@@ -158,7 +177,7 @@ def test_same_inputs_give_the_same_bytes(
 
 
 def test_nothing_of_today_or_of_this_machine_is_written(html: str, tmp_path: Path):
-    own = html.replace(get_plotlyjs(), "")
+    own = html.replace(plotly_bundle(), "")
     assert re.findall(r"20\d\d-\d\d-\d\d[^<]*", own) == ["2026-01-02T03:04:05Z"]
     assert str(Path.home()) + "/" not in own
     assert str(tmp_path.parent) not in own
@@ -179,7 +198,7 @@ def test_hostile_names_stay_text(decide: Any, tmp_path: Path):
         **simulated_provenance(),
         "name": EVIL,
         "config": EVIL,
-        "commands": [EVIL],
+        "command": EVIL,
         "warnings": [EVIL],
         "versions": {EVIL: EVIL},
         "screen": {EVIL: EVIL},
@@ -198,7 +217,7 @@ def test_hostile_names_stay_text(decide: Any, tmp_path: Path):
     assert not [tag for tag, _ in document.elements if tag == "img"]
     running = [content for attrs, content in document.scripts if attrs.get("type") != "application/json"]
     assert len(running) == 2
-    assert "49" not in document.text[: document.text.index("Trade-off curves")].split()
+    assert "49" not in document.part("rule", "qualified", "views").split()
     assert document.text.count(EVIL) >= 15
     for spec in document.charts.values():
         words = json.dumps([spec["layout"].get("annotations"), [trace.get("name") for trace in spec["data"]]])
@@ -243,8 +262,8 @@ def test_every_outcome_is_drawn_and_said_as_prominently(
     document = Document(written(table, decision, simulated_provenance(), tmp_path / "report.html"))
     text = " ".join(document.text.split())
     assert state.replace("_", " ") in text
-    lead, _ = lead_and_rest(decision.sentence)
-    assert " ".join(lead.split()) in text[: text.index("Trade-off curves")]
+    _, lead, _ = rule_in_parts(decision.sentence)
+    assert " ".join(lead.split()) in document.part("rule")
     assert "view0-tradeoff0" in document.charts
 
 
@@ -255,7 +274,7 @@ def test_an_unreadable_table_still_gives_a_report(decide: Any, tmp_path: Path):
     assert decision.rule.state == "INVALID_INPUT"
     document = Document(written(table, decision, {}, tmp_path / "report.html"))
     assert "unknown status" in document.text
-    assert "No trade-off curve could be read" in document.text
+    assert "No trade-off curve could be read" in document.part("rule")
     assert "view0-biological0" in document.charts
 
 
@@ -267,8 +286,8 @@ def test_views_that_disagree_are_announced(decide: Any, tmp_path: Path):
     table.loc[gone, "value"] = table["floor"] + 0.3 * (table["value"] - table["floor"])
     decision = decide(table)
     assert decision.notes
-    text = " ".join(Document(written(table, decision, {}, tmp_path / "report.html")).text.split())
-    assert text.index("The views disagree: ") < text.index("Trade-off curves")
+    document = Document(written(table, decision, {}, tmp_path / "report.html"))
+    assert "The views disagree: " in document.part("rule")
 
 
 def test_a_failed_write_leaves_nothing_behind(decide: Any, tmp_path: Path):
@@ -283,13 +302,10 @@ def test_a_failed_write_leaves_nothing_behind(decide: Any, tmp_path: Path):
 def test_ready_rules_are_shown_with_verdict_numbers_and_the_source_of_their_thresholds(
     document: Document, decision: Decision
 ):
-    text = " ".join(document.text.split())
-    rules = decision.ready_rules.rules
-    start, end = text.index("Ready rules"), text.index("Trade-off curves")
+    rules, shown = decision.ready_rules.rules, document.part("ready")
     for rule in rules:
-        assert start < text.index(f"{rule.condition}, then {rule.then}.") < end
-        assert detail_text(rule) in text[start:end]
-    shown = text[start:end]
+        assert f"{rule.condition}, then {rule.then}." in shown
+        assert detail_text(rule) in shown
     for verdict, holds in (("holds", True), ("does not hold", False), ("not measurable", None)):
         assert shown.count(f"{verdict} If") == sum(rule.holds is holds for rule in rules)
     assert "0.02 (judgement: differences below it change no use of an embedding)" in shown
@@ -303,13 +319,13 @@ def test_mechanism_next_points_shift_and_choice_are_said(decision: Decision, res
         rule=replace(decision.rule, cause=Cause("C_optimiser", 0.2, 0.01)),
         next_points=NextPoints("between", (1.5, 3.0), 0, None, 12, 600.0, (1.0, 4.0)),
     )
-    text = " ".join(Document(written(results, changed, {}, tmp_path / "report.html")).text.split())
-    head = text[: text.index("Ready rules")]
+    document = Document(written(results, changed, {}, tmp_path / "report.html"))
+    head = document.part("qualified")
     assert "Cause: damage to the training, which is not over-correction." in head
     assert "the sham arm loses 20 %" in head
     assert "Next: Train λ = 1.5 and 3 with the same seeds: 12 cells, about 10 min of one worker." in head
     view = decision.views[PLATES]
-    grid = text[text.index("Strength × margin") :]
+    grid = document.part("grid")
     assert frontier_text(view.frontier, 0.95) in grid
     assert choice_text(view.choice) in grid
 
@@ -335,8 +351,7 @@ def test_what_fresh_seeds_say_is_one_line(
     curve = next(item for item in view["margins"] if item["margin"] == view["chosen_margin"])
     curve["confirmation"] = {"agrees": agrees, "points": [] if agrees is None else points}
     changed = Decision.from_json(document)
-    text = " ".join(Document(written(results, changed, {}, tmp_path / "report.html")).text.split())
-    head = text[: text.index("Ready rules")]
+    head = Document(written(results, changed, {}, tmp_path / "report.html")).part("rule", "qualified")
     assert head.count("Fresh seeds") == 1
     assert said in head
     assert ("at λ = 30, called unsafe, a loss of 10 % is very likely, P = 0.97 (3 seeds)." in head) == (
@@ -353,27 +368,44 @@ def test_what_fresh_seeds_say_is_one_line(
 
 def test_a_technical_only_sweep_is_refused_in_the_report(results: pd.DataFrame, decide: Any, tmp_path: Path):
     table = results[results["role"] == "technical"]
-    text = " ".join(Document(written(table, decide(table), {}, tmp_path / "report.html")).text.split())
-    assert "one group alone never decides" in text[: text.index("Ready rules")]
-    assert "no recommendation" in text[: text.index("Ready rules")]
+    document = Document(written(table, decide(table), {}, tmp_path / "report.html"))
+    text = " ".join(document.text.split())
+    assert "one group alone never decides" in document.part("rule")
+    assert "no recommendation" in document.part("rule")
     assert "suggest λ" not in text
     assert "recommend λ" not in text
 
 
 def test_charts_come_in_reading_order(document: Document):
-    kinds = [re.sub(r"view\d-", "", chart).rstrip("0123456789") for chart in document.charts]
-    order = {
-        "tradeoff": 0,
-        "technical": 1,
-        "biological": 1,
-        "composite-technical": 2,
-        "composite-biological": 2,
-        "frontier": 3,
-        "heat-biological": 3,
-        "heat-technical": 3,
-        "probe": 4,
-    }
-    assert [order[kind] for kind in kinds] == sorted(order[kind] for kind in kinds)
+    places = [attrs["id"] for tag, attrs in document.elements if tag == "div" and attrs.get("class") == "chart"]
+    assert places[0] == "view0-tradeoff0"
+    assert list(document.charts) == places
+
+
+def test_the_drawing_library_is_the_one_that_the_figures_are_made_for(document: Document):
+    assert bundled_version() == get_plotlyjs_version()
+    told = (BUNDLE.parent / "README.md").read_text(encoding="utf-8")
+    assert f"| {bundled_version()} |" in told
+    assert hashlib.sha256(BUNDLE.read_bytes()).hexdigest() in told
+    assert "MIT License" in (BUNDLE.parent / "LICENSE-plotly.js").read_text(encoding="utf-8")
+    assert {trace["type"] for spec in document.charts.values() for trace in spec["data"]} <= TRACES
+
+
+def test_every_entry_of_the_contents_leads_somewhere(document: Document):
+    links = [str(attrs["href"]) for tag, attrs in document.elements if tag == "a"]
+    identities = {attrs["id"] for _, attrs in document.elements if "id" in attrs}
+    assert len(links) >= 7
+    assert {link.removeprefix("#") for link in links} <= identities
+
+
+def test_the_narrow_layout_is_the_same_figure_on_other_places(document: Document):
+    narrow = {name: spec for name, spec in document.charts.items() if "narrow" in spec}
+    assert {name.split("-")[1].rstrip("0123456789") for name in narrow} >= {"tradeoff"}
+    for spec in narrow.values():
+        axes = {key for key in spec["layout"] if key.startswith(("xaxis", "yaxis"))}
+        assert axes == {key for key in spec["narrow"] if key.startswith(("xaxis", "yaxis"))}
+        for trace in spec["data"]:
+            assert {f"{axis}axis{trace.get(f'{axis}axis', axis)[1:]}" for axis in "xy"} <= axes
 
 
 def test_a_trainer_with_one_dial_is_never_told_of_a_margin(tmp_path: Path) -> None:

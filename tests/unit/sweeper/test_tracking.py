@@ -14,16 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.mirror.tracking import (
-    MirroredCell,
-    _artefact_root,
-    _Child,
-    _is_settled,
-    _masked,
-    _name,
-    check_tracking,
-    resolve_uri,
-)
+from sweeper.mirror.address import artefact_root, check_tracking, masked, resolve_uri
+from sweeper.mirror.tracking import MirroredCell, _Child, _is_settled, _name
 from trainers.errors import InputError
 
 FOLDER = Path("/data/runs/a sweep")
@@ -87,13 +79,13 @@ def test_a_file_store_is_refused(uri: str) -> None:
     ],
 )
 def test_artefacts_lie_beside_the_database_unless_a_server_keeps_them(uri: str, root: str | None) -> None:
-    assert _artefact_root(uri, FOLDER) == root
+    assert artefact_root(uri, FOLDER) == root
 
 
-def test_passwords_are_masked() -> None:
-    assert _masked("postgresql://me:se/cret@db/mlflow") == "postgresql://me:se/cret@db/mlflow"  # no valid URL
-    assert _masked("at postgresql://me:secret@db/mlflow!") == "at postgresql://me:***@db/mlflow!"
-    assert _masked("http://mlflow:5000/a@b") == "http://mlflow:5000/a@b"
+def test_passwords_aremasked() -> None:
+    assert masked("postgresql://me:se/cret@db/mlflow") == "postgresql://me:se/cret@db/mlflow"  # no valid URL
+    assert masked("at postgresql://me:secret@db/mlflow!") == "at postgresql://me:***@db/mlflow!"
+    assert masked("http://mlflow:5000/a@b") == "http://mlflow:5000/a@b"
 
 
 def test_a_server_that_is_not_there_is_reported_within_seconds() -> None:
@@ -150,7 +142,7 @@ def test_every_name_passes_mlflows_own_rules(key: str) -> None:
     ],
 )
 def test_which_runs_are_left_alone(run_status: str, recorded: str | None, status: str, settled: bool) -> None:
-    assert _is_settled(_Child("r", run_status, recorded, 0), status) is settled
+    assert _is_settled(_Child("r", run_status, recorded, 0, "file:///a"), status) is settled
 
 
 def test_an_unknown_status_is_a_programming_error() -> None:

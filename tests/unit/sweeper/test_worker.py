@@ -10,7 +10,7 @@ import pytest
 
 from sweeper.config.sweep_config import build_config
 from sweeper.findings.stored import stored_gains, tabulate_and_decide
-from sweeper.mirror.mirroring import mirrored_cell
+from sweeper.mirror.mirrored import mirrored_cell
 from sweeper.planning.cells import PackPlan, control_cells, make_cells
 from sweeper.planning.description import sweep_description
 from sweeper.planning.prepared import Prepared, prepare

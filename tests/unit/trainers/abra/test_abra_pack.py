@@ -18,6 +18,9 @@ from trainers.errors import InputError
 
 ADVERSARIES: dict[str, dict[str, Any]] = {
     "ridge": {},
+    "fourier": {"critic": "fourier"},
+    "kernel": {"critic": "kernel"},
+    "moments": {"critic": "moments"},
     "mlp": {"critic": "mlp"},
     "reversal": {"critic": "mlp", "critic_steps": 0},
     "worst_case": {"critic": "none", "statistics": "worst_case"},

@@ -17,6 +17,8 @@ from trainers.cpdistiller.cpdistiller_settings import CpDistillerSettings
 from trainers.cpdistiller.cpdistiller_trainer import CpDistillerTrainer
 from trainers.cpdistiller.distiller_schedule import DistillerSchedule
 from trainers.errors import InputError
+from trainers.kept import OPERATIONS, Keepable
+from trainers.kept_layers import run_layers
 from trainers.registry import trainer
 
 EVERY_ROW = np.arange(288)
@@ -182,6 +184,18 @@ def test_an_embedding_depends_on_its_row_alone(plates: Any, small: CpDistillerSe
     assert pack.embed(0, np.arange(0)).shape == (0, 5)
     with pytest.raises(InputError, match=r"\(n, 24\)"):
         pack.embed_features(0, plates.features[:, :9])
+
+
+def test_a_kept_cell_embeds_as_the_pack_does(plates: Any, small: CpDistillerSettings) -> None:
+    pack = trained(plates.pack([plates.cell(0.0), plates.cell(2.0, 1.0, 1)], small))
+    assert isinstance(pack, Keepable)
+    assert CpDistillerTrainer().not_kept(small) is None
+    for index in (0, 1):
+        kept = pack.fitted(index)
+        assert {layer["op"] for layer in kept.layers} <= set(OPERATIONS)
+        np.testing.assert_allclose(
+            run_layers(kept.layers, kept.arrays, plates.features), pack.embed(index, EVERY_ROW), atol=1e-5
+        )
 
 
 def test_rows_outside_training_are_never_read(plates: Any, small: CpDistillerSettings) -> None:

@@ -124,7 +124,7 @@ def test_a_mixed_image_has_the_losses_of_both_classes_by_their_area() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("critic", ["none", "ridge", "mlp"])
+@pytest.mark.parametrize("critic", ["none", "ridge", "fourier", "kernel", "moments", "mlp"])
 @pytest.mark.parametrize("statistics", ["none", "random", "worst_case"])
 def test_lambda_scales_every_adversarial_term_and_nothing_else(critic: str, statistics: str) -> None:
     settings = settings_of(critic=critic, statistics=statistics, alignment="symmetric_kl", alignment_weight=0.5)

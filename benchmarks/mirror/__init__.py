@@ -1,0 +1,1 @@
+"""Study: cells a second into an MLflow server on Postgres."""

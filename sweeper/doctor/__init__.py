@@ -1,0 +1,1 @@
+"""What a sweep needs around it, looked at before hours are spent."""
