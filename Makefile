@@ -126,6 +126,15 @@ benchmark-correctors: install $(VENV)/.harmony ## study: the correctors beside t
 benchmark-causes: install ## study: screens whose cause is known, with real training
 	$(BIN)/python benchmarks/causes.py
 
+benchmark-methods-compared: install $(VENV)/.harmony ## study: corrections side by side on three screens
+	$(BIN)/python benchmarks/methods_compared.py
+
+benchmark-methods-coverage: install ## study: error bars of curves without seed noise
+	$(BIN)/python benchmarks/methods_coverage.py
+
+benchmark-methods-speed: install $(VENV)/.harmony ## study: a grid of settings in a pack, and in a plain loop
+	$(BIN)/python benchmarks/methods_speed.py
+
 benchmark-images-input: install ## study: images into the training step
 	$(BIN)/python benchmarks/images_input.py
 
