@@ -97,7 +97,7 @@ benchmark-mirror: install ## study: cells a second into MLflow on Postgres
 	$(BIN)/python -m benchmarks.mirror
 
 benchmark-overhead: install ## study: what a sweep costs beside training and scoring, against plain Ray Tune
-	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python -m benchmarks.overhead
 
 benchmark-packs: install ## study: packs against one cell a trial
 	$(BIN)/python benchmarks/packs.py
@@ -126,6 +126,15 @@ benchmark-correctors: install $(VENV)/.harmony ## study: the correctors beside t
 benchmark-causes: install ## study: screens whose cause is known, with real training
 	$(BIN)/python benchmarks/causes.py
 
+benchmark-methods-compared: install $(VENV)/.harmony ## study: corrections side by side on three screens
+	$(BIN)/python benchmarks/methods_compared.py
+
+benchmark-methods-coverage: install ## study: error bars of curves without seed noise
+	$(BIN)/python benchmarks/methods_coverage.py
+
+benchmark-methods-speed: install $(VENV)/.harmony ## study: a grid of settings in a pack, and in a plain loop
+	$(BIN)/python benchmarks/methods_speed.py
+
 benchmark-images-input: install ## study: images into the training step
 	$(BIN)/python benchmarks/images_input.py
 
@@ -137,6 +146,9 @@ benchmark-images-demo: install ## study: the image demo
 
 benchmark-doors: install ## study: the time of the quick verbs
 	$(BIN)/python benchmarks/doors.py
+
+benchmark-report-page: install ## study: what a report weighs, and the wait for its first figure
+	$(BIN)/python benchmarks/report_page.py
 
 fuzz: install ## 10,000 malformed inputs at every door
 	$(BIN)/python -m benchmarks.fuzz

@@ -549,14 +549,76 @@ def _verdicts() -> list[str]:
     return [*lines, "", *"\n".join(quoted).removesuffix("\n>").splitlines(), ""]
 
 
+def _compared() -> list[str]:
+    """Corrections side by side, a table a screen."""
+    titles = {
+        "demo": "The demo's simulated screen",
+        "jump": "JUMP-CP source_3, as the quick answer reads it",
+        "bbbc021": "BBBC021 (biology: mechanisms)",
+    }
+    heads = {
+        "method": "method",
+        "state": "state",
+        "safe": "safe range",
+        "advised": "advised",
+        "technical": "T there",
+        "biological": "B there",
+        "published": "published setting",
+        "worse": "against the best",
+    }
+    lines = [
+        "**Corrections side by side** (`make benchmark-methods-compared`; 3 seeds, no sham arm). T is batch removal, B",
+        "biology, 0 at chance and 1 the best there can be, with 90 % intervals.",
+        "",
+    ]
+    result = _load("methods_compared")
+    for name, title in titles.items():
+        if name not in result:
+            continue
+        found = result[name]
+        lines += [f"*{title}*: {found['headline']}", ""]
+        lines += ["| " + " | ".join(heads.values()) + " |", "|" + "---|" * len(heads)]
+        lines += ["| " + " | ".join(row[key] for key in heads) + " |" for row in found["rows"]]
+        lines.append("")
+    return lines
+
+
+def _coverage() -> list[str]:
+    """Whether what is called safe is safe, for curves without seed noise."""
+    result = _load("methods_coverage")
+    lines = [
+        f"**Error bars without seeds** (`make benchmark-methods-coverage`; {result['perturbations']} perturbations,",
+        "6 batches × 3 plates, δ = 10 %). Counts of simulated screens: a strength above the truth called safe; a loss",
+        "established below the truth, or where there is none of δ; the point located; its 90 % interval covers the",
+        "truth; the interval lies above it whole.",
+        "",
+        "| loss | bounds about | seeds | called safe above truth | loss too early | located | covered | above |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    keys = ("called_safe_above_truth", "loss_established_too_early", "located", "covered", "interval_above_truth")
+    for row in result["rows"]:
+        counts = [f"{row[key]['count']} of {row[key]['of']}" for key in keys]
+        about = row["target"].replace("_", " ")
+        lines.append(f"| {row['scenario']} | {about} | {row['seeds']} | " + " | ".join(counts) + " |")
+    return [*lines, ""]
+
+
 PAGES = {
-    HERE.parent / "docs/benchmarks/measured.md": (_jump, _jump_cpdistiller, _followed, _packs, _images_demo),
+    HERE.parent / "docs/benchmarks/measured.md": (
+        _jump,
+        _jump_cpdistiller,
+        _compared,
+        _followed,
+        _packs,
+        _images_demo,
+    ),
     HERE / "README.md": (
         _verdicts,
         _causes,
         _adversaries,
         _critic,
         _cpdistiller,
+        _coverage,
         _locate,
         _panel_speed,
         _images_input,
