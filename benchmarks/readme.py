@@ -543,7 +543,8 @@ def _verdicts() -> list[str]:
             removed = f"{_number(at['technical'])} / {_number(at['reader'])}" if at["technical"] is not None else "–"
             where = "" if place == "zero" else f"λ = {at['strength']:.3g}: "
             entries.append(f"{where}{removed}, read at {_number(at['accuracy'])}")
-        lines.append(f"| {title} | `{row['state']}` | {' | '.join(entries)} |")
+        size = f"{row['strengths']} λ × {row['seeds']} seeds, {row['steps']} steps"
+        lines.append(f"| {title} ({size}) | `{row['state']}` | {' | '.join(entries)} |")
     (compounds,) = result["BBBC021, compounds"].values()
     lines.append(f"| BBBC021, compounds | {compounds['outlook']}: `run` stops before training | – | – | – |")
     quoted = [f"> {title}: {row['sentence']}\n>" for title, row in result["screens"].items()]
