@@ -42,6 +42,11 @@ def _key(kind: str) -> str:
     return KINDS[kind]
 
 
+def plural(axis: str) -> str:
+    """Of what a unit is."""
+    return f"{axis}es" if axis.endswith(("s", "ch", "x")) else f"{axis}s"
+
+
 def rule_text(applied: Applied, unit: UnitDrift) -> str:
     """If accuracy drops sharply on a new batch, then adversarial representation learning is worth testing."""
     lead = "If accuracy drops sharply on a new batch, then adversarial representation learning is worth testing"
@@ -50,11 +55,11 @@ def rule_text(applied: Applied, unit: UnitDrift) -> str:
     own = f"{unit.accuracy:.2f} on {unit.known} known perturbations (nearest of {applied.classes})"
     drop = applied.sharp_drop(unit)
     if drop is None:
-        return f"{lead}: {own}; there is no accuracy on unseen training {applied.axis}s to compare it with."
+        return f"{lead}: {own}; there is no accuracy on unseen training {plural(applied.axis)} to compare it with."
     known = list(applied.reference.values())
     mean = sum(known) / len(known)
     spread = f"{min(known):.2f} to {max(known):.2f}"
-    against = f"against {mean:.2f} on training {applied.axis}s that the encoder had not seen ({spread})"
+    against = f"against {mean:.2f} on training {plural(applied.axis)} that the encoder had not seen ({spread})"
     if drop:
         return (
             f"{lead}. It drops here, {own} {against}: add this {applied.axis} to the screen and sweep again with the "
