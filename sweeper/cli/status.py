@@ -43,8 +43,10 @@ def run(options: argparse.Namespace) -> int:
     if comparison.exists:
         for place, store in enumerate(comparison.stores().values()):
             print("\n" if place and not options.json else "", end="")
+            _warn(store.folder, options)
             _tell(_standing(store.folder), as_json=options.json, watched=True)
         return 0
+    _warn(options.folder, options)
     if options.watch is None:
         _tell(_standing(options.folder), as_json=options.json)
         return 0
@@ -55,16 +57,22 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _warn(folder: Path, options: argparse.Namespace) -> None:
+    """What cannot be read, before the rest is looked at: it may be what the rest fails on."""
+    import sweeper
+    from sweeper.cli.common import warn
+    from sweeper.findings.stored import damaged_files
+
+    for damaged in () if options.json else damaged_files(sweeper.open_store(folder).store):
+        warn(damaged)
+
+
 def _tell(now: Standing, *, as_json: bool, watched: bool = False) -> None:
     import json
-
-    from sweeper.cli.common import warn
 
     if as_json:
         print(json.dumps(now.to_json(), ensure_ascii=False, indent=None if watched else 1), flush=True)
         return
-    for damaged in now.damaged:
-        warn(damaged)
     for line in lines(now):
         print(line, flush=True)
 
