@@ -195,7 +195,7 @@ def edited(folder: Path, **changes: Any) -> None:
     [
         (lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-5]), "damaged .*sweeper keep"),
         (lambda folder: (folder / WEIGHTS).unlink(), "No such file.*sweeper keep"),
-        (lambda folder: edited(folder, schema="kept-model/2"), "newer version of sweeper .*update sweeper"),
+        (lambda folder: edited(folder, schema="kept-model/3"), "newer version of sweeper .*update sweeper"),
         (lambda folder: edited(folder, schema="x"), "no kept model .schema 'x'"),
         (lambda folder: edited(folder, seeds=[]), "not a kept model"),
         (lambda folder: edited(folder, layers=[{"op": "exec"}]), "layer 'exec' is none that this version knows"),
