@@ -75,6 +75,12 @@ jump-cpdistiller: install ## study: the real table with cpDistiller
 jump-followed: install ## study: the same, after its next points
 	$(BIN)/python benchmarks/jump_followed.py
 
+verdicts: install ## study: the verdicts of JUMP, BBBC021 and the demo side by side
+	$(BIN)/sweeper run configs/jump_source3.yaml
+	$(BIN)/sweeper run configs/bbbc021.yaml
+	$(BIN)/sweeper demo
+	$(BIN)/python benchmarks/verdicts.py
+
 benchmark-adversaries: install ## study: which adversary
 	$(BIN)/python benchmarks/adversaries.py
 
@@ -91,7 +97,7 @@ benchmark-mirror: install ## study: cells a second into MLflow on Postgres
 	$(BIN)/python -m benchmarks.mirror
 
 benchmark-overhead: install ## study: what a sweep costs beside training and scoring, against plain Ray Tune
-	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python -m benchmarks.overhead
 
 benchmark-packs: install ## study: packs against one cell a trial
 	$(BIN)/python benchmarks/packs.py
@@ -117,6 +123,18 @@ benchmark-tier-c: install ## study: the decision on real training
 benchmark-correctors: install $(VENV)/.harmony ## study: the correctors beside the libraries they are known from
 	$(BIN)/python benchmarks/correctors.py
 
+benchmark-causes: install ## study: screens whose cause is known, with real training
+	$(BIN)/python benchmarks/causes.py
+
+benchmark-methods-compared: install $(VENV)/.harmony ## study: corrections side by side on three screens
+	$(BIN)/python benchmarks/methods_compared.py
+
+benchmark-methods-coverage: install ## study: error bars of curves without seed noise
+	$(BIN)/python benchmarks/methods_coverage.py
+
+benchmark-methods-speed: install $(VENV)/.harmony ## study: a grid of settings in a pack, and in a plain loop
+	$(BIN)/python benchmarks/methods_speed.py
+
 benchmark-images-input: install ## study: images into the training step
 	$(BIN)/python benchmarks/images_input.py
 
@@ -128,6 +146,9 @@ benchmark-images-demo: install ## study: the image demo
 
 benchmark-doors: install ## study: the time of the quick verbs
 	$(BIN)/python benchmarks/doors.py
+
+benchmark-report-page: install ## study: what a report weighs, and the wait for its first figure
+	$(BIN)/python benchmarks/report_page.py
 
 fuzz: install ## 10,000 malformed inputs at every door
 	$(BIN)/python -m benchmarks.fuzz

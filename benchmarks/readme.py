@@ -495,9 +495,134 @@ def _images_training() -> list[str]:
     return [*lines, "", *(verdicts or [none]), ""]
 
 
+def _causes() -> list[str]:
+    result = _load("causes")
+    lines = [
+        "**Screens whose cause is known, with real training** (`make benchmark-causes`; two simulated screens a case,",
+        "4 seeds, held-out perturbations, sham arm). Removal: mean over the screens at λ = 0 / at the advice / at the",
+        'largest λ; 1 is chance. "Counts": on how many screens removal is shown to improve by the amount that counts.',
+        "The reader beside T: the same decisions with the strongest reader of the batch alone.",
+        "",
+        "| case | judged by | removal | counts | state | advised λ | attributed to |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in result["summary"]:
+        removal = " / ".join("–" if row["removal"][at] is None else _number(row["removal"][at]) for at in PLACES)
+        states = ", ".join(f"`{state}`" for state in dict.fromkeys(row["states"]))
+        advised = ", ".join("none" if weight is None else f"{weight:g}" for weight in row["advised"])
+        attributed = ", ".join(dict.fromkeys(str(verdict or "–") for verdict in row["attributed"]))
+        lines.append(
+            f"| {row['case']} | {row['reading']} | {removal} | {row['removal_counts']} of {row['screens']} | "
+            f"{states} | {advised} | {attributed} |"
+        )
+    cases = [f"- {name}: {case['truth']}." for name, case in result["cases"].items()]
+    return [*lines, "", *cases, ""]
+
+
+PLACES = ("0", "advised", "largest")
+
+
+def _verdicts() -> list[str]:
+    result = _load("verdicts")
+    lines = [
+        "**Three screens side by side** (held-out plates; `make verdicts`). Each entry: T / how far the strongest",
+        "reader is from reading the batch (1: chance), and the balanced accuracy it reads it with.",
+        "",
+        "| screen | state | λ = 0 | at the advice | at the largest λ |",
+        "|---|---|---|---|---|",
+    ]
+    for title, row in result["screens"].items():
+        entries = []
+        for place in ("zero", "advised", "largest"):
+            at = row[place]
+            if at is None:
+                entries.append("no advice")
+                continue
+            removed = f"{_number(at['technical'])} / {_number(at['reader'])}" if at["technical"] is not None else "–"
+            where = "" if place == "zero" else f"λ = {at['strength']:.3g}: "
+            entries.append(f"{where}{removed}, read at {_number(at['accuracy'])}")
+        lines.append(f"| {title} | `{row['state']}` | {' | '.join(entries)} |")
+    (compounds,) = result["BBBC021, compounds"].values()
+    lines.append(f"| BBBC021, compounds | {compounds['outlook']}: `run` stops before training | – | – | – |")
+    quoted = [f"> {title}: {row['sentence']}\n>" for title, row in result["screens"].items()]
+    return [*lines, "", *"\n".join(quoted).removesuffix("\n>").splitlines(), ""]
+
+
+def _compared() -> list[str]:
+    """Corrections side by side, a table a screen."""
+    titles = {
+        "demo": "The demo's simulated screen",
+        "jump": "JUMP-CP source_3, as the quick answer reads it",
+        "bbbc021": "BBBC021 (biology: mechanisms)",
+    }
+    heads = {
+        "method": "method",
+        "state": "state",
+        "safe": "safe range",
+        "advised": "advised",
+        "technical": "T there",
+        "biological": "B there",
+        "published": "published setting",
+        "worse": "against the best",
+    }
+    lines = [
+        "**Corrections side by side** (`make benchmark-methods-compared`; 3 seeds, no sham arm). T is batch removal, B",
+        "biology, 0 at chance and 1 the best there can be, with 90 % intervals.",
+        "",
+    ]
+    result = _load("methods_compared")
+    for name, title in titles.items():
+        if name not in result:
+            continue
+        found = result[name]
+        lines += [f"*{title}*: {found['headline']}", ""]
+        lines += ["| " + " | ".join(heads.values()) + " |", "|" + "---|" * len(heads)]
+        lines += ["| " + " | ".join(row[key] for key in heads) + " |" for row in found["rows"]]
+        lines.append("")
+    return lines
+
+
+def _coverage() -> list[str]:
+    """Whether what is called safe is safe, for curves without seed noise."""
+    result = _load("methods_coverage")
+    lines = [
+        f"**Error bars without seeds** (`make benchmark-methods-coverage`; {result['perturbations']} perturbations,",
+        "6 batches × 3 plates, δ = 10 %). Counts of simulated screens: a strength above the truth called safe; a loss",
+        "established below the truth, or where there is none of δ; the point located; its 90 % interval covers the",
+        "truth; the interval lies above it whole.",
+        "",
+        "| loss | bounds about | seeds | called safe above truth | loss too early | located | covered | above |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    keys = ("called_safe_above_truth", "loss_established_too_early", "located", "covered", "interval_above_truth")
+    for row in result["rows"]:
+        counts = [f"{row[key]['count']} of {row[key]['of']}" for key in keys]
+        about = row["target"].replace("_", " ")
+        lines.append(f"| {row['scenario']} | {about} | {row['seeds']} | " + " | ".join(counts) + " |")
+    return [*lines, ""]
+
+
 PAGES = {
-    HERE.parent / "docs/benchmarks/measured.md": (_jump, _jump_cpdistiller, _followed, _packs, _images_demo),
-    HERE / "README.md": (_adversaries, _critic, _cpdistiller, _locate, _panel_speed, _images_input, _images_training),
+    HERE.parent / "docs/benchmarks/measured.md": (
+        _jump,
+        _jump_cpdistiller,
+        _compared,
+        _followed,
+        _packs,
+        _images_demo,
+    ),
+    HERE / "README.md": (
+        _verdicts,
+        _causes,
+        _adversaries,
+        _critic,
+        _cpdistiller,
+        _coverage,
+        _locate,
+        _panel_speed,
+        _images_input,
+        _images_training,
+    ),
 }
 
 

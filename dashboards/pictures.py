@@ -17,7 +17,7 @@ from sweeper.decision import RuledCurve
 from sweeper.findings.stored_embeddings import StoredEmbeddings
 from sweeper.findings.unit_gains import Gains
 
-NOT_KEPT = "The store keeps no embeddings of this view, or they cannot be read: sweep again to have them."
+NOT_KEPT = "The store keeps no embeddings of these wells that can be read, so there is nothing to draw."
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,11 @@ class Pictures:
     losses: Chart | None
     effect: PositionEffect | None
     plates: Chart | None
+
+    @property
+    def charts(self) -> tuple[Chart, ...]:
+        """Those that are drawn."""
+        return tuple(found for found in (self.plane, self.umap, self.losses, self.plates) if found)
 
 
 def pictures(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -83,8 +82,12 @@ def project(
 
 
 def has_umap() -> bool:
-    """Whether umap-learn is installed."""
-    return importlib.util.find_spec("umap") is not None
+    """Whether umap-learn is installed and can be used; a mere folder of that name is not it."""
+    try:
+        import umap
+    except ImportError:
+        return False
+    return hasattr(umap, "UMAP")
 
 
 def _most(names: pd.Series) -> tuple[str, ...]:

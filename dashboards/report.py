@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
-from dashboards import formatting
 from dashboards.boundary_words import boundary, optimism
-from dashboards.chart import Chart, chart, script_safe
+from dashboards.chart import Chart, chart
 from dashboards.composite_curves import CompositeView, composite_view
-from dashboards.dial import at_second, dials, letter, second_dial, second_title, speaking_of
+from dashboards.dial import dials, speaking_of
+from dashboards.document import document
 from dashboards.figures.axis import strength_axis
 from dashboards.figures.frontier import describe_frontier, draw_frontier, frontier_numbers
 from dashboards.figures.gain import describe_gains, draw_gains
 from dashboards.figures.heatmap import composite_grid, describe_grid, draw_grid
 from dashboards.figures.metric import MetricCurve, describe_metric, draw_metric, metric_curve
 from dashboards.figures.probe import ProbeComparison, describe_probe, draw_probe, probe_comparison
-from dashboards.figures.style import dark_palette
 from dashboards.figures.tradeoff import ROLES, TradeOff, describe_trade_off, trade_off
 from dashboards.figures.tradeoff_drawing import draw_trade_off
 from dashboards.first_screen import FirstScreen, first_screen, ordered_curves, ordered_views, tone, verdict_text
 from dashboards.gain_views import GainView, gain_view
 from dashboards.pictures import Pictures, pictures
-from dashboards.plotly_bundle import plotly_bundle
 from dashboards.pseudo_cost import PseudoRow, pseudo_rows
 from dashboards.records import checked, metric_names, trained, without_ladder
 from dashboards.stages import Stage, stages
@@ -52,11 +44,6 @@ from sweeper.findings.ladder_table import LadderTable
 from sweeper.findings.stored_embeddings import StoredEmbeddings
 from sweeper.findings.unit_gains import Gains
 from sweeper.spoken import spoken, spoken_values
-
-_TEMPLATES = Path(__file__).parent / "templates"
-_KEYWORDS = re.compile(
-    r"\b(No rule|Not identified|If|if|then|Safe|Unsafe|Sweep again|Certainty|Caution|The views disagree)\b"
-)
 
 
 @dataclass(frozen=True)
@@ -403,60 +390,15 @@ def _metrics(
     return tuple(found)
 
 
-def emphasised(sentence: str) -> Sequence[tuple[str, bool]]:
-    """The sentence in pieces, each with whether it is one of the rule's own words (If, then, Safe, …)."""
-    return [(piece, place % 2 == 1) for place, piece in enumerate(_KEYWORDS.split(sentence)) if piece]
-
-
 def render_report(page: Page) -> str:
-    """The HTML document.
-
-    Scripts run only where their hash is declared in the document's content security policy, and nothing may be loaded:
-    neither a name in the data nor plotly.js itself can reach the network.
-    """
-    library, loader = plotly_bundle(), (_TEMPLATES / "report.js").read_text(encoding="utf-8")
-    hashes = " ".join(f"'sha256-{_hash(script)}'" for script in (library, loader))
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            page=page,
-            decision=page.decision,
-            rule=page.decision.rule,
-            first=page.first,
-            contents=page.contents,
-            sections=page.sections,
-            provenance=page.provenance,
-            style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
-            palette=script_safe(json.dumps(dark_palette())),
-            library=library,
-            loader=loader,
-            policy=f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:",
-        )
+    """The HTML document."""
+    return document(
+        "report.html",
+        page=page,
+        decision=page.decision,
+        rule=page.decision.rule,
+        first=page.first,
+        contents=page.contents,
+        sections=page.sections,
+        provenance=page.provenance,
     )
-
-
-def _hash(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(letter=letter, second_dial=second_dial, second_title=second_title, at_second=at_second)
-    environment.filters.update(
-        number=formatting.number,
-        fixed=formatting.fixed,
-        percent=formatting.percent,
-        name=formatting.name,
-        question=formatting.question,
-        signed=formatting.signed,
-        emphasised=emphasised,
-    )
-    return environment

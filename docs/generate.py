@@ -39,6 +39,7 @@ def _key_table(rows: Iterable[tuple[str, str, str]]) -> list[str]:
 def keys() -> str:
     """Every key of a configuration, a table a section: what `sweeper validate --keys` prints."""
     from sweeper.config.sweep_config import documented_keys
+    from sweeper.methods.methods_config import KEY, MEANING
     from trainers.screens.images.source import PlateSource, WildsSource
 
     sections: dict[str, list[tuple[str, str, str]]] = {}
@@ -51,6 +52,7 @@ def keys() -> str:
             sections.setdefault("", []).append((key, default, meaning))
         else:
             about[section] = meaning
+    sections[""].append((KEY, "none", MEANING))
     lines = [
         "# Keys of a configuration",
         "",

@@ -19,6 +19,8 @@ _HOMES = {
     "load_config": "sweeper.config.sweep_config",
     "plan": "sweeper.library.planned",
     "run": "sweeper.library.launch",
+    "run_methods": "sweeper.library.comparing",
+    "open_methods": "sweeper.library.comparing",
     "open_store": "sweeper.library.stored_sweep",
     "decide": "sweeper.library.deciding",
     "keep": "sweeper.library.after",
@@ -39,6 +41,7 @@ _HOMES = {
     "Outputs": "sweeper.library.outputs",
     "Panel": "sweeper.metrics.panel",
     "Plan": "sweeper.library.planned",
+    "StoredMethods": "sweeper.library.comparing",
     "StoredSweep": "sweeper.library.stored_sweep",
     "SweepConfig": "sweeper.config.sweep_config",
     "SweepFailedError": "sweeper.errors",
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
     from sweeper.kept.keeping import Kept
     from sweeper.kept.tables import Corrected
     from sweeper.library.after import apply, compare, embed, keep
+    from sweeper.library.comparing import StoredMethods, open_methods, run_methods
     from sweeper.library.deciding import decide, write_report
     from sweeper.library.launch import run
     from sweeper.library.outputs import Outputs
@@ -73,6 +77,7 @@ __all__ = [
     "Outputs",
     "Panel",
     "Plan",
+    "StoredMethods",
     "StoredSweep",
     "SweepConfig",
     "SweepFailedError",
@@ -84,9 +89,11 @@ __all__ = [
     "embed",
     "keep",
     "load_config",
+    "open_methods",
     "open_store",
     "plan",
     "run",
+    "run_methods",
     "score_table",
     "write_report",
 ]

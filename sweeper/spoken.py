@@ -58,13 +58,15 @@ def spoken(text: str, dials: Sequence[Dial]) -> str:
 
 def spoken_values(value: Value, dials: Sequence[Dial]) -> Value:
     """A value with every text inside it `spoken`: mappings (not their keys), sequences and dataclasses."""
-    if tuple(dials) == trainer(DEFAULT).dials:
+    first = trainer(DEFAULT).dials
+    if tuple(dials) == first:
         return value
+    codes = (first[0].symbol, first[1].word)  # alone: a unit, and what a condition is about
     found: Any = value
     if isinstance(value, Enum):
         return value
     if isinstance(value, str):
-        found = value if value == trainer(DEFAULT).dials[0].symbol else spoken(value, dials)  # alone: a unit's code
+        found = value if value in codes else spoken(value, dials)
     elif isinstance(value, Mapping):
         found = {key: spoken_values(item, dials) for key, item in value.items()}
     elif isinstance(value, list | tuple) and not hasattr(value, "_fields"):

@@ -13,7 +13,8 @@ standard errors it is Φ(d − z). Three oracles, each knowing less:
 
 The first two are exact, the second also checked on the study's draws; the third's limit is the quantile of its
 statistic on the draws of the decline of δ. The locator stands beside them at limits on its own probability of a loss
-that give it the same false alarms on the same draws, and at its default.
+that give it the same false alarms on the same draws. What another `p_identify` would give, here and at ψ 7.5, is in the
+second table.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ from scipy.special import ndtr, ndtri
 
 from benchmarks.locator.methods import SETTINGS
 from benchmarks.locator.shapes import HIGHEST, LOWEST, log_strengths, noise_sd
-from benchmarks.locator.study import SMALL, Cell, results
+from benchmarks.locator.study import GATES, SMALL, Cell, results
 
 Array = NDArray[np.float64]
 NULL, LOSS = Cell("drop δ", SMALL), Cell("drop 2 δ", SMALL)
+PRICED = (LOSS, NULL, Cell("drop 0.8 δ", SMALL), Cell("drop δ", GATES))
+LIMITS = (SETTINGS.p_identify, 0.95, 0.925, 0.9)
 RATES = (0.025, 0.05, 0.10)
 """False alarms at a decline of exactly δ: what `p_identify` promises, half the gate, and the gate."""
 CENTRES, WIDTHS = np.arange(LOWEST, HIGHEST + 1.0, 0.1), (0.1, 0.17, 0.28, 0.45, 0.7, 1.1, 1.7)
@@ -97,19 +100,25 @@ def measure(folder: Path) -> dict[str, Any]:
     found["methods"]["shape"]["drawn"] = [float((told > ndtri(1 - rate)).mean()) for rate in RATES]
     quiet, told = by_family(none), by_family(loss)
     found["methods"]["family"] = {"power": [float((told > np.quantile(quiet, 1 - rate)).mean()) for rate in RATES]}
-    quiet, told = (np.array([row["p_detect"] for row in results(folder, cell, "locator")]) for cell in (NULL, LOSS))
-    if len(quiet) and len(told):
-        limits = [float(np.quantile(quiet, 1 - rate, method="higher")) for rate in RATES]
+    own = {cell: np.array([row["p_detect"] for row in results(folder, cell, "locator")]) for cell in PRICED}
+    if len(own[NULL]) and len(own[LOSS]):
+        limits = [float(np.quantile(own[NULL], 1 - rate, method="higher")) for rate in RATES]
         found["methods"]["locator"] = {
-            "power": [float((told > limit).mean()) for limit in limits],
+            "power": [float((own[LOSS] > limit).mean()) for limit in limits],
             "limits": limits,
-            "repetitions": min(len(quiet), len(told)),
-            "default": {
-                "p_identify": SETTINGS.p_identify,
-                "false": float((quiet >= SETTINGS.p_identify).mean()),
-                "power": float((told >= SETTINGS.p_identify).mean()),
-            },
+            "repetitions": min(len(own[NULL]), len(own[LOSS])),
         }
+    found["p_identify"] = list(LIMITS)
+    found["reported"] = [
+        {
+            "setting": cell.setting.name,
+            "shape": cell.shape,
+            "repetitions": len(seen),
+            "share": [float((seen >= limit).mean()) for limit in LIMITS],
+        }
+        for cell, seen in own.items()
+        if len(seen)
+    ]
     return found
 
 
@@ -127,20 +136,20 @@ def table(found: Mapping[str, Any]) -> list[str]:
         if name in found["methods"]:
             own = found["methods"][name]
             count = own.get("repetitions", found["draws"])
-            entries = [
-                f"{power:.3f}"
-                + ("" if name in ("level", "shape") else f" ± {np.sqrt(power * (1 - power) / count):.3f}")
-                for power in own["power"]
-            ]
+            exact = name in ("level", "shape")
+            entries = [f"{power:.3f}" if exact else _with_error(power, count) for power in own["power"]]
             lines.append(f"| {title} | {' | '.join(entries)} |")
-    if "locator" in found["methods"]:
-        own = found["methods"]["locator"]["default"]
-        lines += [
-            "",
-            f"The locator at its default p_identify {own['p_identify']:g}: false alarms {own['false']:.3f}, power"
-            f" {own['power']:.3f} ({found['methods']['locator']['repetitions']} repetitions).",
-        ]
+    if found["reported"]:
+        heads = " | ".join(f"p_identify {limit:g}" for limit in found["p_identify"])
+        lines += ["", f"| the locator reports | n | {heads} |", "|---" * (len(found["p_identify"]) + 2) + "|"]
+    for row in found["reported"]:
+        shares = " | ".join(_with_error(share, row["repetitions"]) for share in row["share"])
+        lines.append(f"| {row['setting']}, {row['shape']} | {row['repetitions']} | {shares} |")
     return lines
+
+
+def _with_error(share: float, count: int) -> str:
+    return f"{share:.3f} ± {np.sqrt(share * (1 - share) / count):.3f}"
 
 
 def with_table(text: str, found: Mapping[str, Any]) -> str:

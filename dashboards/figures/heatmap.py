@@ -13,7 +13,7 @@ from dashboards.figures.tradeoff import TradeOff
 from dashboards.formatting import drawn, fixed, number
 
 # Light to darker in one hue each: the order survives in grey, and dark text is legible on all.
-_SCALES = {
+SCALES = {
     "biological": [[0.0, "#F4F9FD"], [0.5, "#A6CDE8"], [1.0, "#3F8FC9"]],
     "technical": [[0.0, "#FFF7EF"], [0.5, "#FDC38D"], [1.0, "#EC7A2B"]],
 }
@@ -68,7 +68,7 @@ def draw_grid(grid: Grid) -> go.Figure:
             text=[["" if value is None else fixed(value) for value in row] for row in grid.means],
             texttemplate="%{text}",
             textfont={"size": 11, "color": INK},
-            colorscale=_SCALES[grid.role],
+            colorscale=SCALES[grid.role],
             zmin=0,
             zmax=1,
             xgap=2,

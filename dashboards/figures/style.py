@@ -44,7 +44,7 @@ _DARK = {
     "#3A8FC2": "#8CCBF2",
     "#C24E00": "#FF8F4D",
     "#6E5A1E": "#CDB46A",
-    LOSS: "#F08A3C",
+    LOSS: "#C2621B",
     EVEN: "#262C33",
     GAIN: "#5AB4EC",
     # What the composites' heat maps go through.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sweeper.decision.methods.comparison import Comparison
     from sweeper.library.outputs import Outputs
+    from sweeper.methods.methods_store import MethodsStore
     from sweeper.store.store import Store
 
 
@@ -18,4 +20,14 @@ def print_outputs(store: Store, outputs: Outputs) -> None:
         print(f"{ladder_summary(outputs.ladder)}\n")
     print(f"report:   {store.report_path}")
     print(f"decision: {store.decision_path}")
+    print(f"results:  {store.results_path}")
+
+
+def print_comparison(store: MethodsStore, comparison: Comparison) -> None:
+    """What was found over all methods, and where things are."""
+    from dashboards.comparison_report import comparison_summary
+
+    print(f"\n{comparison_summary(comparison)}\n")
+    print(f"report:   {store.report_path}")
+    print(f"decision: {store.comparison_path}")
     print(f"results:  {store.results_path}")

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from sweeper.cli.account import account_lines
 from sweeper.cli.common import add_config, duration, read_config
+from sweeper.cli.methods import add_methods, asks_for_methods, read_methods
 from sweeper.cli.outlook import foresight_lines, view_line
 
 if TYPE_CHECKING:
     from sweeper.library.planned import Plan
+    from sweeper.methods.methods_config import MethodsConfig
 
 EXAMPLE = """examples:
+  sweeper plan profiles.parquet --methods harmony,sphering,center
   sweeper plan configs/jump_source3.yaml
   sweeper plan configs/jump_source3.yaml --set seeds=8 --no-estimate"""
 
@@ -20,6 +23,7 @@ EXAMPLE = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sweeper plan`."""
     add_config(parser)
+    add_methods(parser)
     parser.add_argument("--no-estimate", action="store_true", help="do not train a few steps to estimate the time")
 
 
@@ -27,7 +31,26 @@ def run(options: argparse.Namespace) -> int:
     """The verb."""
     import sweeper
 
+    if asks_for_methods(options):
+        return _methods(read_methods(options), timed=not options.no_estimate)
     print_plan(sweeper.plan(read_config(options)), timed=not options.no_estimate)
+    return 0
+
+
+def _methods(config: MethodsConfig, *, timed: bool) -> int:
+    """The dry run of a comparison: every method's own, one after another."""
+    from sweeper.cli.common import warn
+    from sweeper.library.comparing import prepare_methods
+
+    prepared = prepare_methods(config, embed=False)
+    for line in prepared.notes:
+        warn(line)
+    print(f"methods:   {', '.join(prepared.config.sweeps)}; results in {prepared.config.output}")
+    for plan in prepared.plans().values():
+        print()
+        print_plan(plan, timed=timed)
+    if len(prepared.sweeps) > 1:
+        print(f"\nThe controls are scored once, for all {len(prepared.sweeps)} methods.")
     return 0
 
 

@@ -1,4 +1,7 @@
-"""Run what is missing of a sweep, mirror it to MLflow, decide and report. The same command resumes and extends."""
+"""Run what is missing of a sweep, mirror it to MLflow, decide and report. The same command resumes and extends.
+
+With a table and --methods no configuration is needed: each method is swept on its own dial, and all are compared.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,15 @@ import argparse
 from typing import TYPE_CHECKING
 
 from sweeper.cli.common import ProgressLine, add_config, read_config
+from sweeper.cli.methods import add_methods, asks_for_methods, read_methods
 
 if TYPE_CHECKING:
     from sweeper.config.sweep_config import SweepConfig
+    from sweeper.methods.methods_config import MethodsConfig
 
 EXAMPLE = """examples:
+  sweeper run profiles.parquet --methods harmony,sphering,center   no configuration: which correction, how strongly?
+  sweeper run profiles.parquet --methods combat --set screen.negative_controls=DMSO
   sweeper run configs/jump_source3.yaml
   sweeper run configs/jump_source3.yaml --set seeds=8              more seeds: only the new cells run
   RAY_ADDRESS=10.0.0.5:6379 sweeper run my.yaml                    on a running Ray cluster
@@ -20,12 +27,15 @@ EXAMPLE = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sweeper run`."""
     add_config(parser)
+    add_methods(parser)
     parser.add_argument("--retry-failed", action="store_true", help="run cells that failed or ran out of memory again")
     add_anyway(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
+    if asks_for_methods(options):
+        return compare(read_methods(options), retry_failed=options.retry_failed)
     return sweep(read_config(options), retry_failed=options.retry_failed, anyway=options.anyway)
 
 
@@ -48,4 +58,23 @@ def sweep(config: SweepConfig, *, retry_failed: bool = False, anyway: bool = Fal
     if done.mlflow is not None:
         print(f"MLflow:   {done.mlflow}")
     raise_if_nothing_trained(done.store)
+    return 0
+
+
+def compare(config: MethodsConfig, *, retry_failed: bool = False) -> int:
+    """Everything from several methods to the report that compares them."""
+    from sweeper.cli.account import account_lines
+    from sweeper.cli.outputs import print_comparison
+    from sweeper.library.comparing import launch_methods, prepare_methods
+    from sweeper.planning.description import command_line
+
+    prepared = prepare_methods(config)
+    print("\n".join(account_lines(prepared.sweeps[0].account)))
+    print(f"methods:   {', '.join(prepared.config.sweeps)}; results in {prepared.config.output}", flush=True)
+    comparison, _, mlflow = launch_methods(
+        prepared, command=command_line(), retry_failed=retry_failed, tell=ProgressLine()
+    )
+    print_comparison(prepared.store, comparison)
+    if mlflow is not None:
+        print(f"MLflow:   {mlflow}")
     return 0

@@ -23,7 +23,7 @@ EXAMPLE = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sweeper status`."""
-    parser.add_argument("folder", type=Path, help="the folder of a sweep")
+    parser.add_argument("folder", type=Path, help="the folder of a sweep, or of a comparison of methods")
     parser.add_argument(
         "--watch",
         metavar="SECONDS",
@@ -37,11 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The verb."""
-    import sweeper
-    from sweeper.library.standing import standing
+    from sweeper.methods.methods_store import MethodsStore
 
+    comparison = MethodsStore(options.folder.absolute())
+    if comparison.exists:
+        for place, store in enumerate(comparison.stores().values()):
+            print("\n" if place and not options.json else "", end="")
+            _tell(_standing(store.folder), as_json=options.json, watched=True)
+        return 0
     if options.watch is None:
-        _tell(standing(sweeper.open_store(options.folder)), as_json=options.json)
+        _tell(_standing(options.folder), as_json=options.json)
         return 0
     if options.json or not sys.stdout.isatty():
         _follow(options.folder, options.watch, as_json=options.json)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from sweeper.cli.account import account_lines
 from sweeper.cli.common import add_overrides, warn
+from sweeper.cli.methods import add_methods, asks_for_methods, read_methods
 from sweeper.cli.outlook import foresight_lines, view_line
 
 EXAMPLE = """examples:
+  sweeper validate profiles.parquet --methods harmony,sphering,center
   sweeper validate configs/jump_source3.yaml
   sweeper validate --keys                        every key of a configuration, its default and its meaning"""
 
@@ -18,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sweeper validate`."""
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", nargs="?", help="the sweep's configuration")
     parser.add_argument("--keys", action="store_true", help="print every key with its default and meaning")
+    add_methods(parser)
     add_overrides(parser)
 
 
@@ -27,11 +30,16 @@ def run(options: argparse.Namespace) -> int:
     from sweeper.errors import InputError
 
     if options.keys:
+        from sweeper.methods.methods_config import KEY, MEANING
+
+        print(f"{KEY}\n    {MEANING}")
         for key, default, meaning in documented_keys():
             print(f"{key}{f' = {default}' if default else ''}\n    {meaning}")
         return 0
     if options.config is None:
         raise InputError("validate: give a CONFIG.yaml, or --keys")
+    if asks_for_methods(options):
+        return _methods(options)
     from sweeper.planning.images import open_images
     from sweeper.planning.prepared import prepare
 
@@ -65,5 +73,22 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join(foresight_lines(prepared.foresight.views[view])))
     grid = prepared.config.strengths.grid()
     print(f"strengths: {len(grid)} × {len(prepared.config.seeds)} seeds → {len(cells)} cells with controls")
+    print("valid")
+    return 0
+
+
+def _methods(options: argparse.Namespace) -> int:
+    """The same of a comparison: its screen once, and each method on it."""
+    from sweeper.library.comparing import prepare_methods
+
+    prepared = prepare_methods(read_methods(options), embed=False)
+    for warning in prepared.warnings:
+        warn(warning)
+    print("\n".join(account_lines(prepared.sweeps[0].account)))
+    for sweep in prepared.sweeps:
+        cells = sweep.known_cells()
+        print(
+            f"{sweep.config.trainer}: {len(sweep.config.strengths.grid())} strengths → {len(cells)} cells with controls"
+        )
     print("valid")
     return 0

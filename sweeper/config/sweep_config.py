@@ -77,9 +77,10 @@ class SweepKeys(Section):
     frozen: FrozenBackbone | None = Field(
         default=None, description="With images and a trainer of profiles: the backbone that embeds them once."
     )
-    normalise: Literal["none", "batch", "plate", "plate_controls"] = Field(
+    normalise: Literal["none", "screen", "batch", "plate", "plate_controls"] = Field(
         default="none",
-        description="Input normalisation of the screen: per batch, per plate, or by each plate's controls.",
+        description="Input normalisation: over the whole screen (units alone), per batch, per plate, or by each "
+        "plate's controls.",
     )
     views: tuple[ViewSpec, ...] = Field(min_length=1, description="Evaluation views; each is scored on its own.")
     held_out_perturbations: float = Field(
@@ -425,6 +426,15 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> SweepConfig:
     """
     path = Path(path)
     config = read(SweepConfig, apply_overrides(parse_yaml(read_text(path), str(path)), overrides), str(path))
+    return located(config, path)
+
+
+def located(config: SweepConfig, path: Path) -> SweepConfig:
+    """A configuration that a user gave, with the paths in it taken from the folder of the file `path`.
+
+    Raises:
+        ConfigError: a name that leads elsewhere, or a grid that nobody would train.
+    """
     check_name(config.name, str(path))
     check_cells(len(config.strengths.grid()), len(config.seeds), str(path))
     if config.screen is not None:

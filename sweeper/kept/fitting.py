@@ -108,6 +108,8 @@ def refuse_unkept(config: SweepConfig) -> None:
     """Raise InputError where fitted cells of the sweep's trainer cannot be kept."""
     if (why := config.how.not_kept(config.trainer_settings)) is not None:
         raise InputError(f"{config.trainer} cannot be kept: {why}")
+    if config.normalise == "screen":
+        raise InputError("normalise: screen standardises by the screen itself; a model is kept with plate or batch")
 
 
 def embedded(pack: Pack, index: int, rows: int) -> FloatArray:

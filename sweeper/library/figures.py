@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from sweeper.errors import InputError
 from sweeper.findings.stored import report_provenance, stored_gains, stored_ladder
+from sweeper.findings.stored_embeddings import StoredEmbeddings
 
 if TYPE_CHECKING:
     from dashboards.chart import Chart
@@ -21,17 +22,21 @@ def named_figure(sweep: StoredSweep, name: str, view: str) -> go.Figure:
     """One figure; raises `InputError` naming the views or the figures there are."""
     from dashboards.report import build_page
 
+    results, decision = sweep.results, sweep.decision
     page = build_page(
-        sweep.results,
-        sweep.decision,
+        results,
+        decision,
         report_provenance(sweep.store),
-        gains=stored_gains(sweep.store, sweep.results),
-        ladder=stored_ladder(sweep.store, sweep.results),
+        gains=stored_gains(sweep.store, results),
+        ladder=stored_ladder(sweep.store, results),
+        embeddings=StoredEmbeddings(sweep.store, results, decision.trainer),
     )
     sections = {section.view: section for section in page.sections}
     if view not in sections:
         raise InputError(f"view {view!r}: the sweep has {', '.join(sections)}")
     charts = dict(_named(sections[view]))
+    if page.pictures is not None and view == page.sections[0].view:
+        charts |= {chart.id.split("-")[1]: chart for chart in page.pictures.charts}
     if name not in charts:
         raise InputError(f"figure {name!r}: there is {', '.join(charts)}")
     spec = json.loads(charts[name].json)

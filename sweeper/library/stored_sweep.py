@@ -110,7 +110,8 @@ class StoredSweep:
 
         Args:
             name: "tradeoff" (at the chosen margin; "tradeoff 0.2" at another), "frontier", "heat technical", "heat
-                biological", "composite technical", "composite biological", "probe", "gain", or a metric.
+                biological", "composite technical", "composite biological", "probe", "gain", or a metric; of the view
+                that decides also "embedding", "lost" and "plates".
             view: the evaluation view; None: the one that decides.
 
         Raises:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 from sweeper.config.sweep_config import SweepConfig
@@ -30,6 +31,15 @@ WAITING = "its cells wait until MLflow answers again"
 
 
 @dataclass(frozen=True, kw_only=True)
+class ComparisonLevel:
+    """Where the methods of a comparison are mirrored: under one run, in its experiment."""
+
+    run_id: str
+    experiment: str
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class Subject:
     """The sweep that is mirrored."""
 
@@ -43,16 +53,20 @@ class Subject:
     features: int = 0
     source: str = ""
     """Where the screen was read."""
+    level: ComparisonLevel | None = None
+    """The comparison that the sweep is a method of."""
 
     def open(self) -> Mirror:
         """The tracking store, opened for it. Raises `InputError`."""
-        config = self.config
+        config, level = self.config, self.level
         settings = config.trainer_settings.model_dump(mode="json")
         return Mirror(
             uri=config.tracking.uri,
             sweep_id=self.sweep_id,
-            name=config.name,
-            folder=self.store.folder,
+            name=config.name if level is None else config.trainer,
+            folder=self.store.folder if level is None else level.folder,
+            experiment=None if level is None else level.experiment,
+            above=None if level is None else level.run_id,
             params={
                 "trainer": config.trainer,
                 "normalise": config.normalise,
@@ -86,8 +100,8 @@ class Subject:
         return (mirrored_cell(self.store, cell_id, self.tags) for cell_id in cell_ids)
 
 
-def prepared_subject(prepared: Prepared) -> Subject:
-    """A sweep that is about to run."""
+def prepared_subject(prepared: Prepared, level: ComparisonLevel | None = None) -> Subject:
+    """A sweep that is about to run; `level`: as a method of this comparison."""
     return Subject(
         store=prepared.store,
         config=prepared.config,
@@ -97,6 +111,7 @@ def prepared_subject(prepared: Prepared) -> Subject:
         versions=versions(),
         features=len(prepared.screen.feature_names),
         source=screen_source(prepared.config, prepared.account.source),
+        level=level,
     )
 
 
@@ -146,8 +161,9 @@ class SweepMirror:
         self._thread.start()
 
     def tell(self, cells: Iterable[Cell]) -> None:
-        """Queue finished cells; returns at once."""
-        self._queue.put(tuple(cell.cell_id for cell in cells))
+        """Queue finished cells, those of this sweep; returns at once."""
+        folder = self._subject.store.cells_folder
+        self._queue.put(tuple(cell.cell_id for cell in cells if (folder / cell.cell_id).exists()))
 
     def _follow(self) -> None:
         waiting: list[str] = []

@@ -110,6 +110,7 @@ class Mirror:
             same sweep (an extension, say) is written as the tag "sweeper.param.<name>".
         tags: tags of the parent.
         experiment: name of the experiment; "sweeper/<name>" by default.
+        above: id of the run that the parent is a child of; None: of none.
 
     Raises:
         InputError: the store cannot be reached or opened.
@@ -125,6 +126,7 @@ class Mirror:
         params: Mapping[str, Any],
         tags: Mapping[str, str],
         experiment: str | None = None,
+        above: str | None = None,
     ) -> None:
         self._uri = check_tracking(uri, folder)
         self._sweep_id = sweep_id
@@ -136,7 +138,7 @@ class Mirror:
             self._alone = parent is None or not parent.data.tags.get(_WRITER)
             self._token = secrets.token_hex(8)
             self.parent_run_id, self._parent_artifacts = self._open_parent(
-                parent, name, params, {**tags, _WRITER: self._token}
+                parent, name, params, {**tags, _WRITER: self._token}, above
             )
 
     @property
@@ -311,11 +313,17 @@ class Mirror:
                 return
 
     def _open_parent(
-        self, found: Run | None, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
+        self,
+        found: Run | None,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        above: str | None,
     ) -> tuple[str, str]:
         """The parent's run id, and where its artefacts are."""
         if found is None:
             identity = {"sweeper.sweep_id": self._sweep_id, "sweeper.kind": "sweep", "mlflow.source.name": "sweeper"}
+            identity |= {} if above is None else {"mlflow.parentRunId": above}
             found = self._client.create_run(self._experiment_id, tags=identity, run_name=name)
         run_id = str(found.info.run_id)
         if found.info.status != "RUNNING":

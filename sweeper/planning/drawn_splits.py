@@ -31,9 +31,10 @@ def deciding_metrics(config: SweepConfig) -> dict[str, tuple[str, ...]]:
 class DrawnSplits:
     """Every split that a sweep uses: by view, fold and seed alone, whatever the strength, trainer or process."""
 
-    def __init__(self, config: SweepConfig, wells: pd.DataFrame) -> None:
-        """`wells`: of the whole screen."""
-        self._config, self._wells = config, wells
+    def __init__(self, config: SweepConfig, wells: pd.DataFrame, *, keep_layouts: bool = False) -> None:
+        """`wells`: of the whole screen; `keep_layouts`: what metrics are asked to find a draw is asked again."""
+        self._config, self._wells, self._keep = config, wells, keep_layouts
+        self._layouts: dict[tuple[str, int, int], Layout] = {}
         self._views: Mapping[str, ViewSpec] = {spec.view: spec for spec in config.views}
         self._splits: dict[tuple[str, int, int], Split] = {}
         self._draws: dict[tuple[str, int], int] = {}
@@ -65,7 +66,8 @@ class DrawnSplits:
 
     def layout(self, view: str, fold: int, seed: int) -> Layout:
         """What metrics are asked about the split's rows; the cells of trained strengths."""
-        return self._layout(self.split(view, fold, seed), seed)
+        split = self.split(view, fold, seed)
+        return self._layouts.get((view, fold, seed)) or self._layout(split, seed)
 
     def _make(self, view: str, fold: int, seed: int, draw: int) -> Split:
         return make_split(
@@ -87,20 +89,22 @@ class DrawnSplits:
                 if draw == 0:
                     raise
                 continue
-            missing = self._missing(splits, seed, fewest)
+            layouts = [self._layout(split, seed) for split in splits]
+            missing = self._missing(layouts, fewest)
             if missing < fewest:
                 fewest, best = missing, draw
+                if self._keep:
+                    self._layouts |= {(view, fold, seed): layout for fold, layout in zip(folds, layouts, strict=True)}
             if not missing:
                 break
         return best
 
-    def _missing(self, splits: Sequence[Split], seed: int, enough: int) -> int:
+    def _missing(self, layouts: Sequence[Layout], enough: int) -> int:
         """How often a deciding metric cannot be measured; counting stops at `enough`."""
-        layouts = [self._layout(split, seed) for split in splits]
         found = 0
         for name in self.wanted:
             for layout in layouts:
-                found += REGISTRY[name].absent(layout) is not None
+                found += layout.once(REGISTRY[name].absent) is not None
                 if found == enough:
                     return found
         return found

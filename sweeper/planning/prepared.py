@@ -166,18 +166,19 @@ def load_table(config: SweepConfig) -> tuple[Screen, Account]:
     return screen, simulated_account(screen, "simulated")
 
 
-def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
+def prepare(config: SweepConfig, *, embed: bool = True, table: tuple[Screen, Account] | None = None) -> Prepared:
     """Read the screen and try every split: whatever is wrong with the input is said before anything is written.
 
     Args:
         embed: make the features that stand for images. Without it the screen of images has none: for dry runs.
+        table: what `load_table` gives for this configuration, where it has been read already.
     """
     check_metrics(config.metrics or ())
     config = _as_begun(config)
     images = None if config.images is None else open_images(config)
     settings = settings_identity(config)
     if images is None:
-        screen, account = load_table(config)
+        screen, account = load_table(config) if table is None else table
     else:
         screen = (feature_screen if embed else bare_screen)(config, images)
         account = Account(
@@ -190,7 +191,7 @@ def prepare(config: SweepConfig, *, embed: bool = True) -> Prepared:
     check_axes(config.panel.units, screen.wells)
     folds: dict[str, int] = {spec.view: fold_count(spec, screen.wells) for spec in config.views}
     designs: dict[str, DesignIndex] = {}
-    splits = DrawnSplits(config, screen.wells)
+    splits = DrawnSplits(config, screen.wells, keep_layouts=True)
     for spec in config.views:
         found: list[DesignIndex] = []
         for seed in config.seeds:

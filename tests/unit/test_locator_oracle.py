@@ -36,14 +36,14 @@ def test_the_family_statistic_is_of_the_better_fitting_side(drawn):
     assert np.median(oracle.by_family(null)) < np.median(oracle.by_family(loss))
 
 
-def test_the_table_has_a_row_for_each_and_the_default(tmp_path, monkeypatch):
+def test_the_table_has_a_row_for_each_oracle_and_price(tmp_path, monkeypatch):
     monkeypatch.setattr(oracle, "DRAWS", 50)
     found = oracle.measure(tmp_path)
     assert len(oracle.table(found)) == 5  # the locator has not been run
-    rows = {"power": [0.1, 0.2, 0.3], "limits": [0.9, 0.8, 0.7], "repetitions": 50}
-    rows["default"] = {"p_identify": 0.975, "false": 0.01, "power": 0.1}
-    found["methods"]["locator"] = rows
+    found["methods"]["locator"] = {"power": [0.1, 0.2, 0.3], "limits": [0.9, 0.8, 0.7], "repetitions": 50}
+    found["reported"] = [{"setting": "s", "shape": "drop", "repetitions": 50, "share": [0.1, 0.2, 0.3, 0.4]}]
     assert "0.200 ± 0.057" in oracle.table(found)[5]
+    assert oracle.table(found)[-1].startswith("| s, drop | 50 | 0.100 ± 0.042 |")
     text = oracle.with_table(f"before\n{oracle.BEGIN}\nold\n{oracle.END}\nafter", found)
     assert "old" not in text
     assert text.endswith("\nafter")

@@ -147,6 +147,7 @@ def test_the_batch_script_runs_a_sweep_on_a_head_and_a_worker(tmp_path: Path) ->
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_"))}
     environment |= {
+        "RAY_worker_niceness": "0",
         "PATH": os.pathsep.join([str(shims), str(Path(sys.executable).parent), environment["PATH"]]),
         "SLURM_JOB_ID": str(os.getpid()),
         "SLURM_JOB_NODELIST": "node[1-2]",

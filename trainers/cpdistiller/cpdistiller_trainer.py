@@ -20,6 +20,7 @@ class CpDistillerTrainer(Trainer):
     """cpDistiller: a mixture autoencoder whose latent hides batch, row and column from discriminators."""
 
     name = "cpdistiller"
+    embeds_features = True
     summary = "cpDistiller, a mixture autoencoder of profiles against batch, row and column"
     settings = CpDistillerSettings
     dials = (WEIGHT, TRIPLETS)

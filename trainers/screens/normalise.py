@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+import numpy as np
 import pandas as pd
 
 from trainers.base import FloatArray
 from trainers.errors import InputError
 from trainers.kept_layers import FEWEST, by_group, location_and_scale
 
-Normalisation = Literal["none", "batch", "plate", "plate_controls"]
+Normalisation = Literal["none", "screen", "batch", "plate", "plate_controls"]
 NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
 
 
 def normalise(features: FloatArray, wells: pd.DataFrame, mode: Normalisation) -> FloatArray:
     """(x − mean) / std of each feature inside each group of rows.
 
-    A group's statistics come from all its rows ("batch", "plate") or from its negative controls ("plate_controls",
-    as is usual in profiling). No label enters, so test rows are treated as an unlabelled new plate would be.
+    A group's statistics come from all its rows (the whole "screen", each "batch", each "plate") or from its negative
+    controls ("plate_controls", as is usual in profiling). No label enters, so test rows are treated as an unlabelled
+    new plate would be.
     std is the population's (ddof 0); where it is 0, or below what float32 resolves at the mean, it counts as 1.
 
     Args:
@@ -36,6 +38,9 @@ def normalise(features: FloatArray, wells: pd.DataFrame, mode: Normalisation) ->
         raise InputError(f"normalise: {mode!r} is none of {', '.join(NORMALISATIONS)}")
     if mode == "none":
         return features
+    if mode == "screen":
+        mean, std = location_and_scale(features)
+        return np.asarray((features - mean) / std, np.float32)
     column = "batch" if mode == "batch" else "plate"
     controls = mode == "plate_controls"
     layer = normalising_layer(column, controls=controls)

@@ -78,7 +78,9 @@ class DecisionSettings(BaseModel):
         0.34, description="A strength that loses a greater share of its runs is unstable and left out."
     )
     collapse_deviations: Annotated[float, Field(gt=0)] = Field(
-        5.0, description="A run this many robust standard deviations below its level is collapsed."
+        5.0,
+        description="A run this many robust standard deviations below its level is collapsed; once two are, any that "
+        "is likelier collapsed than noise, too.",
     )
     kernel_width: Annotated[float, Field(gt=0)] = Field(
         1.0, description="Width (± one standard deviation), in decades of λ, of the kernel that smooths the noise."

@@ -14,12 +14,26 @@ import pytest
 from example_results import PLATE_COLUMNS, PLATE_ROWS, SimulatedEmbeddings, simulated_results
 
 from dashboards.figures.embedding import describe_embeddings, draw_embeddings
+from dashboards.figures.heatmap import SCALES
 from dashboards.figures.lost import describe_lost
-from dashboards.figures.style import dark_palette
+from dashboards.figures.style import (
+    BIOLOGICAL,
+    CATEGORIES,
+    EFFECTIVE,
+    INK,
+    LOSS,
+    MUTED,
+    PAPER,
+    SAFE,
+    SAFE_INK,
+    TECHNICAL,
+    UNSAFE,
+    dark_palette,
+)
 from dashboards.lost_first import lost_first
 from dashboards.pictures import NOT_KEPT
 from dashboards.position_effect import position_effect
-from dashboards.projection import MOST_WELLS, project
+from dashboards.projection import MOST_WELLS, has_umap, project
 from dashboards.report import Page, build_page, render_report
 from sweeper.decision import Decision
 from sweeper.findings.stored_embeddings import EmbeddedRun
@@ -128,9 +142,12 @@ def test_umap_is_drawn_where_it_is_installed(run: EmbeddedRun, monkeypatch: pyte
             return vectors[:, :2]
 
     monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
+    assert has_umap()
     planes = project(run, LABELS, method="UMAP")
     assert planes.explained == (None, None)
     assert given["random_state"] == 0, "the same picture each time"
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace())
+    assert not has_umap(), "a folder of that name"
 
 
 def test_the_position_effect_is_found_where_it_was_planted(run: EmbeddedRun) -> None:
@@ -202,6 +219,34 @@ def test_every_colour_of_a_figure_has_a_counterpart_on_dark_paper(page: Page) ->
     assert len(used) > 10
     transparent = "rgba(0,0,0,0)"
     assert {colour for colour in used if colour not in palette and not colour.startswith(tints)} <= {transparent}
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2's contrast of two "#RRGGBB"."""
+
+    def light(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((light(one), light(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_words_and_marks_on_coloured_cells_stand_out(dark: bool) -> None:
+    palette = {**dark_palette(), PAPER: "#14181D"} if dark else {PAPER: "#FFFFFF"}
+
+    def seen(colour: str) -> str:
+        return palette.get(colour, colour)
+
+    for scale in SCALES.values():
+        assert all(contrast(seen(INK), seen(colour)) >= 4.5 for _, colour in scale)
+    assert contrast(seen(INK), seen(LOSS)) >= 3, "the dot of a clear loss"
+    assert all(
+        contrast(seen(colour), seen(PAPER)) >= 3 for colour in (*CATEGORIES, BIOLOGICAL, TECHNICAL, SAFE, UNSAFE)
+    )
+    assert all(contrast(seen(colour), seen(PAPER)) >= 4.5 for colour in (INK, MUTED, SAFE_INK, UNSAFE, EFFECTIVE))
 
 
 def test_the_same_embeddings_give_the_same_bytes(

@@ -14,16 +14,15 @@ import yaml
 import sweeper
 from sweeper.cli import main
 from sweeper.config.sweep_config import SweepConfig, build_config
-from sweeper.decision.input.results_table import prepare as prepared_table
 from sweeper.errors import InputError
-from sweeper.findings.stored import results_table, tabulate_and_decide
+from sweeper.findings.stored import tabulate_and_decide
 from sweeper.planning.cells import make_packs
 from sweeper.planning.description import sweep_description
 from sweeper.planning.drawn_splits import DrawnSplits
 from sweeper.planning.nesting import nesting
 from sweeper.planning.prepared import Prepared, prepare
 from sweeper.running.worker import PackRun, pack_content
-from tests.unit.sweeper.test_rounds import DATA
+from tests.unit.sweeper.test_rounds import DATA, write
 from trainers.screens.splits import make_split
 
 BBBC021 = Path(__file__).resolve().parents[4] / "shared/data/bbbc021/bbbc021_wells.csv.gz"
@@ -181,9 +180,9 @@ def test_a_seed_that_cannot_measure_what_decides_is_drawn_again_and_others_keep_
     spec = splits._views["held_out_plates"]
     for seed in range(6):
         own, plain = splits.split("held_out_plates", 0, seed), make_split(patchy(), spec, fold=0, seed=seed)
-        assert splits._missing([own], seed, 99) == 0
+        assert splits._missing([splits._layout(own, seed)], 99) == 0
         np.testing.assert_array_equal(first.split("held_out_plates", 0, seed).test, plain.test)
-        assert (splits._missing([plain], seed, 99) > 0) == (seed in again)
+        assert (splits._missing([splits._layout(plain, seed)], 99) > 0) == (seed in again)
         assert np.array_equal(own.test, plain.test) == (seed not in again)
         np.testing.assert_array_equal(drawn("measurable").split("held_out_plates", 0, seed).test, own.test)
     assert first.drawn_again("held_out_plates") == ()
@@ -241,14 +240,17 @@ def test_bbbc021_is_confounded_by_design_and_between_mechanisms_it_is_not(
     assert first.foresight.views["held_out_batches"].outlook == "impossible", "the first draws measure too little"
 
 
-def test_a_sweep_that_went_on_anyway_says_confounded_by_design(tmp_path: Path) -> None:
+def test_a_sweep_that_went_on_anyway_says_confounded_by_design(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The decision of a store whose cells were all run, from what the store says of its screen."""
-    from tests.unit.sweeper.test_rounds import write
-
     sweep = planned(tmp_path / "s", simulate=simulated(imbalance=1.0))
     sweep.store.create(sweep_id=sweep.sweep_id, description=sweep_description(sweep, []), screen=sweep.screen)
     write(sweep, sweep.known_cells())
     _, decision = tabulate_and_decide(sweep.store)
     assert decision.rule.state == "CONFOUNDED_BY_DESIGN"
     assert decision.rule.advice.recommended is None
-    assert not prepared_table(results_table(sweep.store)).empty
+    assert main(["report", str(sweep.store.folder)]) == 0
+    assert "confounded by design" in sweep.store.report_path.read_text(encoding="utf-8").lower().replace("_", " ")
+    assert main(["status", str(sweep.store.folder)]) == 0
+    assert "Each of 8 perturbations lies in one of 3 batches only" in " ".join(capsys.readouterr().out.split())

@@ -52,3 +52,7 @@ def test_one_strength_in_words() -> None:
     assert strength_text("abra", 3.0, 0.3) == "λ=3 m=0.3"
     assert strength_text("center", 0.5, 0.0) == "α=0.5"
     assert strength_text("erm@0123abcd", 3.0, 0.3) == "λ=3 m=0.3"
+
+
+def test_what_a_condition_is_about_is_no_text() -> None:
+    assert spoken_values(("margin", "at this margin 2"), BOTH) == ("margin", "at this diversity 2")

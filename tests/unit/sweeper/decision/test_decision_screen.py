@@ -49,6 +49,24 @@ def test_a_run_far_below_its_level_is_collapsed_though_its_seed_is_low_everywher
     assert np.argwhere(~result.usable()).tolist() == [[4, 1]]
 
 
+def test_once_collapses_stand_out_a_shallow_one_in_greater_noise_is_seen():
+    """A fall of 0.3 is 5 deviations of a run at the largest strengths, where the limit by itself hides half of them."""
+    curve = build_curve(select(prepare(tidy(*exact_curve("flat", seeds=5))), **WHICH), SETTINGS)
+    rng, seen = np.random.default_rng(10), np.zeros(2)
+    for _ in range(60):
+        noise = np.where(np.arange(len(STRENGTHS)) > 8, 0.06, 0.03)[:, None]
+        biology = 1 + noise * rng.standard_normal((len(STRENGTHS), 5))
+        biology[11, 2] -= 0.3
+        for place, others in enumerate(((), ((2, 0), (4, 3), (6, 1)))):
+            values = biology.copy()
+            for run in others:
+                values[run] -= 0.3
+            status = screen(replace(curve, biological=values), SETTINGS).status
+            seen[place] += status[11, 2] == "screened"
+    assert seen[0] < 36  # nothing else tells that collapses occur
+    assert seen[1] > 45
+
+
 def test_a_level_is_dropped_above_the_tolerated_rate_only():
     table = tidy(*exact_curve("plateau_drop", seeds=5))
     spoil(table, 11, 0)

@@ -1,0 +1,1 @@
+"""Study: what a sweep costs beside training and scoring."""
