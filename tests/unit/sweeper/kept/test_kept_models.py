@@ -15,10 +15,10 @@ import pytest
 import sweeper
 from sweeper.errors import InputError
 from sweeper.kept.align import rotation
+from sweeper.kept.corrected import ROW_DIGEST, row_digests
 from sweeper.kept.encoding import encode
 from sweeper.kept.model_file import MODEL, WEIGHTS, read_model
 from sweeper.kept.strengths import kept_strengths, parse_strength
-from sweeper.kept.tables import ROW_DIGEST, row_digests
 from tests.unit.sweeper.kept.conftest import MARGIN, SEEDS, WEIGHT, Swept, made
 from trainers.base import TrainingCell
 from trainers.kept_layers import mean_embedding
