@@ -77,7 +77,7 @@ jump-followed: install ## study: the same, after its next points
 
 verdicts: install ## study: the verdicts of JUMP, BBBC021 and the demo side by side
 	$(BIN)/sweeper run configs/jump_source3.yaml
-	$(BIN)/sweeper run configs/bbbc021.yaml
+	$(BIN)/sweeper run configs/bbbc021.yaml --set seeds=3 --set abra.steps=150 --set strengths.adversarial_weight.count=6
 	$(BIN)/sweeper demo
 	$(BIN)/python benchmarks/verdicts.py
 

@@ -261,7 +261,7 @@ def _removal(readings: list[dict[str, Any]], place: str) -> float | None:
 def main() -> None:
     """Every repetition of every case, then the result file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--repetitions", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--case", choices=[case.name for case in CASES])
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))

@@ -214,13 +214,20 @@ def one_table(
     public = [options.python, HERE / "cpdistiller_public.py", options.checkout, folder]
     subprocess.run([str(word) for word in public], check=True)
     theirs = np.load(folder / f"{case.name}_public.npz")
-    mine, seconds = trained(case, settings, seeds)
-    both = {"ours": mine, "public": [theirs[f"embedding_{seed}"] for seed in seeds]}
-    return {
+    found = {
         "training_rows": len(case.train),
         "features": case.features.shape[1],
         **compared_losses(at_weights, np.load(folder / f"{case.name}_losses_public.npz")),
         "neighbours": compared_neighbours(case, theirs, settings),
+    }
+    if not seeds:
+        return found
+    mine, seconds = trained(case, settings, seeds)
+    both = {"ours": mine, "public": [theirs[f"embedding_{seed}"] for seed in seeds]}
+    return {
+        **found,
+        "epochs": settings.epochs,
+        "seeds": seeds,
         "panel": {"raw": panel(case, case.features)}
         | {side: spread([panel(case, found) for found in embeddings]) for side, embeddings in both.items()},
         "seconds_a_training": {"ours": seconds, "public": float(theirs["train_seconds"])},
@@ -234,20 +241,24 @@ def main() -> None:
     parser.add_argument("--checkout", type=Path, help="folder of a checkout of the public code")
     parser.add_argument("--python", default=sys.executable, help="interpreter that has its dependencies")
     parser.add_argument("--epochs", type=int, default=50)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="0: losses and neighbours alone")
+    parser.add_argument("--tables", nargs="+", choices=("simulated", "jump"), help="others stay as they were measured")
     options = parser.parse_args()
     if options.checkout is None or not (options.checkout / "cpDistiller/main.py").is_file():
         print("skipped: give a checkout of github.com/BioX-NKU/cpDistiller, make benchmark-cpdistiller CHECKOUT=PATH")
         return
     settings = CpDistillerSettings(epochs=options.epochs)
     seeds = list(range(options.seeds))
-    cases = [Case(name, screen) for name, screen in tables().items()]
+    wanted = options.tables or ("simulated", "jump")
+    cases = [Case(name, screen) for name, screen in tables().items() if name in wanted]
+    path = Path(__file__).with_suffix(".json")
+    before = json.loads(path.read_text())["tables"] if path.exists() else {}
     result: dict[str, Any] = {
         "command": "make benchmark-cpdistiller CHECKOUT=… PUBLIC_PYTHON=…",
         "public": "github.com/BioX-NKU/cpDistiller at d7f5302, variant C, batch + row + column",
-        "epochs": options.epochs, "seeds": seeds, "versions": versions(), "tables": {},
-    }  # fmt: skip
-    path = Path(__file__).with_suffix(".json")
+        "versions": versions(),
+        "tables": before,
+    }
     for case in cases:
         with tempfile.TemporaryDirectory() as made:
             result["tables"][case.name] = one_table(case, settings, seeds, options, Path(made))

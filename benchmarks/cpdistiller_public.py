@@ -126,8 +126,9 @@ def embeddings(package, table, folder, epochs, seeds):
         found[f"embedding_{seed}"] = model.eval(everything)[0]
         spent.append(time.process_time() - start)
         print(f"public, {table}, seed {seed}: {spent[-1]:.0f} s", flush=True)
-    found["train_seconds"] = float(np.mean(spent))
-    found |= noise(model, everything)
+    if seeds:
+        found["train_seconds"] = float(np.mean(spent))
+        found |= noise(model, everything)
     np.savez(folder / f"{table}_public.npz", **found)
 
 

@@ -303,15 +303,17 @@ def _cpdistiller() -> list[str]:
             f"| {name} | {found['training_rows']} × {found['features']} | {' | '.join(told)} | {worst:.0e} | "
             f"{found['gradients']['largest_relative_difference']:.0e} |"
         )
+    trained = {name: found for name, found in result["tables"].items() if "panel" in found}
     lines += [
         "",
-        f"The panel of both embeddings on held-out plates: {result['epochs']} epochs, λ = 1, mean ± s.d. over",
-        f"{len(result['seeds'])} seeds; 0 is the floor, 1 the ceiling.",
+        "The panel of both embeddings on held-out plates at λ = 1, mean ± s.d. over seeds (0: floor, 1: ceiling).",
+        *(f"{name}: {len(each['seeds'])} seeds of {each['epochs']} epochs." for name, each in trained.items()),
+        *(f"{name}: not measured yet." for name in result["tables"] if name not in trained),
         "",
         "| table | metric | raw | ours | public |",
         "|---|---|---|---|---|",
     ]
-    for name, found in result["tables"].items():
+    for name, found in trained.items():
         for metric, raw in found["panel"]["raw"].items():
             sides = [found["panel"][side][metric] for side in ("ours", "public")]
             told = [f"{side['mean']:.3f} ± {side['sd']:.3f}" for side in sides]
@@ -326,11 +328,11 @@ def _cpdistiller() -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     for name, found in result["tables"].items():
-        pairs, noise = found["neighbours"], found["test_time_noise_of_public"]
+        pairs, noise = found["neighbours"], found.get("test_time_noise_of_public", {})
         told = [" · ".join(str(pairs[kind][side]) for kind in ("mutual", "within")) for side in ("ours", "public")]
         shares = [pairs[kind]["of_public_in_ours"] for kind in ("mutual", "within")]
         told.append(" · ".join("–" if share is None else f"{100 * share:.1f} %" for share in shares))
-        told += [f"{100 * noise[kind]:.1f} %" for kind in ("between_draws", "softmax", "cooled")]
+        told += [f"{100 * noise[kind]:.1f} %" if noise else "–" for kind in ("between_draws", "softmax", "cooled")]
         lines.append(f"| {name} | {' | '.join(told)} |")
     return [*lines, ""]
 
@@ -541,7 +543,8 @@ def _verdicts() -> list[str]:
             removed = f"{_number(at['technical'])} / {_number(at['reader'])}" if at["technical"] is not None else "–"
             where = "" if place == "zero" else f"λ = {at['strength']:.3g}: "
             entries.append(f"{where}{removed}, read at {_number(at['accuracy'])}")
-        lines.append(f"| {title} | `{row['state']}` | {' | '.join(entries)} |")
+        size = f"{row['strengths']} λ × {row['seeds']} seeds, {row['steps']} steps"
+        lines.append(f"| {title} ({size}) | `{row['state']}` | {' | '.join(entries)} |")
     (compounds,) = result["BBBC021, compounds"].values()
     lines.append(f"| BBBC021, compounds | {compounds['outlook']}: `run` stops before training | – | – | – |")
     quoted = [f"> {title}: {row['sentence']}\n>" for title, row in result["screens"].items()]

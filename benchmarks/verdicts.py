@@ -53,8 +53,10 @@ def row(folder: Path) -> dict[str, Any]:
         }
     return {
         "margin": curve.margin,
+        "strengths": len(levels),
+        "seeds": len(stored.config.seeds),
+        "steps": stored.config.abra.steps,
         "state": str(decision.rule.state),
-        "advised": advised,
         "firmness": decision.rule.firmness,
         "remarks": [] if curve.remarks is None else [str(code) for code in curve.remarks.codes],
         "sentence": decision.sentence,
@@ -64,7 +66,8 @@ def row(folder: Path) -> dict[str, Any]:
 
 def before_training() -> dict[str, Any]:
     """What is said of BBBC021's compounds from table and splits alone."""
-    config = sweeper.load_config(Path(__file__).parent.parent / "configs/bbbc021.yaml", ["biology=perturbation"])
+    path = Path(__file__).parent.parent / "configs/bbbc021.yaml"
+    config = sweeper.load_config(path, ["biology=perturbation", "folder=runs/bbbc021_compounds"])
     found = sweeper.plan(config).foresight
     return {view: {"outlook": each.outlook, "reason": each.reason} for view, each in found.views.items()}
 
@@ -75,8 +78,10 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, nargs="+", default=[Path("runs")], help="folders that hold the sweeps")
     options = parser.parse_args()
     found = {
-        title: next(folder / name for folder in options.runs if (folder / name / "results.parquet").exists())
+        title: folder / name
         for title, name in SCREENS.items()
+        for folder in options.runs
+        if (folder / name / "results.parquet").exists()
     }
     result = {
         "command": "python benchmarks/verdicts.py",

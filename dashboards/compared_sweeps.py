@@ -6,10 +6,10 @@ import html
 from collections.abc import Iterator
 
 import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
 
 from dashboards.figures.style import BIOLOGICAL, EFFECTIVE, SAFE, TECHNICAL, UNSAFE, finish
 from dashboards.formatting import fixed, number, percent, signed
+from dashboards.plotly_bundle import plotly_bundle
 from sweeper.findings.compared import Compared, Comparison, Difference, Pair
 
 COLOURS = (BIOLOGICAL, TECHNICAL, SAFE, EFFECTIVE, UNSAFE)
@@ -101,7 +101,7 @@ def comparison_page(found: Comparison) -> str:
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Sweeps compared: {names}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{style}</style>'
-        f"<script>{get_plotlyjs()}</script></head>\n<body><main><h1>Sweeps compared</h1>"
+        f"<script>{plotly_bundle()}</script></head>\n<body><main><h1>Sweeps compared</h1>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         f"<h2>Biology against batch removal</h2>{drawn}<h2>Differences</h2>{pairs}<p>{NOTE}</p></main></body></html>\n"
     )

@@ -97,7 +97,11 @@ class ViewForesight:
                 for role in ("technical", "biological")
             ]
             return f"possible ({'; '.join(groups)})"
-        word = {"later": "not yet", "impossible": "not possible", "confounded": "not possible, confounded by design"}
+        word = {
+            "later": "not possible yet",
+            "impossible": "not possible",
+            "confounded": "not possible, confounded by design",
+        }
         return f"{word[self.outlook]}: {self.reason}"
 
     def lacking(self, *, brief: bool) -> tuple[str, ...]:
@@ -233,8 +237,9 @@ def _outlook(
     if (why := confounded(nesting, biology)) is not None:
         return "confounded", why
     weights = sorted({weight for weight, _ in config.strengths.grid()})
-    ample = [*weights, *(weights[-1] + 1.0 + more for more in range(config.decision.min_strengths))]
-    # More seeds than the configuration has may be added; they measure what the best of these does.
+    # More strengths may be added, and seeds where they are too few: these measure what the best of the others does.
+    more = max(config.decision.min_strengths, config.decision.min_degrees_of_freedom)
+    ample = [*weights, *(weights[-1] + 1.0 + number for number in range(more))]
     best = min(config.seeds, key=lambda seed: sum(at.seed == seed for item in deciding for at in item.missing))
     own = {seed: seed for seed in config.seeds}
     added = range(max(own) + 1, max(own) + 1 + max(0, config.decision.min_seeds - len(own)))

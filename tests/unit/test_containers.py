@@ -81,7 +81,7 @@ def test_the_locks_of_the_image_are_the_lock_with_hashes() -> None:
         entries[name] = {package: version for package, version, _ in found}
         assert len(found) == len(re.findall(r"^\w", text, re.M)), f"{name}: an entry without a hash"
     assert not entries["locked.txt"].keys() & entries["locked_cuda.txt"].keys()
-    assert entries["locked.txt"] | entries["locked_cuda.txt"] == LOCK
+    assert entries["locked.txt"] | entries["locked_cuda.txt"] == LOCK, "make lock-image writes them anew"
     others = {name for name in entries["locked_cuda.txt"] if not name.startswith(("nvidia-", "cuda-"))}
     assert others == {"torch", "torchvision", "triton"}
 

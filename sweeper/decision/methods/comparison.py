@@ -165,7 +165,10 @@ def compare_methods(
         field = make_field(wanted, results, units, view=settings.deciding_view, settings=together, fresh_seeds=fresh)
     except InvalidTableError as refused:
         reason = str(refused)
-    found = None if field is None else _choose(field, baseline, advised, settings.epsilon_technical)
+    if not advised:
+        states = ", ".join(sorted({str(decisions[method].rule.state).replace("_", " ") for method in methods}))
+        reason = reason or f"none of them could be judged on its own dial ({states})"
+    found = None if field is None or not advised else _choose(field, baseline, advised, settings.epsilon_technical)
     return Comparison(
         schema=SCHEMA,
         name=name,

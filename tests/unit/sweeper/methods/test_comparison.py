@@ -142,3 +142,12 @@ def test_without_seeds_in_common_nothing_is_compared_and_each_keeps_its_own_verd
     assert "0 seeds" in found.reason
     assert headline(found).startswith("No method can be named")
     assert found.of("center").advised is not None
+
+
+def test_where_no_dial_could_be_judged_no_advice_is_made_of_it() -> None:
+    few = {m: rows[rows["seed"] < 2] for m, rows in ((m, table(m, 0.8)) for m in ("center", "combat"))}
+    found = compared(few)
+    assert found.advised is None
+    assert headline(found) == (
+        "No method can be named: none of them could be judged on its own dial (INSUFFICIENT DATA)."
+    )
