@@ -144,6 +144,9 @@ benchmark-images-training: install ## study: training on images
 benchmark-images-demo: install ## study: the image demo
 	$(BIN)/python benchmarks/images_demo.py
 
+benchmark-next-month: install ## study: a new batch through a kept model
+	$(BIN)/python benchmarks/next_month.py
+
 benchmark-doors: install ## study: the time of the quick verbs
 	$(BIN)/python benchmarks/doors.py
 

@@ -33,7 +33,7 @@ _HOMES = {
     # what they take and return
     "Applied": "sweeper.kept.applying",
     "Comparison": "sweeper.findings.compared",
-    "Corrected": "sweeper.kept.tables",
+    "Corrected": "sweeper.kept.corrected",
     "Decision": "sweeper.decision",
     "Event": "sweeper.running.sweep",
     "InputError": "sweeper.errors",
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from sweeper.errors import InputError, SweepFailedError
     from sweeper.findings.compared import Comparison
     from sweeper.kept.applying import Applied
+    from sweeper.kept.corrected import Corrected
     from sweeper.kept.keeping import Kept
-    from sweeper.kept.tables import Corrected
     from sweeper.library.after import apply, compare, embed, keep
     from sweeper.library.comparing import StoredMethods, open_methods, run_methods
     from sweeper.library.deciding import decide, write_report

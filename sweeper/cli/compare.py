@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The verb."""
     import sweeper
-    from dashboards.comparison import comparison_lines, comparison_page
+    from dashboards.compared_sweeps import comparison_lines, comparison_page
     from sweeper.store.store import dump_json, write_atomically
 
     found = sweeper.compare(*options.folders)

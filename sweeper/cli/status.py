@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweeper.library.standing import Standing
+    from sweeper.library.sweep_standing import Standing
 
 EXAMPLE = """examples:
   sweeper status runs/demo
@@ -110,7 +110,7 @@ def _draw(folder: Path, seconds: float) -> None:
 
 def _standing(folder: Path) -> Standing:
     import sweeper
-    from sweeper.library.standing import standing
+    from sweeper.library.sweep_standing import standing
 
     return standing(sweeper.open_store(folder))
 

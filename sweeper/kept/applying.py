@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from sweeper.config.sweep_config import validated
+from sweeper.kept.corrected import Corrected
 from sweeper.kept.drift import UnitDrift, unit_drift
 from sweeper.kept.encoding import encode
 from sweeper.kept.model_file import KeptModel, read_model
-from sweeper.kept.tables import Corrected
 from trainers.screens.readers import Reading, read_like
 from trainers.screens.screen_spec import ScreenSpec
 

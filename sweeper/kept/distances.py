@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 Array = NDArray[np.float64]
-STRUCTURED = 64
-"""Features whose correlations are compared, evenly spaced."""
+STRUCTURED = 128
+"""Features whose structure is compared, evenly spaced."""
 FEWEST = 8
 """Rows of a unit, below which it is not summarised."""
 LEVEL = 0.99
@@ -26,6 +26,8 @@ MOST = 3.0
 """A limit lies at most this many times beyond the farthest training unit: few units say little of a tail."""
 _FAR = 100.0  # a feature counts no farther than this
 _FLAT = 1e-3  # of a feature's usual spread
+_RIDGE = 1e-3  # of a scaled feature's variance
+_CLIPPED = 10.0  # a value of one row counts no farther than this
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +37,12 @@ class Summary:
     Attributes:
         units: names; rows: (B,) rows of each.
         means, logs: (B, d) mean and log standard deviation of every feature.
-        correlations: (B, k, k) of the features `structured(d)`.
     """
 
     units: tuple[str, ...]
     rows: NDArray[np.int64]
     means: Array
     logs: Array
-    correlations: Array
 
     def without(self, place: int) -> Summary:
         """All units but one."""
@@ -52,17 +52,15 @@ class Summary:
         """Some units."""
         at = np.asarray(places)
         units = tuple(self.units[place] for place in at)
-        return Summary(units, self.rows[at], self.means[at], self.logs[at], self.correlations[at])
+        return Summary(units, self.rows[at], self.means[at], self.logs[at])
 
 
 @dataclass(frozen=True)
 class Distances:
-    """Of one unit from others; 0 or more, None where it was not measured."""
+    """Of one unit from others; 0 or more."""
 
-    location: float | None
-    scale: float | None
-    structure: float | None
-    embedding: float | None = None
+    location: float
+    scale: float
 
 
 def structured(features: int) -> NDArray[np.int64]:
@@ -78,26 +76,22 @@ def summarise(features: NDArray[Any], units: NDArray[Any]) -> Summary:
         units: (n,) the unit of each row.
     """
     spread = np.maximum(features.std(axis=0, dtype=np.float64), np.finfo(np.float64).tiny)
-    places = structured(features.shape[1])
-    names, means, logs, correlations, rows = [], [], [], [], []
+    names, means, logs, rows = [], [], [], []
     for name in sorted(set(units.tolist())):
         own = features[units == name].astype(np.float64)
         if len(own) < FEWEST:
             continue
         deviation = np.maximum(own.std(axis=0), _FLAT * spread)
-        centred = (own - own.mean(axis=0))[:, places] / deviation[places]
         names.append(str(name))
         rows.append(len(own))
         means.append(own.mean(axis=0))
         logs.append(np.log(deviation))
-        correlations.append(centred.T @ centred / len(own))
-    d, k = features.shape[1], len(places)
+    d = features.shape[1]
     return Summary(
         tuple(names),
         np.asarray(rows, np.int64),
         np.asarray(means, np.float64).reshape(-1, d),
         np.asarray(logs, np.float64).reshape(-1, d),
-        np.asarray(correlations, np.float64).reshape(-1, k, k),
     )
 
 
@@ -110,16 +104,48 @@ def feature_shifts(own: Summary, others: Summary) -> tuple[Array, Array]:
 
 
 def distances(own: Summary, others: Summary) -> Distances:
-    """Of the one unit in `own` from one or more `others`.
-
-    location, scale: root mean square of `feature_shifts`. structure: root mean square difference of the correlations,
-    above what the unit's number of rows gives by itself.
-    """
+    """Of the one unit in `own` from one or more `others`: root mean square of `feature_shifts`."""
     place, scale = feature_shifts(own, others)
-    expected = others.correlations.mean(axis=0)
-    noise = ((1.0 - expected**2) ** 2).mean() / own.rows[0]
-    structure = max(0.0, float(((own.correlations[0] - expected) ** 2).mean() - noise))
-    return Distances(_root_mean_square(place), _root_mean_square(scale), math.sqrt(structure))
+    return Distances(_root_mean_square(place), _root_mean_square(scale))
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """How features go together in training rows, units counted alike: mean, scale, and what whitens the scaled rows.
+
+    What two features that always move together do not do by themselves, they do where names were exchanged: rows are
+    measured by their Mahalanobis distance, as multivariate process control does (Hotelling 1947).
+
+    Attributes:
+        mean, scale: (k,) of the features `structured(d)`.
+        whitening: (k, k) of the scaled rows.
+    """
+
+    mean: Array
+    scale: Array
+    whitening: Array
+
+    @classmethod
+    def of(cls, features: NDArray[Any], units: NDArray[Any]) -> Structure:
+        """Of (n, d) training rows."""
+        own = features[:, structured(features.shape[1])].astype(np.float64)
+        parts = [own[units == name] for name in np.unique(units)]
+        mean = np.mean([part.mean(axis=0) for part in parts], axis=0)
+        scale = np.sqrt(np.mean([((part - mean) ** 2).mean(axis=0) for part in parts], axis=0))
+        scale = np.where(scale > 0, scale, 1.0)
+        scaled = [_scaled(part, mean, scale) for part in parts]
+        values, vectors = np.linalg.eigh(np.mean([part.T @ part / len(part) for part in scaled], axis=0))
+        return cls(mean, scale, vectors / np.sqrt(np.maximum(values, 0.0) + _RIDGE))
+
+    def distance(self, features: NDArray[Any]) -> float:
+        """Geometric mean over (n, d) rows of their mean squared whitened values."""
+        own = features[:, structured(features.shape[1])].astype(np.float64)
+        squared = ((_scaled(own, self.mean, self.scale) @ self.whitening) ** 2).mean(axis=1)
+        return float(np.exp(np.log(np.maximum(squared, np.finfo(np.float64).tiny)).mean()))
+
+
+def _scaled(rows: Array, mean: Array, scale: Array) -> Array:
+    return np.asarray(np.clip((rows - mean) / scale, -_CLIPPED, _CLIPPED), np.float64)
 
 
 def embedding_middle(embeddings: NDArray[Any], units: NDArray[Any]) -> tuple[Array, float]:
@@ -176,6 +202,7 @@ def _root_mean_square(values: Array) -> float:
 __all__ = [
     "FEWEST",
     "Distances",
+    "Structure",
     "Summary",
     "distances",
     "embedding_distance",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sweeper.kept.distances import FEWEST, distances, embedding_distance, feature_shifts, limit, summarise
 from sweeper.kept.model_file import KeptModel
 from sweeper.kept.nearest_mean import ClassMeans
-from sweeper.kept.reference import ALL, CONTROLS, summary_from
+from sweeper.kept.reference import ALL, CONTROLS, structure_from, summary_from
 from trainers.base import FloatArray
 
 KINDS = {
@@ -151,10 +151,9 @@ def _measured(
     of = model.facts.drift["sets"][compared]
     reference = summary_from(model.arrays, of["units"], f"drift.{compared}.")
     own = summarise(features, np.zeros(len(features), np.int64))
-    if features.shape[1] != reference.means.shape[1]:
-        raise AssertionError("features were matched before")
     apart = distances(own, reference)
-    values = {"location": apart.location, "scale": apart.scale, "structure": apart.structure}
+    structure = structure_from(model.arrays, f"drift.{compared}.").distance(features)
+    values = {"location": apart.location, "scale": apart.scale, "structure": structure}
     known = {
         kind: {unit: each[kind] for unit, each in zip(of["units"], of["features"], strict=False)} for kind in values
     }
@@ -162,7 +161,7 @@ def _measured(
         middle = model.arrays[f"drift.{compared}.middle"]
         values["embedding"] = embedding_distance(embedded, middle, of["within"])
         known["embedding"] = of["embedding"]
-    found = tuple(_held(kind, value, known[kind]) for kind, value in values.items() if value is not None)
+    found = tuple(_held(kind, value, known[kind]) for kind, value in values.items())
     place, scale = feature_shifts(own, reference)
     order = np.argsort(-np.maximum(np.abs(place), np.abs(scale)), kind="stable")[:LISTED]
     names = model.facts.features

@@ -27,7 +27,7 @@ from sweeper.store.reading import DamagedFileError, read_object
 from sweeper.store.store import dump_json, write_atomically
 from trainers.kept import OPERATIONS
 
-SCHEMA, VERSION = "kept-model", 1
+SCHEMA, VERSION = "kept-model", 2
 MODEL, WEIGHTS, CARD = "model.json", "weights.safetensors", "card.txt"
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -37,7 +37,7 @@ class ModelFacts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    version: str = Field(alias="schema", description="kept-model/1.")
+    version: str = Field(alias="schema", description="kept-model/2.")
     name: str = Field(description="Of its folder.")
     identity: str = Field(description="Content hash of what it depends on: a model that is there is not made again.")
     sweep: dict[str, str] = Field(description="Name and id of the sweep.")
@@ -119,6 +119,8 @@ def read_facts(folder: Path) -> ModelFacts:
             f"{path}: written by a newer version of sweeper ({SCHEMA}/{number}; this one reads up to {VERSION}); "
             "update sweeper, or keep the model again with this one"
         )
+    if int(number) < VERSION:
+        raise InputError(f"{path}: kept by an earlier version of sweeper; keep the model again: `sweeper keep SWEEP`")
     try:
         return ModelFacts.model_validate(data)
     except ValidationError as error:

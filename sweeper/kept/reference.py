@@ -18,7 +18,7 @@ from sweeper.config.sweep_config import SweepConfig
 from sweeper.errors import InputError, SweepFailedError
 from sweeper.kept.distances import (
     FEWEST,
-    Distances,
+    Structure,
     Summary,
     distances,
     embedding_distance,
@@ -88,11 +88,14 @@ def measure_reference(
         at = train[chosen]
         summary = summarise(held.features[at], units[at])
         middle, within = embedding_middle(embedded[chosen], units[at])
+        kept = np.isin(units[at], summary.units)
+        structure = Structure.of(held.features[at[kept]], units[at[kept]])
         arrays |= summary_arrays(summary, f"drift.{name}.") | {f"drift.{name}.middle": middle}
+        arrays |= structure_arrays(structure, f"drift.{name}.")
         sets[name] = {
             "units": list(summary.units),
             "within": within,
-            "features": [_plain(item) for item in unit_distances(summary)],
+            "features": unit_distances(summary, held.features[at[kept]], units[at[kept]]),
             "embedding": {
                 unit: _place(embeddings, negative if name == CONTROLS else None, units, unit, train)
                 for unit, embeddings in found.items()
@@ -114,11 +117,31 @@ def measure_reference(
     )
 
 
-def unit_distances(summary: Summary) -> list[Distances]:
-    """Of every unit from all others; none where there is one unit alone."""
+def unit_distances(summary: Summary, features: NDArray[Any], units: NDArray[Any]) -> list[dict[str, float]]:
+    """Of every unit from all others, by kind; none where there is one unit alone."""
     if len(summary.units) < 2:
         return []
-    return [distances(summary.take([place]), summary.without(place)) for place in range(len(summary.units))]
+    found = []
+    for place, name in enumerate(summary.units):
+        apart = distances(summary.take([place]), summary.without(place))
+        own = units == name
+        structure = Structure.of(features[~own], units[~own]).distance(features[own])
+        found.append({"location": apart.location, "scale": apart.scale, "structure": structure})
+    return found
+
+
+def structure_arrays(structure: Structure, mark: str) -> dict[str, NDArray[Any]]:
+    """A structure as named arrays."""
+    return {
+        f"{mark}structure_mean": structure.mean,
+        f"{mark}structure_scale": structure.scale,
+        f"{mark}structure_whitening": structure.whitening,
+    }
+
+
+def structure_from(arrays: Mapping[str, NDArray[Any]], mark: str) -> Structure:
+    """Inverse of `structure_arrays`."""
+    return Structure(*(arrays[f"{mark}structure_{name}"] for name in ("mean", "scale", "whitening")))
 
 
 def summary_arrays(summary: Summary, mark: str) -> dict[str, NDArray[Any]]:
@@ -127,7 +150,6 @@ def summary_arrays(summary: Summary, mark: str) -> dict[str, NDArray[Any]]:
         f"{mark}rows": summary.rows,
         f"{mark}means": summary.means,
         f"{mark}logs": summary.logs,
-        f"{mark}correlations": summary.correlations.astype(np.float32),
     }
 
 
@@ -138,7 +160,6 @@ def summary_from(arrays: Mapping[str, NDArray[Any]], units: list[str], mark: str
         arrays[f"{mark}rows"],
         arrays[f"{mark}means"],
         arrays[f"{mark}logs"],
-        arrays[f"{mark}correlations"].astype(np.float64),
     )
 
 
@@ -196,16 +217,14 @@ def _accuracy(
     return ClassMeans.of(embeddings[rest], perturbations[rest]).accuracy(embeddings[own], perturbations[own])[0]
 
 
-def _plain(item: Distances) -> dict[str, float | None]:
-    return {"location": item.location, "scale": item.scale, "structure": item.structure}
-
-
 __all__ = [
     "ALL",
     "CONTROLS",
     "Held",
     "measure_reference",
     "new_batch_axis",
+    "structure_arrays",
+    "structure_from",
     "summary_arrays",
     "summary_from",
     "unit_distances",

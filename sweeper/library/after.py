@@ -12,7 +12,7 @@ from sweeper.library.stored_sweep import StoredSweep, open_store
 if TYPE_CHECKING:
     from sweeper.findings.compared import Comparison
     from sweeper.kept.applying import Applied
-    from sweeper.kept.tables import Corrected
+    from sweeper.kept.corrected import Corrected
 
 MIN_SWEEPS = 2
 
@@ -41,7 +41,7 @@ def keep(
             another process runs the sweep.
         SweepFailedError: the training diverged.
     """
-    from sweeper.kept.embedding import advised_or_refused
+    from sweeper.kept.screen_embedding import advised_or_refused
 
     store = _opened(sweep).store
     with store.owned(store.description()["sweep_id"]) as lease:
@@ -76,8 +76,8 @@ def embed(
         InputError: nothing is advised, no kept weights (the message says how to get them), or a file that cannot be
             written.
     """
-    from sweeper.kept.embedding import embed_screen
-    from sweeper.kept.tables import check_output, write_corrected
+    from sweeper.kept.corrected import check_output, write_corrected
+    from sweeper.kept.screen_embedding import embed_screen
 
     path = None if out is None else Path(out)
     if path is not None:
@@ -118,7 +118,7 @@ def apply(
         InputError: no model or a damaged one, a table that cannot be read, or one of another feature set.
     """
     from sweeper.kept.applying import apply_model
-    from sweeper.kept.tables import check_output, write_corrected
+    from sweeper.kept.corrected import check_output, write_corrected
     from sweeper.store.store import dump_json, write_atomically
 
     path = None if out is None else Path(out)
@@ -161,7 +161,7 @@ def compare(*sweeps: StoredSweep | Path | str) -> Comparison:
 
 def _model(folder: Path) -> Path:
     """The folder of a model: the one given, or the advised one of the sweep that is given."""
-    from sweeper.kept.embedding import advised_or_refused, kept_model
+    from sweeper.kept.screen_embedding import advised_or_refused, kept_model
 
     if not (folder / "sweep.json").exists():
         return folder

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sweeper
-from dashboards.comparison import comparison_lines, comparison_page
+from dashboards.compared_sweeps import comparison_lines, comparison_page
 from sweeper.cli import main
 from sweeper.errors import InputError
 from sweeper.findings.compared import paired

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sweeper.cli import main
-from sweeper.library.standing import seconds_left
+from sweeper.library.sweep_standing import seconds_left
 from sweeper.library.time_left import TimeLeft, coarse
 from sweeper.planning.prepared import Prepared
 from tests.unit.sweeper.test_rounds import prepared, write

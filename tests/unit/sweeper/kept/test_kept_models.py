@@ -15,10 +15,10 @@ import pytest
 import sweeper
 from sweeper.errors import InputError
 from sweeper.kept.align import rotation
+from sweeper.kept.corrected import ROW_DIGEST, row_digests
 from sweeper.kept.encoding import encode
 from sweeper.kept.model_file import MODEL, WEIGHTS, read_model
 from sweeper.kept.strengths import kept_strengths, parse_strength
-from sweeper.kept.tables import ROW_DIGEST, row_digests
 from tests.unit.sweeper.kept.conftest import MARGIN, SEEDS, WEIGHT, Swept, made
 from trainers.base import TrainingCell
 from trainers.kept_layers import mean_embedding
@@ -195,7 +195,7 @@ def edited(folder: Path, **changes: Any) -> None:
     [
         (lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-5]), "damaged .*sweeper keep"),
         (lambda folder: (folder / WEIGHTS).unlink(), "No such file.*sweeper keep"),
-        (lambda folder: edited(folder, schema="kept-model/2"), "newer version of sweeper .*update sweeper"),
+        (lambda folder: edited(folder, schema="kept-model/3"), "newer version of sweeper .*update sweeper"),
         (lambda folder: edited(folder, schema="x"), "no kept model .schema 'x'"),
         (lambda folder: edited(folder, seeds=[]), "not a kept model"),
         (lambda folder: edited(folder, layers=[{"op": "exec"}]), "layer 'exec' is none that this version knows"),

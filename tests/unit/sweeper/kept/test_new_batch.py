@@ -14,8 +14,9 @@ import sweeper
 from sweeper.cli import main
 from sweeper.errors import InputError
 from sweeper.kept.applying import MARK
-from sweeper.kept.distances import distances, limit, summarise
+from sweeper.kept.distances import Structure, distances, limit, summarise
 from sweeper.kept.nearest_mean import ClassMeans
+from sweeper.kept.reference import unit_distances
 from tests.unit.sweeper.kept.conftest import MARGIN, WEIGHT, Swept, made
 
 
@@ -245,24 +246,24 @@ def draws(rng: np.random.Generator, units: int, rows: int = 60, features: int = 
 
 
 def test_limits_hold_new_units_of_the_same_kind() -> None:
-    """Of many further units like the training units few lie outside, and one moved far does."""
+    """Of many further units like the training units few lie outside; scaled or with features exchanged, they do."""
     rng = np.random.default_rng(0)
-    outside = dict.fromkeys(("location", "scale", "structure"), 0)
-    tries = 60
+    tries, kinds = 40, ("location", "scale", "structure")
+    outside = dict.fromkeys(kinds, 0)
     for _ in range(tries):
-        known = draws(rng, 9)
-        summary = summarise(known[:8].reshape(-1, 20), np.repeat(np.arange(8), 60))
-        training = [distances(summary.take([place]), summary.without(place)) for place in range(8)]
+        mixing = rng.normal(size=(20, 20))
+        known = draws(rng, 9) @ mixing
+        rows, units = known[:8].reshape(-1, 20), np.repeat(np.arange(8).astype(str), 60)
+        summary = summarise(rows, units)
+        training = unit_distances(summary, rows, units)
+        top = {kind: limit([item[kind] for item in training]) or 0.0 for kind in kinds}
+        structure = Structure.of(rows, units)
         own = distances(summarise(known[8], np.zeros(60)), summary)
-        for kind in outside:
-            top = limit([getattr(item, kind) for item in training])
-            assert top is not None
-            outside[kind] += getattr(own, kind) > top
-        far = distances(summarise(known[8] * 3, np.zeros(60)), summary)
-        top = limit([item.scale or 0.0 for item in training])
-        assert top is not None
-        assert far.scale is not None
-        assert far.scale > top
+        values = {"location": own.location, "scale": own.scale, "structure": structure.distance(known[8])}
+        for kind in kinds:
+            outside[kind] += values[kind] > top[kind]
+        assert distances(summarise(known[8] * 3, np.zeros(60)), summary).scale > top["scale"]
+        assert structure.distance(known[8][:, [*range(10, 20), *range(10)]]) > top["structure"]
     assert all(count <= 0.1 * tries for count in outside.values()), outside
 
 

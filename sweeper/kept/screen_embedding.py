@@ -12,12 +12,12 @@ import pandas as pd
 from sweeper.config.sweep_config import SweepConfig
 from sweeper.errors import InputError
 from sweeper.findings.stored import stored_config, stored_decision
+from sweeper.kept.corrected import Corrected
 from sweeper.kept.encoding import encode
 from sweeper.kept.fitting import NOTHING, UsedRows, cell_on, embedded, fit
 from sweeper.kept.keeping import embedding_names, model_name, models_folder
 from sweeper.kept.model_file import KeptModel, read_model
 from sweeper.kept.strengths import Strength, advised_strength
-from sweeper.kept.tables import Corrected
 from sweeper.planning.inputs import trainer_inputs
 from sweeper.spoken import strength_text
 from sweeper.store.store import Store
