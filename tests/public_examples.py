@@ -31,8 +31,11 @@ abra: {steps: 20, hidden_widths: [], embedding_dim: 8, groups: 4}
 metrics: [batch_probe_linear, perturbation_accuracy]
 """
 FAST = ("load_config", "plan", "decide_table", "score_table")
-OF_A_STORE = ("run", "open_store", "decide", "write_report", "keep", "embed", "apply", "compare")
-"""In an order in which each finds what it needs: `run` makes the store."""
+OF_A_STORE = (
+    *("run", "open_store", "decide", "write_report", "keep", "embed", "apply", "compare"),
+    *("run_methods", "open_methods"),
+)
+"""In an order in which each finds what it needs: `run` makes the store, `run_methods` a comparison."""
 SPEC = SimulationSpec(
     batches=2,
     plates_per_batch=2,
@@ -49,7 +52,8 @@ SPEC = SimulationSpec(
 def run_examples(names: Iterable[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the examples of public functions; each must have one."""
     (folder / "sweep.yaml").write_text(CONFIG)
-    screen_frame(simulate(SPEC).screen).to_parquet(folder / "july.parquet")
+    for name in ("july", "profiles"):
+        screen_frame(simulate(SPEC).screen).to_parquet(folder / f"{name}.parquet")
     monkeypatch.chdir(folder)
     given = {"sweeper": sweeper, "pd": pd, "np": np, "screen": simulate(SPEC).screen}
     for name in names:

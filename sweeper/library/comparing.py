@@ -137,7 +137,8 @@ def run_methods(
 ) -> StoredMethods:
     """Sweep several methods on one screen, each on its own dial, and compare them. The same call resumes and extends.
 
-    >>> found = sweeper.run_methods("profiles.parquet", ["center", "combat"], overrides=["seeds=3"])
+    >>> small = ["seeds=3", "sham.enabled=false", "tracking.enabled=false"]
+    >>> found = sweeper.run_methods("profiles.parquet", ["center", "combat"], overrides=small)
     >>> [verdict.method for verdict in found.comparison.methods]
     ['center', 'combat']
 
@@ -189,7 +190,14 @@ def methods_of(
 
 
 def open_methods(folder: Path | str) -> StoredMethods:
-    """The comparison in a folder, finished or not; raises `InputError` where there is none."""
+    """The comparison in a folder, finished or not.
+
+    >>> sorted(sweeper.open_methods("profiles_methods").sweeps)
+    ['center', 'combat']
+
+    Raises:
+        InputError: there is none.
+    """
     found = StoredMethods(MethodsStore(Path(folder).absolute()))
     found.store.description()
     return found

@@ -22,6 +22,8 @@ FUNCTIONS = {"keep", "embed", "apply", "compare"} | {
     "load_config",
     "plan",
     "run",
+    "run_methods",
+    "open_methods",
     "open_store",
     "decide",
     "decide_table",
@@ -29,7 +31,7 @@ FUNCTIONS = {"keep", "embed", "apply", "compare"} | {
     "write_report",
 }
 TYPES = {
-    *("Applied", "Comparison", "Corrected", "Kept"),
+    *("Applied", "Comparison", "Corrected", "Kept", "StoredMethods"),
     *("Decision", "Event", "InputError", "Outputs", "Panel", "Plan", "StoredSweep", "SweepConfig", "SweepFailedError"),
 }
 
