@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,8 @@ MOST_WELLS = 600
 NAMED = 8
 """Batches and perturbations with a colour of their own."""
 _NEIGHBOURS = 15
+SWITCH = "SWEEPER_UMAP"
+"""0 in this variable of the environment leaves UMAP out: it compiles itself anew in every process, 15 s."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +87,21 @@ def project(
 
 
 def has_umap() -> bool:
-    """Whether umap-learn is installed and can be used; a mere folder of that name is not it."""
+    """Whether umap-learn is installed, can be used (a mere folder of that name is not it) and SWEEPER_UMAP is not 0."""
+    if os.environ.get(SWITCH) == "0":
+        return False
     try:
-        import umap
+        return hasattr(_imported(), "UMAP")
     except ImportError:
         return False
-    return hasattr(umap, "UMAP")
+
+
+def _imported() -> Any:
+    """umap-learn, which warns of TensorFlow that it does without."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import umap
+    return umap
 
 
 def _most(names: pd.Series) -> tuple[str, ...]:
@@ -109,10 +123,11 @@ def _pca(vectors: NDArray[np.float32]) -> tuple[Array, float]:
 
 
 def _umap(vectors: NDArray[np.float32], seed: int) -> Array:
-    import umap
-
     neighbours = min(_NEIGHBOURS, len(vectors) - 1)
-    fitted = umap.UMAP(n_components=2, n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(vectors)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the libraries below it, which are not ours to mend
+        method = _imported().UMAP(n_components=2, n_neighbors=neighbours, random_state=seed, n_jobs=1)
+        fitted = method.fit_transform(vectors)
     return np.asarray(fitted, dtype=np.float64)
 
 

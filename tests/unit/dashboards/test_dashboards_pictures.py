@@ -142,6 +142,8 @@ def test_umap_is_drawn_where_it_is_installed(run: EmbeddedRun, monkeypatch: pyte
             return vectors[:, :2]
 
     monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
+    assert not has_umap(), "switched off"
+    monkeypatch.setenv("SWEEPER_UMAP", "1")
     assert has_umap()
     planes = project(run, LABELS, method="UMAP")
     assert planes.explained == (None, None)

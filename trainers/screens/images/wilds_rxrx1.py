@@ -74,7 +74,9 @@ def _open(root: Path, scheme: str, download: bool) -> RxRx1Dataset:
     from wilds.datasets.rxrx1_dataset import RxRx1Dataset
 
     try:
-        return RxRx1Dataset(root_dir=str(root), download=download, split_scheme=scheme)
+        # wilds assigns into columns of its table, which pandas forbids where copies are made on write.
+        with pd.option_context("mode.copy_on_write", False):
+            return RxRx1Dataset(root_dir=str(root), download=download, split_scheme=scheme)
     except FileNotFoundError as error:
         absent = f"{error.filename} is missing" if error.filename else "RELEASE_v1.0.txt is missing"
         raise InputError(f"{root / FOLDER}: {absent}; complete the folder, or allow the download") from None

@@ -64,5 +64,5 @@ def test_too_few_controls_name_the_plate(wells: Wells) -> None:
     table.loc[rows[:1], "control_type"] = "treatment"
     with pytest.raises(InputError, match="plate 'b2p0' has 1 negative controls, plate_controls needs 2"):
         normalise(np.zeros((len(table), 2), np.float32), table, "plate_controls")
-    with pytest.raises(InputError, match="'well' is none of none, batch"):
+    with pytest.raises(InputError, match="'well' is none of none, screen, batch"):
         normalise(np.zeros((len(table), 2), np.float32), table, "well")  # type: ignore[arg-type]
