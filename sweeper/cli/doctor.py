@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sweeper.cli.common import add_overrides
 
 if TYPE_CHECKING:
-    from sweeper.checks import Check
+    from sweeper.examined import Check
 
 EXAMPLE = """examples:
   sweeper doctor                                       this machine alone

@@ -8,10 +8,10 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.checks import Check
 from sweeper.config.sections import ExecutorOptions
 from sweeper.doctor.machine import installed_checks, processor_check
 from sweeper.errors import InputError
+from sweeper.examined import Check
 from sweeper.running.surroundings import check_environment, cluster_address
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from sweeper.checks import Check
+from sweeper.examined import Check
 
 
 def installed_checks() -> Iterator[Check]:

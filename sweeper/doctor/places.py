@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sweeper.checks import Check
+from sweeper.examined import Check
 from sweeper.planning.cells import Cell
 from sweeper.planning.estimate import STAND_IN_WIDTH
 from sweeper.planning.prepared import Prepared

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sweeper.checks import Check
 from sweeper.config.sections import ExecutorOptions
+from sweeper.examined import Check
 
 ALIKE = ("python", "sweeper", "ray", "torch")
 """What must have one version on all nodes; others that differ are a note."""

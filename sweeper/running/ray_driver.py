@@ -27,8 +27,8 @@ from typing import Any
 from sweeper.config.sections import ExecutorOptions
 from sweeper.errors import InputError
 from sweeper.running.node_checks import packs_at_once
+from sweeper.running.node_survey import survey
 from sweeper.running.surroundings import cluster_address, storage_trouble
-from sweeper.running.survey import survey
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # `uv run` would make Ray ship the working directory to every worker; the same installation is on all nodes.
