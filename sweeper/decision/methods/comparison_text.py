@@ -28,7 +28,9 @@ def headline(comparison: Comparison) -> str:
     if verdict.safe_up_to is not None:
         lead += f", and not above {strength_of(verdict, verdict.safe_up_to)}"
     if not others:
-        return f"{lead}. Every other method that may be advised is shown to be worse."
+        if any(item.advised for item in comparison.methods if item is not verdict):
+            return f"{lead}. Every other method that may be advised is shown to be worse."
+        return f"{lead}. No other method has a strength that can be advised."
     listed = " and ".join([", ".join(others[:-1]), others[-1]] if len(others) > 1 else others)
     are = "is" if len(others) == 1 else "are"
     return f"{lead}. It is the simplest of those that are not shown to be worse than the best; so {are} {listed}."

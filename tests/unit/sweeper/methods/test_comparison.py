@@ -95,6 +95,13 @@ def test_a_method_that_keeps_more_biology_is_advised_though_it_is_less_simple() 
     assert advised.biological.lower < 0.8 < advised.biological.upper + 0.02
 
 
+def test_a_method_without_rivals_is_not_said_to_beat_them() -> None:
+    lost = table("harmony", 0.8, seed=1).assign(adversarial_weight=lambda rows: rows["adversarial_weight"] * 0.0)
+    found = compared({"harmony": lost, "center": table("center", 0.8, seed=2)})
+    assert found.of("harmony").advised is None
+    assert headline(found).endswith("No other method has a strength that can be advised.")
+
+
 def test_where_no_method_removes_batch_the_advice_is_not_to_correct() -> None:
     found = compared({m: table(m, 0.8, gain=0.0, seed=place) for place, m in enumerate(("center", "combat"))})
     assert not found.gains
