@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -229,8 +230,15 @@ def test_downstream_tools_take_what_is_written(model: Path, swept: Swept, tmp_pa
     assert json.loads(whole.uns["sweeper"])["screen"] == swept.prepared.screen.fingerprint
 
 
-def test_pycytominer_aggregates_what_is_written(swept: Swept, model: Path, tmp_path: Path) -> None:
-    aggregate = pytest.importorskip("pycytominer", reason="pycytominer is not installed (make test does)").aggregate
+@pytest.fixture
+def aggregate() -> Iterator[Any]:
+    """pycytominer's; importing it changes how pandas copies, for the whole process."""
+    before = pd.options.mode.copy_on_write
+    yield pytest.importorskip("pycytominer", reason="pycytominer is not installed (make test does)").aggregate
+    pd.options.mode.copy_on_write = before
+
+
+def test_pycytominer_aggregates_what_is_written(swept: Swept, model: Path, tmp_path: Path, aggregate: Any) -> None:
     sweeper.embed(swept.store.folder, strength=(WEIGHT, MARGIN), out=tmp_path / "out.parquet")
     table = pd.read_parquet(tmp_path / "out.parquet")
     columns = [name for name in table if name.startswith("emb_")]
