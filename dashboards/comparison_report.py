@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dashboards.chart import chart
-from dashboards.document import document
+from dashboards.document import document, write_page
 from dashboards.figures.methods_plane import describe_plane, draw_plane, plane_marks
 from dashboards.formatting import fixed, number
 from sweeper.decision.methods.comparison import Comparison, Standing
@@ -25,12 +24,7 @@ def write_comparison_report(comparison: Comparison, description: Mapping[str, An
         path: in the comparison's folder; each method's own report is linked from it.
     """
     content = render_comparison(comparison, description).encode()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_page(path, content)
 
 
 def render_comparison(comparison: Comparison, description: Mapping[str, Any]) -> str:

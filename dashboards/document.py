@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -47,6 +48,16 @@ def document(template: str, **values: Any) -> str:
     )
 
 
+def write_page(path: Path, content: bytes) -> None:
+    """Write a page to `path`, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def emphasised(sentence: str) -> Sequence[tuple[str, bool]]:
     """The sentence in pieces, each with whether it is one of the rule's own words (If, then, Safe, …)."""
     return [(piece, place % 2 == 1) for place, piece in enumerate(_KEYWORDS.split(sentence)) if piece]
@@ -78,4 +89,4 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-__all__ = ["document", "emphasised"]
+__all__ = ["document", "emphasised", "write_page"]

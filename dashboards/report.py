@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from dashboards.boundary_words import boundary, optimism
 from dashboards.chart import Chart, chart
 from dashboards.composite_curves import CompositeView, composite_view
 from dashboards.dial import dials, speaking_of
-from dashboards.document import document
+from dashboards.document import document, write_page
 from dashboards.figures.axis import strength_axis
 from dashboards.figures.frontier import describe_frontier, draw_frontier, frontier_numbers
 from dashboards.figures.gain import describe_gains, draw_gains
@@ -166,12 +165,7 @@ def write_report(
     """
     with speaking_of(decision.trainer):
         content = render_report(_page(results, decision, provenance, gains, ladder, embeddings)).encode()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_page(path, content)
 
 
 def build_page(

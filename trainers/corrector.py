@@ -13,10 +13,19 @@ import numpy as np
 from trainers.base import FloatArray, Inputs, IntArray, TrainingCell
 from trainers.errors import InputError
 from trainers.kept import Fitted
-from trainers.trainer import Trainer
+from trainers.trainer import Dial, Trainer
 
 FEWEST = 2
 """Rows of a batch, and controls to fit on."""
+SHARE = Dial(
+    name="share taken out",
+    symbol="α",
+    high=1.0,
+    scale="linear",
+    published=1.0,
+    grid=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+)
+"""The dial of a correction that is taken out in part: 0 none, 1 all of it."""
 Made = TypeVar("Made")
 
 
@@ -175,6 +184,7 @@ def kept_of(inputs: Inputs, key: Hashable, make: Callable[[], Made]) -> Made:
 
 __all__ = [
     "FEWEST",
+    "SHARE",
     "Corrector",
     "CorrectorPack",
     "batches_of",

@@ -8,11 +8,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from trainers.base import FloatArray, Inputs, IntArray, TrainingCell
-from trainers.corrector import FEWEST, Corrector, batches_of, counted, own_rows
+from trainers.corrector import FEWEST, SHARE, Corrector, batches_of, counted, own_rows
 from trainers.errors import InputError
 from trainers.kept import Fitted
 from trainers.kept_layers import location_and_scale
-from trainers.trainer import Dial
 
 
 class CenterSettings(BaseModel):
@@ -35,16 +34,7 @@ class Center(Corrector):
     name = "center"
     summary = "location and scale of every batch, taken out by a share"
     settings = CenterSettings
-    dials = (
-        Dial(
-            name="share taken out",
-            symbol="α",
-            high=1.0,
-            scale="linear",
-            published=1.0,
-            grid=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
-        ),
-    )
+    dials = (SHARE,)
 
     def inductive(self, settings: CenterSettings) -> bool:
         """With controls: those of a new batch are all that it needs."""

@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from trainers.base import FloatArray, Inputs, IntArray, TrainingCell
-from trainers.corrector import Corrector, batches_of, own_rows, refuse_small_batches
+from trainers.corrector import SHARE, Corrector, batches_of, own_rows, refuse_small_batches
 from trainers.errors import InputError
-from trainers.trainer import Dial
 
 Array = NDArray[np.float64]
 CONVERGED = 1e-4
@@ -71,16 +70,7 @@ class Combat(Corrector):
     name = "combat"
     summary = "ComBat's location and scale of every batch, taken out by a share"
     settings = CombatSettings
-    dials = (
-        Dial(
-            name="share taken out",
-            symbol="α",
-            high=1.0,
-            scale="linear",
-            published=1.0,
-            grid=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
-        ),
-    )
+    dials = (SHARE,)
 
     def try_out(self, inputs: Inputs, settings: CombatSettings) -> None:
         """Refuse a batch of one well."""
