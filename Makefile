@@ -150,6 +150,9 @@ benchmark-next-month: install ## study: a new batch through a kept model
 benchmark-doors: install ## study: the time of the quick verbs
 	$(BIN)/python benchmarks/doors.py
 
+benchmark-gpu: install ## study: one round on a GPU, ten minutes
+	$(BIN)/python benchmarks/gpu
+
 benchmark-report-page: install ## study: what a report weighs, and the wait for its first figure
 	$(BIN)/python benchmarks/report_page.py
 

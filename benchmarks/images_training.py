@@ -7,7 +7,8 @@ All ways train on the same simulated PNG files' pixels, in turns, so that a nois
 figure is the median over its turns.
 
 - "plain, PNG": fp32, Adam, a torch DataLoader that decodes and transforms each image, as WILDS' example code does.
-- "plain, resident": the same arithmetic on one mini-batch that is on the device already: no input work at all.
+- "plain, resident": the same arithmetic on one mini-batch that is on the device already: no input work at all. On a GPU
+  PyTorch's default takes TF32 for the convolutions of an fp32 network; "…, no TF32" is fp32 throughout.
 - "ERM": this trainer (linear head, λ = 0) on the memory-mapped array, augmented on the device; on a GPU the array
   lives there where it fits, and "ERM, from the host" reads every mini-batch ahead from the page cache instead.
 - "ERM, resident": this trainer's forward, backward and optimiser on one resident mini-batch. What "ERM" takes beyond it
@@ -87,18 +88,20 @@ class PngFiles(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
 
 
 class PlainLoop:
-    """Forward, cross-entropy, backward, Adam; fp32, torch's own defaults."""
+    """Forward, cross-entropy, backward, Adam; fp32, torch's own defaults, unless TF32 is not to be used."""
 
-    def __init__(self, backbone: str, device: torch.device) -> None:
+    def __init__(self, backbone: str, device: torch.device, *, tf32: bool = True) -> None:
+        self._tf32 = tf32
         torch.manual_seed(SEED)
         self._model = timm.create_model(backbone, num_classes=CLASSES).to(device).train()
         self._optimiser = torch.optim.Adam(self._model.parameters(), 1e-3, weight_decay=1e-5)
         self._device = device
 
     def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        loss = functional.cross_entropy(self._model(x.to(self._device)), y.to(self._device))
-        self._optimiser.zero_grad()
-        loss.backward()
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=self._tf32):
+            loss = functional.cross_entropy(self._model(x.to(self._device)), y.to(self._device))
+            self._optimiser.zero_grad()
+            loss.backward()
         self._optimiser.step()
 
 
@@ -203,6 +206,7 @@ def measure(options: argparse.Namespace, size: dict[str, Any], folder: Path) -> 
     }
     if device.type == "cuda":
         ways["ERM, from the host"] = advancing(erm, 0.0, host=True)
+        ways["plain, resident, no TF32"] = resident(PlainLoop(size["backbone"], device, tf32=False).step, x, y)
     for way in ways.values():
         seconds(way, options.warm_up, device)
     turns: dict[str, list[float]] = {name: [] for name in ways}
@@ -217,11 +221,12 @@ def figures(step: dict[str, float]) -> dict[str, Any]:
     """Ratios and shares, from seconds a step."""
     inputs = step["ERM"] - step["ERM, resident"]
     floor = step["two passes, resident"] + inputs
+    plain = {"erm_times_plain_png": "plain, PNG", "erm_times_plain_resident": "plain, resident"}
+    plain["erm_times_plain_resident_no_tf32"] = "plain, resident, no TF32"
     return {
         "seconds_a_step": {name: round(value, 5) for name, value in step.items()},
         "images_a_second": {name: round(BATCH / value, 1) for name, value in step.items()},
-        "erm_times_plain_png": round(step["plain, PNG"] / step["ERM"], 2),
-        "erm_times_plain_resident": round(step["plain, resident"] / step["ERM"], 2),
+        **{ratio: round(step[way] / step["ERM"], 2) for ratio, way in plain.items() if way in step},
         "share_not_forward_backward_optimiser": round(inputs / step["ERM"], 3),
         "worst_case_times_floor": round(step["worst case"] / floor, 2),
         "floor_times_erm": round(floor / step["ERM"], 2),

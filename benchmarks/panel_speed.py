@@ -121,7 +121,7 @@ def simulated(wells: int, dimensions: int, seed: int = 0) -> tuple[NDArray[np.fl
 
 def panel(wells: int, dimensions: int, device: str | None, names: list[str]) -> None:
     """Measure the named metrics one after another with the panel, `START` first; print a line each."""
-    from sweeper.metrics.gate import gate
+    from sweeper.metrics.gate import judge
     from sweeper.metrics.panel import score_table, table_evaluation
     from sweeper.metrics.panel_options import PanelOptions
     from sweeper.metrics.registry import measure
@@ -134,7 +134,7 @@ def panel(wells: int, dimensions: int, device: str | None, names: list[str]) -> 
 
     def start() -> bool:
         kept.append(table_evaluation(rows, table, options=options))
-        return gate(kept[0].test) is None
+        return judge(kept[0].test).collapsed is None
 
     def one(name: str) -> bool:
         return measure(kept[0], [name])[0][1].value is not None

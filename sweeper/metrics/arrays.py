@@ -228,8 +228,9 @@ class TorchArrays:
             self._torch.from_numpy(np.stack(members.tocoo().coords).astype(np.int64)),
             self._torch.ones(members.nnz),
             members.shape,
+            device=self._device,
             check_invariants=False,
-        ).to(self._device)
+        )
 
     def penalised(self, block: Block, keep: NDArray[np.bool_]) -> Block:
         return block.sub((~self.put(keep)).to(block.dtype), alpha=_PENALTY)

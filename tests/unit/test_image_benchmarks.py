@@ -64,3 +64,19 @@ def test_the_setting_of_a_gpu_is_that_of_wilds(script: Any) -> None:
     module = script("images_training")
     cuda = module.SIZES["cuda"]
     assert (cuda["backbone"], cuda["side"], cuda["precision"], module.BATCH) == ("resnet50", 256, "bf16", 72)
+
+
+@pytest.mark.slow
+def test_a_gpu_round_writes_what_it_measured_and_what_it_could_not(
+    script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "gpu.json"
+    round_on_a_gpu = script("gpu/__main__")
+    monkeypatch.setitem(round_on_a_gpu.SECTIONS, "panel", 0.01)
+    words = ["gpu", "--device", "cpu", "--small", "--sections", "packs", "panel", "--json", str(path)]
+    monkeypatch.setattr(sys, "argv", words)
+    round_on_a_gpu.main()
+    found = json.loads(path.read_text())
+    assert set(found["packs"]["cells_a_minute"]["cpu"]) == {"1", "8"}
+    assert found["panel"]["not_measured"] == "not finished in 0 s"
+    assert "equality" not in found
