@@ -30,14 +30,15 @@ def stratified_folds(labels: IntArray, groups: IntArray, count: int, seed: int) 
     table = np.zeros((int(groups.max()) + 1, int(labels.max()) + 1))
     np.add.at(table, (groups, labels), 1)
     order = np.arange(len(table))
-    np.random.RandomState(seed).shuffle(order)  # noqa: NPY002 - the generator that drew the folds of stored sweeps
+    np.random.RandomState(seed).shuffle(order)
     order = order[np.argsort(-np.std(table[order], axis=1), kind="stable")]
     of_label, dealt = table.sum(axis=0), np.zeros((count, table.shape[1]))
     one, fold = np.arange(count), np.empty(len(table), dtype=np.int64)
     for group in order:
         tried = np.repeat(dealt[None], count, axis=0)
         tried[one, one] += table[group]
-        fold[group] = best = _evenest(np.std(tried / of_label, axis=1).mean(axis=1).tolist(), dealt.sum(axis=1).tolist())
+        uneven = np.std(tried / of_label, axis=1).mean(axis=1)
+        fold[group] = best = _evenest(uneven.tolist(), dealt.sum(axis=1).tolist())
         dealt[best] += table[group]
     return fold[groups]
 

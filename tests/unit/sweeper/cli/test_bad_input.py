@@ -86,9 +86,9 @@ def test_bad_tables(
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("abra.stepps=3", ["sweep.yaml", "abra.stepps", "'steps'"]),
-        ("strengths.adversarial_weight=[-1]", ["sweep.yaml", "strengths.adversarial_weight", "-1"]),
-        ("strengths.margin=[1.6]", ["sweep.yaml", "strengths.margin", "1.6"]),
+        ("abra.stepps=3", ["--set abra.stepps=3", "abra.stepps", "'steps'"]),
+        ("strengths.adversarial_weight=[-1]", ["--set strengths.adversarial_weight", "-1"]),
+        ("strengths.margin=[1.6]", ["--set strengths.margin", "1.6"]),
         ("views=[{view: held_out_batches, held_out: [B99]}]", ["B99"]),
         ("views=[{view: held_out_batches, folds: 9}]", ["folds", "9"]),
         ("views=[{view: held_out_batches, folds: 2}]", ["held_out_batches/", "one batch alone", "fewer folds"]),
