@@ -39,12 +39,12 @@ def seconds_of_work(clock: Callable[[], float] = time.perf_counter) -> float:
 def typical_training(config: SweepConfig, *, features: int, cells: int) -> float | None:
     """Worker seconds of one of the `cells` of a pack; None where the settings or the trainer are others."""
     known = _figures()["training"]
-    settings = config.trainer_settings
     if config.trainer != known["trainer"] or config.ladder is not None:
         return None
-    if settings.model_copy(update={"steps": known["steps"]}) != type(settings)(steps=known["steps"]):
+    given, usual = (settings.model_dump() for settings in (config.trainer_settings, type(config.trainer_settings)()))
+    if {**given, "steps": usual["steps"]} != usual:
         return None
-    return _at(known, features, cells) * settings.steps / known["steps"] * _slowness()
+    return _at(known, features, cells) * float(given["steps"]) / float(known["steps"]) * _slowness()
 
 
 def typical_score(config: SweepConfig, *, rows: int, width: int) -> float | None:

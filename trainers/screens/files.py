@@ -76,6 +76,8 @@ def read_table(path: Path, described: Described = (), options: FileOptions = Fil
 
         if is_deep_profiler(path):
             return read_deep_profiler(path)
+        if not path.is_dir():
+            raise InputError(f"{path}: is not a file (a device, a pipe or the like)")
         raise InputError(
             f"{path}: is a folder, expected one of {', '.join(FORMATS)} (or DeepProfiler's folder with {INDEX})"
         )

@@ -229,6 +229,7 @@ FILE = yaml.safe_dump({**MINIMAL, "decision": {"deciding_view": "held_out_plates
     [
         (FILE, ["seeds=3", "decision.delta=2", "abra.steps=9"], "--set decision.delta=2: decision.delta: expected"),
         (FILE, ["abra.steps=9", "abra.stepps=9"], "--set abra.stepps=9: unknown key 'abra.stepps'"),
+        (FILE, ["seeds=three"], "--set seeds=three: seeds: expected a number of seeds, or a list of them, got 'three'"),
         (FILE, ["seeds=[1, 1]"], "--set seeds=[1, 1]: seeds: "),
         (FILE, ["name=../x", "seeds=2"], "--set name=../x: name: "),
         (FILE, ["decision.deciding_view=held_out_batches"], "--set decision.deciding_view=held_out_batches: "),

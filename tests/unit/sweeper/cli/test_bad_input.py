@@ -94,6 +94,8 @@ def test_bad_tables(
         ("views=[{view: held_out_batches, folds: 2}]", ["held_out_batches/", "one batch alone", "fewer folds"]),
         ("metrics=[batch_prob]", ["batch_prob", "batch_probe_linear"]),
         ("screen.path=nothing.csv", ["nothing.csv"]),
+        ("screen.path=/dev/null", ["/dev/null: is not a file"]),
+        ("folder=/dev/null/out", ["/dev/null/out: cannot be a folder", "/dev/null is none"]),
         ("screen.columns={batch: Metadata_Bach}", ["Metadata_Bach", "Metadata_Batch"]),
         ("normalise=plate_controls", ["plate_controls", "0 negative controls"]),
         ("held_out_perturbations=0.95", ["held_out_perturbations"]),
