@@ -93,6 +93,8 @@ def test_bad_tables(
         ("views=[{view: held_out_batches, folds: 9}]", ["folds", "9"]),
         ("views=[{view: held_out_batches, folds: 2}]", ["held_out_batches/", "one batch alone", "fewer folds"]),
         ("metrics=[batch_prob]", ["batch_prob", "batch_probe_linear"]),
+        ("decision.primary_technical=[$HOME]", ["decision.primary_technical: unknown metric '$HOME'"]),
+        ("decision.primary_biological=[retrieval]", ["decision.primary_biological: ", "nearest: retrieval_map"]),
         ("screen.path=nothing.csv", ["nothing.csv"]),
         ("screen.path=/dev/null", ["/dev/null: is not a file"]),
         ("folder=/dev/null/out", ["/dev/null/out: cannot be a folder", "/dev/null is none"]),
