@@ -97,8 +97,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sweep = pd.DataFrame(rows, columns=names).assign(floor=0.0, ceiling=1.0)
     sweep.to_parquet(made / "sweep.parquet")
     sweep.to_csv(made / "sweep.csv", index=False)
-    for layout, path in (("wilds", made / "data"), ("rxrx1", made / "data" / "rxrx1")):
-        write_images(draw_simulation(IMAGES), path, layout)
+    write_images(draw_simulation(IMAGES), made / "data", "wilds")
+    write_images(draw_simulation(IMAGES.model_copy(update={"channels": 6})), made / "data" / "rxrx1", "rxrx1")
     plates(made / "screen7")
     with tarfile.open(ROOT / "tests" / "data" / "store_before.tar.xz") as archive:
         archive.extractall(made / "before", filter="data")
