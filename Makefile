@@ -153,6 +153,9 @@ benchmark-doors: install ## study: the time of the quick verbs
 benchmark-gpu: install ## study: one round on a GPU, ten minutes
 	$(BIN)/python benchmarks/gpu
 
+benchmark-typical: install ## study: seconds of a default cell and of its scores, for the estimate of plan
+	$(BIN)/python -m benchmarks.typical_seconds
+
 benchmark-report-page: install ## study: what a report weighs, and the wait for its first figure
 	$(BIN)/python benchmarks/report_page.py
 

@@ -49,11 +49,20 @@ def spoken(text: str, dials: Sequence[Dial]) -> str:
     if tuple(dials) == (weight, margin):
         return text
     text = text.replace(weight.name, dials[0].name).replace(weight.symbol, dials[0].symbol)
+    text = _with_own(text, weight.by, dials[0].by)
     if len(dials) == 1:
         return text.replace(f" at this {margin.word}", "")
     word = dials[1].word
     text = re.sub(rf"\b({margin.name}|{margin.word})(?=s?\b)", word, text)
     return re.sub(rf"\b{margin.word.capitalize()}(?=s?\b)", word[0].upper() + word[1:], text)
+
+
+def _with_own(text: str, first: str, own: str) -> str:
+    """Advice to set another critic: what a trainer sets in its place, or another method where it sets nothing."""
+    if own:
+        return re.sub(rf"\b{first}\b", own, text)
+    text = re.sub(rf"\ba {first} that [^,.]*, (?=another method)", "", text)
+    return re.sub(rf"\banother {first}( or method)?\b", "another method", text)
 
 
 def spoken_values(value: Value, dials: Sequence[Dial]) -> Value:

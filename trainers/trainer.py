@@ -37,6 +37,8 @@ class Dial:
     Attributes:
         name: in words, "adversarial weight".
         short: the same where there is little room, "margin"; "": `name`.
+        by: what of the trainer corrects, where another can be set: "critic". Advice names it; "": it says to try
+            another method.
         symbol: as it stands in sentences and axes, "λ".
         low, high: the smallest and the largest setting; both may be set, `high` only with `closed`.
         closed: whether `high` itself may be set.
@@ -56,6 +58,7 @@ class Dial:
     published: float | None = None
     grid: Spaced | tuple[float, ...]
     short: str = ""
+    by: str = ""
 
     @property
     def word(self) -> str:

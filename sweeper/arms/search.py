@@ -9,7 +9,7 @@ from sweeper.arms.arm import Arm
 from sweeper.arms.observed import strength_composites
 from sweeper.arms.optuna_rounds import SAMPLER, propose_strengths
 from sweeper.arms.proposal import Block, Proposal, Upcoming
-from sweeper.decision.words.reasons import counted
+from sweeper.decision.words.numbers import counted
 
 if TYPE_CHECKING:
     from sweeper.arms.standing import Standing

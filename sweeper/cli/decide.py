@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     """The verb."""
     import sweeper
     from sweeper.cli.common import warn
-    from sweeper.config.given import apply_overrides
+    from sweeper.config.given import with_overrides
     from sweeper.decision.input.decision_settings import decision_settings
     from sweeper.decision.words.printed import printed
     from sweeper.errors import InputError
@@ -61,9 +61,13 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--trainer: a sweep has one; it goes with --table only")
     named = {"delta": options.delta, "deciding_view": options.view, "method": options.method}
     given = {key: value for key, value in named.items() if value is not None}
-    changes = {**apply_overrides({}, options.overrides), **given}
     _check_target(options.json)
-    decision_settings({"deciding_view": "any", **changes}, "decide")  # a key that is none shows before anything is read
+
+    def checked(data: dict[str, Any], source: str) -> dict[str, Any]:
+        decision_settings({"deciding_view": "any", **data, **given}, source)
+        return {**data, **given}
+
+    changes = with_overrides(checked, {}, options.overrides, "decide")  # a wrong key shows before anything is read
     view = changes.pop("deciding_view", None)
     if options.folder is not None:
         from sweeper.findings.stored import damaged_files

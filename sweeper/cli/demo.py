@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,24 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The verb."""
     from sweeper.cli.run import sweep
-    from sweeper.config.given import apply_overrides, parse_yaml
-    from sweeper.config.sweep_config import build_config
+    from sweeper.config.given import parse_yaml, with_overrides
 
     name = "demo_images.yaml" if options.images else "demo.yaml"
-    text = files("sweeper").joinpath(name).read_text(encoding="utf-8")
-    data = apply_overrides(parse_yaml(text, name), options.overrides)
+    data = parse_yaml(files("sweeper").joinpath(name).read_text(encoding="utf-8"), name)
     if options.images:
-        spec = _simulation(data.pop(SIMULATION, None) or {}, name)
-        config = build_config({**data, "images": {"packed": ""}}, name)  # wrong keys show before anything is written
-        screen = config.output.with_name(f"{config.output.name}-screen")
-        images = {"layout": "wilds", "path": str(screen), "packed": str(screen / "packed")}
-        config = build_config({**data, "images": images}, name)
+        config, spec, screen = with_overrides(_of_images, data, options.overrides, name)
         if options.dry_run and not (screen / "packed" / "manifest.json").exists():
             return _announce(config, spec, screen)
         if not options.dry_run:
             _write_and_pack(config, spec, screen)
     else:
-        config = build_config(data, name)
+        config = with_overrides(_config, data, options.overrides, name)
     if options.dry_run:
         import sweeper
         from sweeper.cli.plan import print_plan
@@ -66,14 +61,31 @@ def run(options: argparse.Namespace) -> int:
     return sweep(config)
 
 
+def _config(data: Mapping[str, Any], source: str) -> SweepConfig:
+    from sweeper.config.sweep_config import SweepConfig, located, read
+
+    return located(read(SweepConfig, data, source), Path(source))
+
+
+def _of_images(given: Mapping[str, Any], source: str) -> tuple[SweepConfig, ImageSimulationSpec, Path]:
+    """The sweep, the images that it is of, and the folder where they are written."""
+    data = {key: value for key, value in given.items() if key != SIMULATION}
+    spec = _simulation(given.get(SIMULATION) or {}, source)
+    config = _config({**data, "images": {"packed": ""}}, source)  # wrong keys show before anything is written
+    screen = config.output.with_name(f"{config.output.name}-screen")
+    images = {"layout": "wilds", "path": str(screen), "packed": str(screen / "packed")}
+    return _config({**data, "images": images}, source), spec, screen
+
+
 def _simulation(given: Any, source: str) -> ImageSimulationSpec:
     """The simulated images that the section describes; raises `ConfigError` naming the key."""
-    from sweeper.config.sweep_config import build_image_simulation
+    from sweeper.config.sweep_config import read
     from sweeper.errors import ConfigError
+    from trainers.screens.images.image_simulation_spec import ImageSimulationSpec
 
     if not isinstance(given, dict):
         raise ConfigError(f"{source}: {SIMULATION}: expected keys and values, got {given!r}")
-    spec = build_image_simulation([f"{key}={json.dumps(value)}" for key, value in given.items()])
+    spec = read(ImageSimulationSpec, given, f"{source}: {SIMULATION}")
     if spec.channels != 3:
         raise ConfigError(f"{source}: {SIMULATION}.channels: the demo writes the layout of RxRx1-WILDS, 3 channels")
     return spec

@@ -24,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sweeper plan`."""
     add_config(parser)
     add_methods(parser)
-    parser.add_argument("--no-estimate", action="store_true", help="do not train a few steps to estimate the time")
+    parser.add_argument(
+        "--no-estimate",
+        action="store_true",
+        help="do not estimate the time",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

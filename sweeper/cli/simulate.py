@@ -9,7 +9,7 @@ from sweeper.cli.common import Counter
 
 EXAMPLE = """examples:
   sweeper simulate runs/simulated
-  sweeper simulate runs/simulated --set batches=10 --set plates_per_batch=4 --set wells_per_plate=384 --set features=500
+  sweeper simulate runs/larger --set batches=12 --set plates_per_batch=4 --set wells_per_plate=384 --set features=500
   sweeper simulate runs/hard --set overlap=0.9 --set imbalance=0.5 --set seed=7
   sweeper simulate runs/images --images wilds          as RxRx1-WILDS: 3 channels in a PNG
   sweeper simulate runs/images6 --images rxrx1 --set size=128 --set radius=12

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from sweeper.errors import ConfigError
+from sweeper.errors import ConfigError, InputError
 
+Parsed = TypeVar("Parsed")
 MOST_BYTES = 1_000_000
 MOST_VALUES = 100_000
 _DEEPEST = 50
+_LONGEST = 80
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -103,16 +105,57 @@ def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not all(key.split(".")):
-            raise ConfigError(f"--set {override}: expected key=value, e.g. --set abra.steps=200")
+            raise ConfigError(f"{_option(override)}: expected key=value, e.g. --set abra.steps=200")
         *path, last = key.split(".")
         node: dict[str, Any] | list[Any] = merged
         for depth, part in enumerate(path):
-            node = _entered(node, part, f"--set {override}", ".".join(path[: depth + 1]))
+            node = _entered(node, part, _option(override), ".".join(path[: depth + 1]))
         if isinstance(node, list):
-            node[_number(node, last, f"--set {override}", ".".join(path))] = _value(text)
+            node[_number(node, last, _option(override), ".".join(path))] = _value(text)
         else:
             node[last] = _value(text)
     return merged
+
+
+def with_overrides(
+    parse: Callable[[dict[str, Any], str], Parsed], data: Mapping[str, Any], overrides: Sequence[str], source: str
+) -> Parsed:
+    """What `parse` makes of the data with the overrides set; an error names the override that brings it about.
+
+    Args:
+        parse: values and their source, which its errors begin with → what they mean.
+        data: of the file.
+        overrides: key=value.
+        source: the file.
+
+    Raises:
+        InputError: as `parse` or `apply_overrides`.
+    """
+    try:
+        return parse(apply_overrides(data, overrides), source)
+    except InputError as error:
+        if not str(error).startswith(f"{source}: "):
+            raise
+        reason = str(error).removeprefix(source)
+        counts = range(len(overrides) + 1)
+        guilty = next(count for count in counts if _error(parse, data, overrides[:count], source) == str(error))
+        raise ConfigError(f"{_option(overrides[guilty - 1]) if guilty else source}{reason}") from None
+
+
+def _error(
+    parse: Callable[[dict[str, Any], str], object], data: Mapping[str, Any], overrides: Sequence[str], source: str
+) -> str:
+    """What `parse` says against the data with these overrides; "" where nothing."""
+    try:
+        parse(apply_overrides(data, overrides), source)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _option(override: str) -> str:
+    """An override as it was given, shortened."""
+    return f"--set {override}" if len(override) <= _LONGEST else f"--set {override[:_LONGEST]}…"
 
 
 def _entered(node: dict[str, Any] | list[Any], part: str, source: str, key: str) -> dict[str, Any] | list[Any]:
@@ -148,4 +191,4 @@ def _value(text: str) -> Any:
     return text if pattern or nothing else value
 
 
-__all__ = ["apply_overrides", "parse_yaml", "read_text"]
+__all__ = ["apply_overrides", "parse_yaml", "read_text", "with_overrides"]

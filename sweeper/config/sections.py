@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
@@ -30,8 +31,10 @@ def counted_seeds(value: Any) -> Any:
     listed = value if isinstance(value, list | tuple) else [value]
     if any(isinstance(each, bool) for each in listed):
         raise ValueError("expected whole numbers, got true or false")
-    if not isinstance(value, int):
+    if value is None or isinstance(value, list | tuple):
         return value
+    if not isinstance(value, int):
+        raise ValueError(f"expected a number of seeds, or a list of them, got {reprlib.repr(value)}")
     if not 1 <= value <= MOST_SEEDS:
         raise ValueError(f"expected 1 to {MOST_SEEDS:,} seeds, or a list of them")
     return tuple(range(value))

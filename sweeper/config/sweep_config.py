@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
@@ -21,7 +22,7 @@ from pydantic import (
 from sweeper.arms.arm_options import PseudoOptions, ShamOptions
 from sweeper.arms.confirm import ConfirmOptions
 from sweeper.arms.rungs import Ladder, resolve
-from sweeper.config.given import apply_overrides, parse_yaml, read_text
+from sweeper.config.given import parse_yaml, read_text, with_overrides
 from sweeper.config.limits import check_cells, check_limits, check_name
 from sweeper.config.listed import listed
 from sweeper.config.sections import (
@@ -369,12 +370,14 @@ def build_image_simulation(overrides: Sequence[str]) -> ImageSimulationSpec:
 
 def build_image_source(data: Mapping[str, Any], overrides: Sequence[str], source: str) -> ImageSource:
     """Where a screen's images are, from plain values and key=value overrides; raises `ConfigError` naming the key."""
-    given = apply_overrides(dict(data), overrides)
+    return with_overrides(_image_source, data, overrides, source)
+
+
+def _image_source(given: Mapping[str, Any], source: str) -> ImageSource:
     layout = given.get("layout")
     if layout not in SOURCES:
         raise ConfigError(f"{source}: layout: expected one of {', '.join(SOURCES)}, got {layout!r}")
-    model = SOURCES[layout]
-    return read(model, given, source)
+    return read(SOURCES[layout], given, source)
 
 
 def load_image_source(path: Path, overrides: Sequence[str], given: Mapping[str, Any]) -> ImageSource:
@@ -409,7 +412,7 @@ def read(model: type[Model], data: Mapping[str, Any], source: str) -> Model:
 
 
 def _from_overrides(model: type[Model], overrides: Sequence[str]) -> Model:
-    return read(model, apply_overrides({}, overrides), "--set")
+    return with_overrides(partial(read, model), {}, overrides, "--set")
 
 
 def build_config(data: Mapping[str, Any], source: str) -> SweepConfig:
@@ -425,8 +428,10 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> SweepConfig:
     (5, 200)
     """
     path = Path(path)
-    config = read(SweepConfig, apply_overrides(parse_yaml(read_text(path), str(path)), overrides), str(path))
-    return located(config, path)
+    data = parse_yaml(read_text(path), str(path))
+    return with_overrides(
+        lambda given, _: located(read(SweepConfig, given, str(path)), path), data, overrides, str(path)
+    )
 
 
 def located(config: SweepConfig, path: Path) -> SweepConfig:

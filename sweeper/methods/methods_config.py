@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweeper.config.given import apply_overrides, parse_yaml, read_text
+from sweeper.config.given import parse_yaml, read_text, with_overrides
 from sweeper.config.limits import check_name
 from sweeper.config.sections import Strengths
 from sweeper.config.sweep_config import SweepConfig, located, read
@@ -88,7 +88,11 @@ def has_methods(data: Mapping[str, Any]) -> bool:
 def load_methods(path: Path | str, overrides: Sequence[str] = ()) -> MethodsConfig:
     """Read the YAML of a comparison; raises `ConfigError`, one line with file and key."""
     path = Path(path)
-    return build_methods(apply_overrides(parse_yaml(read_text(path), str(path)), overrides), path)
+    return _overridden(parse_yaml(read_text(path), str(path)), overrides, path)
+
+
+def _overridden(data: Mapping[str, Any], overrides: Sequence[str], path: Path) -> MethodsConfig:
+    return with_overrides(lambda given, _: build_methods(given, path), data, overrides, str(path))
 
 
 def build_methods(data: Mapping[str, Any], path: Path) -> MethodsConfig:
@@ -153,7 +157,7 @@ def table_methods(
         "seeds": QUICK_SEEDS,
         KEY: list(methods),
     }
-    return replace(build_methods(apply_overrides(data, overrides), path), quick=True)
+    return replace(_overridden(data, overrides, path), quick=True)
 
 
 def _asked(given: Any, source: str) -> dict[str, dict[str, Any]]:

@@ -7,14 +7,16 @@ here in float32; what leaves is small, on the CPU, and refined in float64 by tho
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from trainers.base import IntArray
 from trainers.errors import InputError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Block = Any
 """An array of the library behind an `Arrays`, on its device."""

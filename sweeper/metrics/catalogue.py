@@ -80,12 +80,12 @@ CONTROLS = (
 """Untrained embeddings that every sweep scores beside its own."""
 
 
-def check_metrics(names: Sequence[str]) -> None:
-    """Raise `InputError` for a metric that there is not; names the nearest ones."""
+def check_metrics(names: Sequence[str], key: str = "metrics") -> None:
+    """Raise `InputError` with the key for a metric that there is not; names the nearest ones."""
     for name in names:
         if name not in METRICS:
             near = get_close_matches(name, METRICS, n=3, cutoff=0.4) or list(METRICS)
-            raise InputError(f"metrics: unknown metric {name!r}; nearest: {', '.join(near)}")
+            raise InputError(f"{key}: unknown metric {name!r}; nearest: {', '.join(near)}")
 
 
 __all__ = [

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from trainers.base import IntArray
 
@@ -32,6 +31,8 @@ def weighted_mean(values: Float64Array, units: IntArray, count: int, groups: Int
         count: number of units.
         groups: (n,) codes; None for one group. A group without a unit of weight above 0 is left out.
     """
+    from scipy.sparse import csr_array
+
     code = np.zeros(len(values), dtype=np.int64) if groups is None else np.unique(groups, return_inverse=True)[1]
     shape = (int(code.max(initial=0)) + 1, count)
     sums = csr_array((values, (code, units)), shape=shape)

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from sweeper.metrics.arrays import NUMPY, Arrays
 from sweeper.metrics.evaluation import Evaluation, Float64Array
@@ -33,6 +32,8 @@ def silhouettes(
     Rows with a negative label are left out of that labelling, and have 0. `queries` are the rows whose silhouettes are
     wanted, among all of them; None for all.
     """
+    from scipy.sparse import csr_array
+
     cloud, n = Cloud(rows, arrays), len(rows)
     asked = np.arange(n) if queries is None else queries
     inside = [np.flatnonzero(labels >= 0) for labels in labellings]

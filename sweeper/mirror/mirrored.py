@@ -55,7 +55,7 @@ def mirrored_cell(store: Store, cell_id: str, shared_tags: Mapping[str, str]) ->
 
 
 def cell_name(record: Mapping[str, Any]) -> str:
-    """Short, the strength first: "λ=3 m=0.3 s1 plates/0", "λ=3 m=0.3 sham s1 plates/0", "raw s0 batches/1"."""
+    """Short, the strength first: "λ=3 m=0.3 s1 plates/0", an arm's own name before the seed, "raw s0 batches/1"."""
     arm, own = read_name(record["trainer"])
     what = [own]
     if record["adversarial_weight"] is not None:

@@ -17,6 +17,9 @@ from trainers.errors import InputError
 from trainers.screens.splits import DRAWS, Split, fold_count, make_split
 from trainers.screens.view_spec import ViewSpec
 
+_KEPT = 12
+"""Layouts of draws that are kept to be asked again; each holds a part of the table."""
+
 
 def deciding_metrics(config: SweepConfig) -> dict[str, tuple[str, ...]]:
     """Role → the metrics that decide: those that the decision names, else those of the panel that are primary."""
@@ -82,6 +85,7 @@ class DrawnSplits:
     def _best(self, view: str, seed: int) -> int:
         folds = range(fold_count(self._views[view], self._wells))
         fewest, best = len(folds) * len(self.wanted) + 1, 0
+        asked: dict[tuple[object, ...], Layout] = {}  # a draw often deals the rows of another
         for draw in range(DRAWS + 1):
             try:
                 splits = [self._make(view, fold, seed, draw) for fold in folds]
@@ -89,7 +93,7 @@ class DrawnSplits:
                 if draw == 0:
                     raise
                 continue
-            layouts = [self._layout(split, seed) for split in splits]
+            layouts = [self._asked(asked, split, seed) for split in splits]
             missing = self._missing(layouts, fewest)
             if missing < fewest:
                 fewest, best = missing, draw
@@ -98,6 +102,16 @@ class DrawnSplits:
             if not missing:
                 break
         return best
+
+    def _asked(self, asked: dict[tuple[object, ...], Layout], split: Split, seed: int) -> Layout:
+        """The layout of a split, the same for the same rows: what metrics were asked of it need not be asked again."""
+        parts = (split.test, split.train, split.validation)
+        key = (*(rows.tobytes() for rows in parts), split.held_out_perturbations)
+        if key not in asked:
+            if len(asked) >= _KEPT:
+                asked.clear()
+            asked[key] = self._layout(split, seed)
+        return asked[key]
 
     def _missing(self, layouts: Sequence[Layout], enough: int) -> int:
         """How often a deciding metric cannot be measured; counting stops at `enough`."""

@@ -1,10 +1,10 @@
-"""How long missing cells will take: from finished cells of the same sweep, else from a few real training steps."""
+"""How long missing cells will take: from finished cells of the sweep, else typical figures, else a few real steps."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from sweeper.planning.cells import Cell, make_packs
 from sweeper.planning.images import open_images
 from sweeper.planning.inputs import trainer_inputs
 from sweeper.planning.prepared import Prepared
+from sweeper.planning.typical import typical_score, typical_training
 from sweeper.store.store import Store
 from trainers.screens.table import Screen
 
@@ -48,6 +49,17 @@ def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> tuple[float, f
     known = finished_seconds(prepared.store)
     if known is not None:
         return known
+    config = prepared.config
+    width = config.how.width(config.trainer_settings) or prepared.screen.features.shape[1]
+    score = typical_score(config, rows=len(prepared.splits.of(cells[0]).test), width=width)
+    if score is None:
+        score = timed_score(prepared, cells[0])
+    train = typical_training(config, features=prepared.screen.features.shape[1], cells=len(cells))
+    return (timed_training(prepared, cells) if train is None else train) + score, score
+
+
+def timed_training(prepared: Prepared, cells: Sequence[Cell], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Worker seconds of a cell of the pack, by a few real steps and a clock."""
     from sweeper.running.worker import training_cell  # heavy
 
     wells = prepared.screen.wells
@@ -59,14 +71,13 @@ def _seconds_a_cell(prepared: Prepared, cells: Sequence[Cell]) -> tuple[float, f
     pack = how.pack(trainer_inputs(prepared.config, prepared.screen, prepared.images), sample, settings)
     warm, steps = how.trial_steps
     pack.advance(warm)  # the first steps pay for warming up
-    began = time.perf_counter()
+    began = clock()
     pack.advance(steps)
-    step = (time.perf_counter() - began) / steps
-    score = _seconds_a_score(prepared, cells[0])
-    return step * pack.total_steps / len(sample) + score, score
+    return (clock() - began) / steps * pack.total_steps / len(sample)
 
 
-def _seconds_a_score(prepared: Prepared, cell: Cell) -> float:
+def timed_score(prepared: Prepared, cell: Cell, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds of a cell's scores, those of as many features in the place of its embeddings."""
     from sweeper.planning.cells import panel_names
     from sweeper.running.scoring import score
 
@@ -74,7 +85,7 @@ def _seconds_a_score(prepared: Prepared, cell: Cell) -> float:
     features = prepared.screen.features[:, : prepared.config.how.width(prepared.config.trainer_settings)]
     seconds = 0.0
     for _ in range(2):  # the first call pays for imports
-        began = time.perf_counter()
+        began = clock()
         score(
             lambda rows: features[rows],
             split,
@@ -83,7 +94,7 @@ def _seconds_a_score(prepared: Prepared, cell: Cell) -> float:
             names=panel_names(prepared.config),
             options=prepared.config.panel,
         )
-        seconds = time.perf_counter() - began
+        seconds = clock() - began
     return seconds
 
 

@@ -174,6 +174,8 @@ def prepare(config: SweepConfig, *, embed: bool = True, table: tuple[Screen, Acc
         table: what `load_table` gives for this configuration, where it has been read already.
     """
     check_metrics(config.metrics or ())
+    check_metrics(config.decision.primary_technical or (), "decision.primary_technical")
+    check_metrics(config.decision.primary_biological or (), "decision.primary_biological")
     config = _as_begun(config)
     images = None if config.images is None else open_images(config)
     settings = settings_identity(config)

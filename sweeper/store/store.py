@@ -115,6 +115,8 @@ class Store:
                 )
         elif self.folder.exists() and (not self.folder.is_dir() or any(map(_is_foreign, self.folder.iterdir()))):
             raise StoreMismatchError(f"{self.folder}: is not empty and not a sweep's folder; choose another folder")
+        elif not (above := next(path for path in self.folder.absolute().parents if path.exists())).is_dir():
+            raise StoreMismatchError(f"{self.folder}: cannot be a folder, {above} is none; choose another folder")
 
     def create(self, *, sweep_id: str, description: Mapping[str, Any], screen: Screen) -> None:
         """Lay the folder out and write what the sweep is.

@@ -8,7 +8,7 @@ from typing import Any
 
 from trainers.trainer import Dial, Spaced
 
-WEIGHT = Dial(name="adversarial weight", symbol="λ", grid=Spaced(low=0.1, high=1000.0, count=13))
+WEIGHT = Dial(name="adversarial weight", symbol="λ", grid=Spaced(low=0.1, high=1000.0, count=13), by="critic")
 MARGIN = Dial(
     name="angular margin", short="margin", symbol="m", high=math.pi / 2, closed=False, scale="linear", grid=(0.0, 0.3)
 )

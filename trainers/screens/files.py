@@ -76,6 +76,8 @@ def read_table(path: Path, described: Described = (), options: FileOptions = Fil
 
         if is_deep_profiler(path):
             return read_deep_profiler(path)
+        if not path.is_dir():
+            raise InputError(f"{path}: is not a file (a device, a pipe or the like)")
         raise InputError(
             f"{path}: is a folder, expected one of {', '.join(FORMATS)} (or DeepProfiler's folder with {INDEX})"
         )
@@ -97,6 +99,12 @@ def read_table(path: Path, described: Described = (), options: FileOptions = Fil
     return table
 
 
+def _odd_byte(error: UnicodeDecodeError) -> str:
+    """The first byte that is no UTF-8, with what commonly writes it."""
+    first = error.object[error.start]
+    return f"0x{first:02x}, as {'UTF-16' if first in (0xFE, 0xFF) else 'Latin-1 or Windows'} text does"
+
+
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
     """What the libraries that read files raise, as one line: they document few of their errors, and raise many."""
@@ -104,6 +112,8 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (it holds the byte {_odd_byte(error)}); save it as UTF-8") from error
     except (AttributeError, AssertionError, IndexError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a readable {kind} file (damaged: its parts do not fit together)") from error
     except Exception as error:

@@ -135,9 +135,11 @@ def _read_gct(path: Path) -> RawTable:
             found = lines[0][0][:20] if lines and lines[0] else ""
             raise InputError(f"{path}: its first line is {found!r}, expected {_GCT!r} (GCT version 1.3)")
         try:
-            features, wells, of_features, of_wells = (int(text) for text in lines[1][:4])
+            features, wells, of_features, of_wells = sizes = [int(text) for text in lines[1][:4]]
         except (IndexError, ValueError):
             raise InputError(f"{path}: line 2 must give 4 numbers: rows, columns, row and column metadata") from None
+        if min(sizes) < 0:
+            raise InputError(f"{path}: line 2 announces {min(sizes)} rows or columns; expected 0 or more")
         body = lines[2:]
         width = 1 + of_features + wells
         if len(body) < 1 + of_wells + features or any(len(line) < width for line in body[: 1 + of_wells + features]):

@@ -22,6 +22,8 @@ _TRAIN_PART, _VALIDATION_PART, _TEST_PART = "train", "id_test", "test"
 # One random stream a draw: asking for held-out perturbations leaves the plates and folds as they were.
 _TEST_STREAM, _VALIDATION_STREAM, _PERTURBATION_STREAM = range(3)
 
+_WHOLE = ("held_out_plates", "official")  # views of one fold
+
 DRAWS = 100
 """Further draws of a split, see `make_split`."""
 
@@ -57,7 +59,7 @@ def fold_count(spec: ViewSpec, wells: pd.DataFrame) -> int:
     Raises:
         InputError: as `make_split`, for the units held out.
     """
-    return 1 if spec.view in ("held_out_plates", "official") else len(_unit_folds(wells, spec, (0, _TEST_STREAM)))
+    return 1 if spec.view in _WHOLE else len(_unit_folds(wells, spec, (0, _TEST_STREAM)))
 
 
 def make_split(
@@ -96,7 +98,8 @@ def make_split(
     """
     again = () if draw == 0 else (draw,)
     hidden_again = () if draw <= DRAWS // 2 else (draw,)
-    folds = fold_count(spec, wells)
+    parts = [[]] if spec.view in _WHOLE else _unit_folds(wells, spec, (seed, _TEST_STREAM, *again))
+    folds = len(parts)
     if not 0 <= fold < folds:
         raise InputError(f"split: fold {fold} does not exist, view {spec.view} has folds 0..{folds - 1}")
     if not 0.0 <= held_out_perturbations < 1.0:
@@ -110,7 +113,7 @@ def make_split(
         learnable = ~test
     else:
         units = wells[spec.column]
-        test = units.isin(_unit_folds(wells, spec, (seed, _TEST_STREAM, *again))[fold]).to_numpy(dtype=bool)
+        test = units.isin(parts[fold]).to_numpy(dtype=bool)
         learnable = ~wells["batch"].isin(wells.loc[test, "batch"]).to_numpy(dtype=bool)
         if not learnable.any():
             raise InputError(f"split: every batch holds rows of the held-out {spec.column}; nothing is left to learn")

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import null_space, solve_triangular
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -49,6 +48,8 @@ def seed_correlation(y: Array, design: Array, sd: Array, x: Array, at: Indices, 
         x: (L,) positions of the levels, decades.
         at, of: (n,) level and seed of each run.
     """
+    from scipy.linalg import null_space, solve_triangular
+
     independent = np.eye(len(x))
     contrasts = null_space((design / sd[:, None]).T)
     rest = contrasts.T @ (y / sd)

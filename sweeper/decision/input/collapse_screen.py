@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from sweeper.decision.inference.noise import kernel_weights, positions
 from sweeper.decision.input.curve import Curve
@@ -114,7 +114,7 @@ def _deviations(values: Array, strengths: tuple[float, ...], settings: DecisionS
     if not gaps.shape[1]:
         return np.zeros(values.shape), np.zeros(len(values))
     kernel = kernel_weights(positions(strengths), 2 * settings.kernel_width)
-    spread = np.array([_weighted_median(gaps, weights) for weights in kernel]) / ndtri(0.75)
+    spread = np.array([_weighted_median(gaps, weights) for weights in kernel]) / NormalDist().inv_cdf(0.75)
     offset = _medians((values - _medians(values)[:, None]).T)
     centred = values - offset
     return centred - _medians(centred)[:, None], spread

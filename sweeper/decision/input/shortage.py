@@ -8,7 +8,7 @@ from sweeper.decision.input.collapse_screen import Screened
 from sweeper.decision.input.curve import Curve
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.verdict.states import State
-from sweeper.decision.words.reasons import counted, were
+from sweeper.decision.words.numbers import counted, were
 
 MIN_RUNS = 2  # usable runs at every strength that takes part
 

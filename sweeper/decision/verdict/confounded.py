@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.verdict.states import State
-from sweeper.decision.verdict.values import JudgedCurve
 from sweeper.metrics.catalogue import BETWEEN_TARGETS
+
+if TYPE_CHECKING:
+    from sweeper.decision.verdict.values import JudgedCurve
 
 FEWEST = 2
 """Perturbations, or targets, in several batches that a metric needs to compare."""

@@ -15,7 +15,7 @@ from scipy.special import stdtrit
 
 from sweeper.decision.input.decision_settings import DecisionSettings
 from sweeper.decision.verdict.values import JudgedCurve, Level
-from sweeper.decision.words.reasons import share_text
+from sweeper.decision.words.numbers import share_text
 
 SCHEMA = "ready-rules/1"
 NEW_BATCHES, NEW_PLATES = "held_out_batches", "held_out_plates"

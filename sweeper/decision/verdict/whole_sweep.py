@@ -23,7 +23,7 @@ from sweeper.decision.verdict.ready_rules import ready_rules
 from sweeper.decision.verdict.ruling import SCHEMA, rule
 from sweeper.decision.verdict.settled import settled
 from sweeper.decision.verdict.values import JudgedCurve
-from sweeper.decision.words.reasons import strength_text, view_text
+from sweeper.decision.words.numbers import strength_text, view_text
 from sweeper.decision.words.rule_text import sentence
 from sweeper.spoken import dials_of, spoken_values
 

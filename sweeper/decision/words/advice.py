@@ -9,7 +9,7 @@ from sweeper.decision.verdict.margin_choice import Choice
 from sweeper.decision.verdict.margin_frontier import Frontier
 from sweeper.decision.verdict.next_points import NextPoints
 from sweeper.decision.verdict.rule import Rule
-from sweeper.decision.words.reasons import counted, probability_text, share_text, strength_text
+from sweeper.decision.words.numbers import counted, probability_text, share_text, strength_text
 from sweeper.decision.words.rule_text import ELSEWHERE
 
 STEP = 0.1  # of margin, radians: what its shift is said for

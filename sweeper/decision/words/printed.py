@@ -11,7 +11,7 @@ from sweeper.decision.verdict.ready_rules import in_words
 from sweeper.decision.verdict.rule import AtDelta, Rule
 from sweeper.decision.verdict.states import STATES
 from sweeper.decision.words.advice import choice_text, confirmation_text, frontier_text, mechanism_text, next_text
-from sweeper.decision.words.reasons import share_text
+from sweeper.decision.words.numbers import share_text
 from sweeper.spoken import dial_of, dials_of, spoken
 
 WIDTH = 100

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from sweeper.decision.verdict.attribution import Attribution
 from sweeper.decision.verdict.baselines import UNTRAINED
 from sweeper.decision.verdict.remarks import Remark, Remarks
-from sweeper.decision.words.reasons import strength_text
+from sweeper.decision.words.numbers import strength_text
 
 FIRST = (
     Remark.BASELINE_AS_GOOD,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sweeper.decision.verdict.certainty import DOWNGRADES, steps
 from sweeper.decision.verdict.rule import Rule
 from sweeper.decision.verdict.states import State
-from sweeper.decision.words.reasons import probability_text, share_text, strength_text
+from sweeper.decision.words.numbers import probability_text, share_text, strength_text
 from sweeper.decision.words.remark_text import first_texts, further_texts
 from sweeper.metrics.catalogue import BETWEEN_TARGETS
 from sweeper.spoken import at_its_end, dials_of

@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
 from sweeper.metrics.layout import Absence, Layout
@@ -69,6 +68,8 @@ def _weighted_ami(labels: IntArray, clusters: IntArray, ami: float, count: int) 
     its influence instead, the slope of the AMI in its weight (infinitesimal jackknife; Efron, The Jackknife, the
     Bootstrap and Other Resampling Plans, 1982, ch. 6). The expectation under chance stays as it is.
     """
+    from scipy.sparse import csr_array
+
     table = csr_array((np.ones(len(labels)), (labels, clusters)), shape=(count, int(clusters.max()) + 1))
     inside = table.copy()
     size = np.bincount(labels, minlength=count).astype(np.float64)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from sweeper.metrics.biological.target_sets import TargetSets, target_sets
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric, Unit, unit_rows
@@ -211,6 +210,8 @@ def without_matches_across(layout: Layout) -> Absence | None:
 
 
 def _unmatched(layout: Layout, *, across_batches: bool) -> Absence | None:
+    from scipy.sparse import csr_array
+
     eligible = layout.scored & _known(layout)
     if not eligible.any():
         return NO_TARGETS

@@ -7,7 +7,6 @@ implementations differ by up to 0.7 on the same data, so both are here under the
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from sweeper.metrics.evaluation import Evaluation, Measurement, Metric
 from sweeper.metrics.layout import Absence, Layout
@@ -63,6 +62,8 @@ def _wanted(layout: Layout) -> IntArray:
 
 def connectivity(index: IntArray, label: IntArray, wanted: IntArray, *, strong: bool) -> float:
     """Mean over the `wanted` labels of the share of their rows in one component of the (n, k) neighbour graph."""
+    from scipy.sparse import csr_array
+
     n, count = index.shape
     start, end = np.repeat(np.arange(n), count), index.ravel()
     # Edges between labels out: the components that are left lie inside one label each.

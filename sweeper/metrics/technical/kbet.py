@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import chdtrc
 
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
 from sweeper.metrics.layout import Absence, Layout
@@ -58,6 +57,8 @@ def _controls(layout: Layout) -> tuple[IntArray, IntArray, int]:
 
 def accepted(index: IntArray, batch: IntArray) -> float:
     """Share of the (n, k) neighbourhoods whose batches pass the test against the global shares."""
+    from scipy.special import chdtrc
+
     share: Float64Array = np.bincount(batch) / len(batch)
     member = np.equal.outer(batch, np.arange(len(share)))
     expected = share * index.shape[1]

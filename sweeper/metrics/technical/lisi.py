@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
 from sweeper.metrics.layout import Absence, Layout
@@ -122,6 +121,8 @@ def lisi(
 
     `near` are the rows' `neighbours`, 89 of each or all others, where they are known already.
     """
+    from scipy.sparse import csr_array
+
     index, distance = neighbours(rows, min(_NEIGHBOURS, len(rows)) - 1) if near is None else near
     weights = affinities(distance, max((index.shape[1] + 1) // 3, 1))
     graph = csr_array(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric
 from sweeper.metrics.layout import Absence, BoolArray, Layout
 from sweeper.metrics.resampling import weighted_mean
 from sweeper.metrics.technical.design import Factor, plate_unidentifiable
 from trainers.base import IntArray
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +124,8 @@ def _scores(unit: Float64Array, with_every: Float64Array, with_itself: Float64Ar
 
 def _members(codes: IntArray) -> csr_array:
     """(groups, n) 1 where the row is of the group; the (n,) codes are sorted."""
+    from scipy.sparse import csr_array
+
     return csr_array(
         (np.ones(len(codes)), np.arange(len(codes)), np.r_[0, np.cumsum(np.bincount(codes))]),
         shape=(codes[-1] + 1, len(codes)),

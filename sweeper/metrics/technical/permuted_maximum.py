@@ -13,7 +13,6 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from sweeper.metrics.evaluation import Float64Array
 from trainers.base import IntArray
@@ -91,6 +90,8 @@ def moments(
     predicted: Sequence[IntArray], labels: IntArray, strata: IntArray, items: IntArray
 ) -> tuple[Float64Array, Float64Array]:
     """(R,) mean and (R, R) covariance of the balanced accuracies over all permutations; arguments as above."""
+    from scipy.sparse import csr_array
+
     items, first, item = np.unique(items, return_index=True, return_inverse=True)
     stratum = np.unique(strata[first], return_inverse=True)[1]
     number, count = np.bincount(stratum), int(labels.max()) + 1

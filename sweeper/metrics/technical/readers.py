@@ -23,6 +23,7 @@ from sweeper.metrics.evaluation import Evaluation
 from sweeper.metrics.layout import Absence, BoolArray, Layout
 from sweeper.metrics.neighbours import nearest
 from sweeper.metrics.technical.design import Factor, unidentifiable
+from sweeper.metrics.technical.stratified_folds import stratified_folds
 from trainers.base import IntArray
 
 _ATTEMPTS = 8
@@ -295,13 +296,8 @@ def _folds(labels: IntArray, groups: IntArray, layout: Layout) -> IntArray | Non
     count = min(layout.options.probe_folds, int(groups.max()) + 1, int(np.bincount(labels).min()))
     if count < 2:
         return None
-    from sklearn.model_selection import StratifiedGroupKFold
-
     for attempt in range(_ATTEMPTS):
-        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=(layout.seed + attempt) % 2**32)
-        folds = np.empty_like(labels)
-        for number, (_, out) in enumerate(splitter.split(labels, labels, groups)):
-            folds[out] = number
+        folds = stratified_folds(labels, groups, count, (layout.seed + attempt) % 2**32)
         table = np.zeros((labels.max() + 1, count), dtype=np.int64)
         np.add.at(table, (labels, folds), 1)
         if (table.sum(axis=1) > table.max(axis=1)).all():

@@ -219,3 +219,28 @@ def test_yaml_of_every_kind_is_one_line(text: str, words: str) -> None:
 def test_a_simulation_larger_than_memory_is_refused() -> None:
     with pytest.raises(ConfigError, match="batches × plates_per_batch × wells_per_plate × features is"):
         build_simulation(["batches=5000", "features=5000"])
+
+
+FILE = yaml.safe_dump({**MINIMAL, "decision": {"deciding_view": "held_out_plates", "delta": 0.1}})
+
+
+@pytest.mark.parametrize(
+    ("given", "overrides", "said"),
+    [
+        (FILE, ["seeds=3", "decision.delta=2", "abra.steps=9"], "--set decision.delta=2: decision.delta: expected"),
+        (FILE, ["abra.steps=9", "abra.stepps=9"], "--set abra.stepps=9: unknown key 'abra.stepps'"),
+        (FILE, ["seeds=three"], "--set seeds=three: seeds: expected a number of seeds, or a list of them, got 'three'"),
+        (FILE, ["seeds=[1, 1]"], "--set seeds=[1, 1]: seeds: "),
+        (FILE, ["name=../x", "seeds=2"], "--set name=../x: name: "),
+        (FILE, ["decision.deciding_view=held_out_batches"], "--set decision.deciding_view=held_out_batches: "),
+        (FILE, ["abra.steps=" + "9" * 300], f"--set abra.steps={'9' * 69}…: abra.steps: "),
+        (FILE.replace("0.1", "7"), ["seeds=2"], "sweep.yaml: decision.delta: "),
+        (FILE.replace("0.1", "7"), ["decision.delta=8"], "--set decision.delta=8: decision.delta: "),
+        (FILE.replace("name", "nam"), ["name=x", "seeds=-1"], "sweep.yaml: unknown key 'nam'"),
+    ],
+)
+def test_the_one_at_fault_is_named(given: str, overrides: list[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(given)
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "sweep.yaml", overrides)
+    assert str(caught.value).removeprefix(f"{tmp_path}/").startswith(said)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+import pytest
+
+from sweeper.decision.verdict.remarks import Remark, Remarks
+from sweeper.decision.words.advice import ADVICE
+from sweeper.decision.words.remark_text import further_texts
+from sweeper.decision.words.rule_text import ELSEWHERE
 from sweeper.spoken import dial_of, dials_of, spoken, spoken_values, strength_text
 from trainers.trainer import Dial
 
@@ -33,6 +39,29 @@ def test_the_second_dial_is_named_too() -> None:
     said = "Diversity 2 was chosen: at diversity 2 α is larger; the diversitys, and the diversity, differ; marginal"
     assert spoken(text, BOTH) == said
     assert spoken(text, dials_of("abra")) == text
+
+
+@pytest.mark.parametrize(
+    ("first", "without", "own"),
+    [
+        ("or try another critic or method.", "or try another method.", "or try another reader or method."),
+        ("Try another critic, and add plates.", "Try another method, and add plates.", "Try another reader, and add"),
+        ("try a critic that sees more, another method, or", "try another method, or", "try a reader that sees more, "),
+        ("a critical value", "a critical value", "a critical value"),
+    ],
+)
+def test_advice_names_what_a_trainer_can_set(first: str, without: str, own: str) -> None:
+    assert spoken(first, ALPHA) == without
+    assert spoken(first, (replace(ALPHA[0], by="reader"),)).startswith(own)
+    assert spoken(first, dials_of("abra")) == first
+
+
+@pytest.mark.parametrize("name", ["center", "cpdistiller"])
+def test_no_advice_of_another_trainer_speaks_of_a_critic(name: str) -> None:
+    remarks = Remarks(codes=(Remark.NO_SAFE_GAIN, Remark.BATCH_STILL_READABLE), best=0.5)
+    texts = [ELSEWHERE, *ADVICE.values(), *further_texts(remarks)]
+    assert not [said for text in texts if "critic" in (said := spoken(text, dials_of(name)))]
+    assert [text for text in texts if "critic" in text]
 
 
 def test_every_text_inside_a_value_and_nothing_else() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,14 @@ def test_blank_lines_above_the_header(profiles: pd.DataFrame, plain: Reading, tm
     (tmp_path / "blank.csv").write_text(above)
     with pytest.raises(InputError, match="the file is empty"):
         read(tmp_path / "blank.csv")
+
+
+@pytest.mark.parametrize(("encoding", "told"), [("latin-1", "0xe9, as Latin-1"), ("utf-16", "as UTF-16 text does")])
+def test_text_that_is_not_utf_8(profiles: pd.DataFrame, tmp_path: Path, encoding: str, told: str) -> None:
+    profiles.assign(Metadata_note="é").to_csv(tmp_path / "s.csv", index=False, encoding=encoding)
+    with pytest.raises(InputError, match=re.escape(told)) as caught:
+        read(tmp_path / "s.csv")
+    assert "save it as UTF-8" in str(caught.value)
 
 
 def test_rows_that_are_longer_than_the_header(profiles: pd.DataFrame, tmp_path: Path) -> None:
@@ -217,6 +226,7 @@ def test_gct(profiles: pd.DataFrame, plain: Reading, tmp_path: Path) -> None:
             lambda text: text.replace("#1.3\n3\t", "#1.3\n9\t"),
             "cut off or has short lines: line 2 announces 9 features",
         ),
+        (lambda text: text.replace("#1.3\n3\t", "#1.3\n-3\t"), "line 2 announces -3 rows or columns"),
         (lambda text: text[: len(text) // 2], "cut off"),
         (lambda _: "", "first line is ''"),
         (lambda text: text.replace("\tAreaShape\t", "\tTexture\t"), "repeated columns 'Texture'"),

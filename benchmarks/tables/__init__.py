@@ -1,0 +1,1 @@
+"""Figures of the documentation, one module a table: committed results → lines of Markdown."""
