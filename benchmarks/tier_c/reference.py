@@ -19,7 +19,7 @@ from benchmarks.tier_c.screens import METRICS, SHAM_PLACES, STRENGTHS, VIEW, Stu
 from sweeper.arms.arm import Arm, read_name
 from sweeper.decision.input.results_table import LABEL_SHUFFLED
 from sweeper.metrics.controls import control_embedding
-from sweeper.metrics.registry import REGISTRY
+from sweeper.metrics.registry import REGISTRY, decisive
 from sweeper.planning.cells import Cell, control_cells, make_cells
 from sweeper.planning.drawn_splits import DrawnSplits
 from sweeper.planning.inputs import trainer_inputs
@@ -113,7 +113,8 @@ def finished(folder: Path, study: Study, seeds: int) -> Iterator[Records]:
 
 def table(folder: Path, study: Study, seeds: int) -> pd.DataFrame:
     """The tidy table of the reference sweep, as a sweep's results.parquet has it."""
-    panel = [{"metric": name, "role": REGISTRY[name].role, "primary": REGISTRY[name].primary} for name in METRICS]
+    primary = decisive(METRICS)
+    panel = [{"metric": name, "role": REGISTRY[name].role, "primary": name in primary} for name in METRICS]
     records = [record for of_seed in finished(folder, study, seeds) for record in of_seed]
     return tidy(records, panel)
 

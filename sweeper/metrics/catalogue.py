@@ -54,6 +54,7 @@ ON_REQUEST = (
     "within_batch_activity",
     "nsc_accuracy",
     "nscb_accuracy",
+    "target_retrieval_map",
     "nsc_gap",
     "target_recall",
     "pasw",
@@ -64,7 +65,7 @@ ON_REQUEST = (
 METRICS = (*IN_SWEEP, *ON_REQUEST)
 OF_TARGETS = ("nsc_accuracy", "nscb_accuracy", "nsc_gap")
 """Measured beside, where biology is judged between targets."""
-BETWEEN_TARGETS = ("nscb_accuracy",)
+BETWEEN_TARGETS = ("nscb_accuracy", "target_retrieval_map")
 """Biology judged between perturbations that share a target and no batch: it means something where every perturbation
 lies in one batch, too."""
 CONTROLS = (

@@ -6,7 +6,7 @@ column have the last alone. B is the mean of activity, retrieval, shared targets
 part is anchored by its own floor and ceiling, (value - floor) / (ceiling - floor) within [0, 1], never by the other
 embeddings that happen to be compared. The two are objectives beside each other; where one number is needed it is
 √(T·B), which, unlike a weighted sum, is 0 for an embedding of pure noise. In a sweep the metrics of standing "primary"
-decide: T's parts of the batch, and three label metrics, see `registry`.
+decide: the strongest reader of the batch, and three label metrics, see `registry`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ TECHNICAL: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 """Factor → part → its metrics; the worst of a part's metrics counts."""
+
+DETECTORS = tuple(name for names in TECHNICAL["batch"].values() for name in names)
+"""What T's batch factor is read from."""
 
 STAND_INS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -166,4 +169,4 @@ def _mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-__all__ = ["BIOLOGICAL", "STAND_INS", "TECHNICAL", "Composites", "anchored", "composites", "sources"]
+__all__ = ["BIOLOGICAL", "DETECTORS", "STAND_INS", "TECHNICAL", "Composites", "anchored", "composites", "sources"]

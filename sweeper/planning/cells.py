@@ -97,7 +97,9 @@ def panel_names(config: SweepConfig) -> tuple[str, ...]:
     if wanted is None:
         wanted = (*IN_SWEEP, *(PLAIN_ACCURACIES if config.images is not None else ()))
     if config.biology == "target":
-        wanted = (*wanted, *(OF_TARGETS if config.metrics is None else BETWEEN_TARGETS))
+        deciding = config.decision.primary_biological or ()
+        wanted = (*wanted, *(OF_TARGETS if config.metrics is None else BETWEEN_TARGETS[:1]))
+        wanted = (*wanted, *(name for name in BETWEEN_TARGETS if name in deciding))
     return tuple(name for name in METRICS if name in wanted)
 
 
@@ -108,6 +110,11 @@ def as_begun(config: SweepConfig, identity: Mapping[str, Any]) -> SweepConfig:
     """
     update: dict[str, Any] = {"split_draws": identity.get("split_draws", "first")}
     stored = tuple(identity.get("metrics", panel_names(config)))
+    if config.biology == "target" and config.decision.primary_biological == BETWEEN_TARGETS:
+        named = tuple(name for name in BETWEEN_TARGETS if name in stored)
+        config = config.model_copy(
+            update={"decision": config.decision.model_copy(update={"primary_biological": named})}
+        )
     if config.metrics is None and stored != panel_names(config):
         update["metrics"] = stored
     return config.model_copy(update=update)

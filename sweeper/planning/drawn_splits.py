@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from sweeper.config.sweep_config import SweepConfig
+from sweeper.metrics.composites import DETECTORS
 from sweeper.metrics.layout import Given, Layout
-from sweeper.metrics.registry import REGISTRY, decisive
+from sweeper.metrics.registry import BATCH_READER, REGISTRY, decisive
 from sweeper.planning.cells import Cell, panel_names
 from trainers.base import IntArray
 from trainers.errors import InputError
@@ -125,14 +126,18 @@ class DrawnSplits:
 
     @cached_property
     def wanted(self) -> tuple[str, ...]:
-        """The deciding metrics that some split could measure: those that the whole screen does as one.
+        """The deciding metrics, and what stands beside the reader, that some split could measure.
 
-        In the order in which they are asked: the readers, whose folds take longest, last.
+        Those that the whole screen does as one, in the order in which they are asked: the readers, whose folds take
+        longest, last.
         """
         rows = np.arange(len(self._wells))
         whole = self._of(rows, rows, rows, (), "screen", 0)
-        roles = deciding_metrics(self._config)
-        names = sorted((*roles["biological"], *roles["technical"]), key=lambda name: "reader" in name)
+        roles, panel = deciding_metrics(self._config), panel_names(self._config)
+        technical = set(roles["technical"])
+        if BATCH_READER in panel and self._config.decision.primary_technical is None:
+            technical |= set(DETECTORS).intersection(panel)
+        names = sorted((*roles["biological"], *sorted(technical)), key=lambda name: "reader" in name)
         return tuple(name for name in names if REGISTRY[name].absent(whole) is None)
 
     def _layout(self, split: Split, seed: int) -> Layout:

@@ -68,6 +68,8 @@ Units = Callable[[str], pd.DataFrame | None]
 def tidy(records: Iterable[Mapping[str, Any]], panel: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The tidy table, in a fixed order whatever the order of the records.
 
+    A metric that decided in any cell is primary in all: a sweep that goes on, goes on with what it was begun with.
+
     Args:
         records: result records as in the store.
         panel: metric, role and primary of every metric of the panel: a cell without a panel (failed, collapsed) gets a
@@ -82,7 +84,7 @@ def tidy(records: Iterable[Mapping[str, Any]], panel: Sequence[Mapping[str, Any]
     for column in _FLOATS:
         frame[column] = pd.to_numeric(frame[column]).astype("float64")
     frame["seed"] = frame["seed"].astype("int64")
-    frame["primary"] = frame["primary"].astype("bool")
+    frame["primary"] = frame["primary"].astype("bool").groupby(frame["metric"]).transform("any")
     for column in ("cell_id", "trainer", "split", "view", "metric", "role", "status", "reason"):
         frame[column] = frame[column].astype("object")
         frame.loc[frame[column].isna(), column] = None

@@ -74,8 +74,9 @@ class Location:
 
     Attributes:
         p_detect: probability that a loss of δ is reached within the range.
-        lower: the safe bound: the least 5 % quantile of λ_OC (at confidence 0.95) of the average and of any family that
-            holds `ACCEPTED` of it; the smallest λ > 0 stands for that or less.
+        lower: the safe bound: the 5 % quantile of λ_OC (at confidence 0.95) among the curves that reach a loss within
+            the range, the least of all theirs and of any family's that holds `ACCEPTED` of them; the smallest λ > 0
+            stands for that or less. None where a loss within the range is excluded.
         median, upper: 50 % and 95 % quantiles of the average.
     """
 
@@ -204,7 +205,9 @@ def locate(posterior: Posterior, drawdown: Array, delta: float, confidence: floa
     An average lets a likely family outvote a less likely one, and where a loss barely passes δ the families disagree
     most. The harmful error is a bound above the truth, so none of the families that the data leave standing may be
     outvoted on the *lower* end, as the lowest bound of all acceptable models is taken in benchmark-dose analysis (EFSA
-    2009, doi:10.2903/j.efsa.2009.1150). Where the average excludes a loss within the range there is no bound.
+    2009, doi:10.2903/j.efsa.2009.1150). Nor may curves without a loss, to which a few noisy seeds leave much of their
+    prior probability (Lindley): unless they exclude a loss within the range, in which case there is no bound, the bound
+    is that of the curves that have one.
 
     Args:
         drawdown: `posterior.drawdown()`, shared by every δ.
@@ -213,9 +216,10 @@ def locate(posterior: Posterior, drawdown: Array, delta: float, confidence: floa
     x = crossings(posterior, drawdown, delta)
     low, middle, high = np.quantile(x, (1 - confidence, 0.50, confidence), method="inverted_cdf")
     if np.isfinite(low):
-        families = [x[posterior.family == number] for number in np.unique(posterior.family)]
-        accepted = [own for own in families if len(own) >= ACCEPTED * len(x)]
-        low = min([low, *(np.quantile(own, 1 - confidence, method="inverted_cdf") for own in accepted)])
+        reached = np.isfinite(x)
+        families = [x[reached & (posterior.family == number)] for number in np.unique(posterior.family)]
+        accepted = [x[reached], *(own for own in families if len(own) >= ACCEPTED * reached.sum())]
+        low = min(np.quantile(own, 1 - confidence, method="inverted_cdf") for own in accepted)
     return Location(delta, float(np.isfinite(x).mean()), _strength(low), _strength(middle), _strength(high))
 
 

@@ -27,7 +27,8 @@ Verdict = Literal["correction", "training", "undecided", "unknown"]
 VERDICTS: Mapping[Verdict, str] = MappingProxyType(
     {
         "correction": "a gain comes with the real batch labels beyond what permuted ones give",
-        "training": "the same gain comes with permuted batch labels, so it is an effect of training, not correction",
+        "training": "the same gain comes with permuted batch labels, or there is no batch to remove: it is an effect "
+        "of training, not correction",
         "undecided": "the sham arm neither shares the gain nor is shown not to",
         "unknown": "no sham arm within half a decade of the strength",
     }

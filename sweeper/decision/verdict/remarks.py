@@ -100,7 +100,7 @@ def remarks(
         Remark.ENCODER_LOST_BIOLOGY: baselines is not None and baselines.encoder_lost,
         Remark.SAME_WITH_PERMUTED_LABELS: "training" in (biology, batch),
         Remark.NOTHING_TO_REMOVE: estimate.at_chance,
-        Remark.CORRECTION_IMPROVES_BIOLOGY: biology == "correction",
+        Remark.CORRECTION_IMPROVES_BIOLOGY: biology == "correction" and not estimate.at_chance,
         Remark.GAIN_NOT_ATTRIBUTED: corrects
         and (attribution is None or attribution.verdict in ("unknown", "undecided")),
         Remark.NO_SAFE_GAIN: advised is not None and advised.basis == "biology" and estimate.technical.has_effect,

@@ -19,7 +19,8 @@ Array = NDArray[np.float64]
 
 
 def settled(decision: JudgedCurve, sham: Curve | None, settings: DecisionSettings) -> JudgedCurve:
-    """`decision` with what must be said first; what permuted labels do as well is not advised as correction.
+    """`decision` with what must be said first; what permuted labels do as well is not advised as correction, nor is a
+    gain where no batch is left to remove.
 
     Args:
         decision: with the advice of its view.
@@ -41,6 +42,8 @@ def settled(decision: JudgedCurve, sham: Curve | None, settings: DecisionSetting
                 counts_biology=0.0,
                 counts_removal=settings.epsilon_technical,
             )
+        if estimate.at_chance:  # where there is no batch to remove, no gain is one of removing it
+            found = replace(found, verdict="training")
         if found.verdict == "training":
             estimate = replace(estimate, recommended=None)
     pointed = estimate.recommended if estimate.recommended is not None else estimate.lambda_peak

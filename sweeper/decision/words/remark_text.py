@@ -76,9 +76,14 @@ def _permuted(remarks: Remarks) -> str:
 
 
 def _nothing(remarks: Remarks) -> str:
+    advised = remarks.advised
+    gain = ""
+    if advised is not None and advised.weight > 0:
+        where = strength_text(advised.weight)
+        gain = f" That biology gains at {where} is an effect of training: take it as a regulariser."
     return (
         f"There is nothing to remove: at λ = 0 every reader of the batch is at chance already (T = "
-        f"{remarks.at_zero:.2g} of 1). Do not correct; sweep again when plates are added."
+        f"{remarks.at_zero:.2g} of 1). Do not correct; sweep again when plates are added.{gain}"
     )
 
 

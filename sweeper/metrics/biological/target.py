@@ -13,7 +13,7 @@ import numpy as np
 from sweeper.metrics.biological.target_sets import TargetSets, target_sets
 from sweeper.metrics.evaluation import Evaluation, Float64Array, Measurement, Metric, Unit, unit_rows
 from sweeper.metrics.layout import Absence, BoolArray, Layout, signed_groups
-from sweeper.metrics.ranking import Nearest, mean_by_group, nearest_shares, rank
+from sweeper.metrics.ranking import Nearest, Select, mean_by_group, nearest_shares, rank
 from sweeper.metrics.resampling import weighted_mean
 from sweeper.metrics.units import query_units
 from trainers.base import IntArray
@@ -124,6 +124,26 @@ def nscb_accuracy(evaluation: Evaluation) -> Measurement:
     return _matching(evaluation, across_batches=True)
 
 
+def target_retrieval_map(evaluation: Evaluation) -> Measurement:
+    """Normalised mAP of wells that share a target, among wells of other perturbations in other batches; 1 is best.
+
+    Queries and candidates as in `nscb_accuracy`, but the whole ranking counts, not the nearest well alone. Value is the
+    mean over targets of the mean over wells of (AP - E) / (1 - E), raw the mean AP, chance the mean E.
+    """
+    if (absence := evaluation.once(without_matches_across)) is not None:
+        return Measurement.absent(absence)
+    eligible, target = np.flatnonzero(evaluation.scored & _known(evaluation)), evaluation.once(_targets)
+    ranking = rank(evaluation.unit, eligible, _selections(evaluation)[1], evaluation.arrays)
+    own = np.searchsorted(eligible, ranking.queries)
+    at, groups = target.by_target(own)
+    value, raw, chance = (
+        mean_by_group(column[at], groups) for column in (ranking.normalised, ranking.precision, ranking.expected)
+    )
+    axes = evaluation.options.units
+    units = query_units(evaluation.test_wells, ranking.queries, ranking.normalised, groups=target.code[own], axes=axes)
+    return Measurement(value, raw=raw, chance=chance, reason=target.note, units=units)
+
+
 def nsc_gap(evaluation: Evaluation) -> Measurement:
     """-(NSC - NSCB), both chance-corrected: 0 when targets are matched as well in another batch; negative: the drop.
 
@@ -152,9 +172,14 @@ def _matching(evaluation: Evaluation, *, across_batches: bool) -> Measurement:
 
 def _matches(evaluation: Evaluation) -> tuple[IntArray, TargetSets, list[Nearest]]:
     """The judged wells, their targets, and their nearest of another perturbation, and of another batch too."""
-    eligible = evaluation.scored & _known(evaluation)
+    queries, target = np.flatnonzero(evaluation.scored & _known(evaluation)), evaluation.once(_targets)
+    return queries, target, nearest_shares(evaluation.unit, queries, _selections(evaluation), evaluation.arrays)
+
+
+def _selections(evaluation: Evaluation) -> list[Select]:
+    """Matches and other candidates of some rows: judged wells of other perturbations, and of other batches too."""
+    eligible, target = evaluation.scored & _known(evaluation), evaluation.once(_targets)
     perturbation, batch = evaluation.code("perturbation"), evaluation.code("batch")
-    queries, target = np.flatnonzero(eligible), evaluation.once(_targets)
     shared = np.zeros((len(target.members), len(eligible)), dtype=bool)
     shared[:, eligible] = target.shared[:, target.code]
     code = np.zeros(len(eligible), dtype=np.int64)
@@ -170,7 +195,7 @@ def _matches(evaluation: Evaluation) -> tuple[IntArray, TargetSets, list[Nearest
         positive, negative = select(rows)
         return positive & other, negative & other
 
-    return queries, target, nearest_shares(evaluation.unit, queries, [select, select_across], evaluation.arrays)
+    return [select, select_across]
 
 
 NO_TARGETS = Absence("no targets among the test rows", "name the column of targets (screen.columns.target)")
@@ -297,6 +322,16 @@ NSCB = Metric(
     title="Target of the nearest other perturbation in another batch (NSCB)",
     direction="1: it always has the well's target; 0: chance",
     function=nscb_accuracy,
+    absent=without_matches_across,
+)
+RETRIEVAL = Metric(
+    name="target_retrieval_map",
+    role="biological",
+    standing="secondary",
+    in_sweep=False,
+    title="Target retrieval in another batch (mAP)",
+    direction="1: other perturbations of the target in other batches are found before all others; 0: chance",
+    function=target_retrieval_map,
     absent=without_matches_across,
 )
 NSC_GAP = Metric(

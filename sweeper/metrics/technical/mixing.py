@@ -139,7 +139,7 @@ def _mean_by_label(values: Float64Array, design: _Design) -> float:
 BRAS = Metric(
     name="batch_mixing_bras",
     role="technical",
-    standing="primary",
+    standing="secondary",
     title="Batch mixing (BRAS)",
     direction="ceiling: inside a perturbation batches are mixed as if drawn at random; 0: they are apart",
     function=batch_mixing_bras,

@@ -131,7 +131,7 @@ def _weighted_share(rows: NDArray[Any], codes: IntArray, plates: IntArray) -> We
 BATCH = Metric(
     name="batch_variance",
     role="technical",
-    standing="primary",
+    standing="secondary",
     title="Variance not explained by batch (adjusted)",
     direction="1: batches explain no more variance than chance; 0: all of it",
     function=batch_variance,

@@ -97,7 +97,7 @@ def test_nested_perturbations_are_confounded_and_their_targets_are_not(tmp_path:
     assert "biology: target; 3 of 4 targets lie in several batches" in nested.foresight.refusal
     targets = planned(tmp_path / "b", simulate=simulated(imbalance=1.0), biology="target")
     assert outlooks(targets) == {"held_out_plates": "possible"}
-    assert targets.config.decision.primary_biological == ("nscb_accuracy",)
+    assert targets.config.decision.primary_biological == ("nscb_accuracy", "target_retrieval_map")
     assert targets.config.decision.margin_metric == "nscb_accuracy"
 
 

@@ -1,3 +1,5 @@
+import pytest
+
 from sweeper.config.sweep_config import SweepConfig, build_config
 from sweeper.metrics.registry import REGISTRY
 from sweeper.planning.cells import (
@@ -91,6 +93,18 @@ def test_a_sweep_goes_on_with_the_panel_it_was_begun_with() -> None:
     assert as_begun(config(), sweep_identity(config(), "sha256:1")) == config()
     named = config(metrics=["activity_map", "batch_probe_linear"])
     assert as_begun(named, stored) == named
+
+
+@pytest.mark.parametrize("metrics", [None, ["batch_reader"]])
+def test_a_sweep_between_targets_goes_on_with_what_decided_when_it_was_begun(metrics: list[str] | None) -> None:
+    now = config(biology="target", metrics=metrics)
+    assert "target_retrieval_map" in panel_names(now)
+    older = [name for name in panel_names(now) if name != "target_retrieval_map"]
+    stored = {**sweep_identity(now, "sha256:1"), "metrics": older}
+    begun = as_begun(now, stored)
+    assert begun.decision.primary_biological == ("nscb_accuracy",)
+    assert sweep_identity(begun, "sha256:1") == stored
+    assert as_begun(now, sweep_identity(now, "sha256:1")) == now
 
 
 def test_a_sweep_begun_before_splits_were_drawn_again_keeps_its_own() -> None:

@@ -15,6 +15,7 @@ from sweeper.planning.cells import PackPlan, control_cells, make_cells
 from sweeper.planning.description import sweep_description
 from sweeper.planning.prepared import Prepared, prepare
 from sweeper.running.worker import PackRun, pack_content
+from sweeper.store.results import tidy
 
 DATA = {
     "name": "small",
@@ -125,6 +126,47 @@ def test_mlflow_is_shown_the_composites(tmp_path: Path) -> None:
     mean = (shown["technical/batch_probe_linear"] + shown["technical/batch_variance"]) / 2
     assert shown["composite/T"] == pytest.approx(mean)
     assert shown["composite/geometric"] == pytest.approx((shown["composite/T"] * shown["composite/B"]) ** 0.5)
+
+
+def test_batch_removal_is_on_one_scale_in_every_sweep_of_a_screen(tmp_path: Path) -> None:
+    """Ceilings hang on the rows and the embedding, and are stored with it: no other cell of the sweep moves them."""
+    detectors = ["batch_reader", "cilisi", "batch_mixing_bras", "batch_variance"]
+    seen = []
+    for name, changes in (("one", {}), ("other", {"seeds": 3, "abra": {**DATA["abra"], "steps": 6}})):
+        sweep = prepared(tmp_path / name, metrics=[*detectors, *(["retrieval_map"] if changes else [])], **changes)
+        trained = make_cells(sweep.sweep_id, "abra", [(30.0, 0.1)] if changes else [], [0], FOLDS)
+        controls = control_cells(sweep.sweep_id, (0,), FOLDS)
+        cells = tuple(cell for cell in controls if cell.trainer in {"control:raw", "control:batch_standardised"})
+        for part in filter(None, (trained, cells)):
+            plan = PackPlan(pack_id=f"pack-{len(part)}", cells=tuple(part))
+            path = sweep.store.write_pack(plan.pack_id, pack_content(plan, sweep.config, replace=frozenset()))
+            finish(PackRun(path))
+        rows = [(cell.trainer, row) for cell in cells for row in sweep.store.record(cell.cell_id)["metrics"]]
+        assert {(row["floor"], row["ceiling"]) for _, row in rows if row["role"] == "technical"} == {(0.0, 1.0)}
+        seen.append({(trainer, row["metric"]): row for trainer, row in rows if row["metric"] in detectors})
+    one, other = seen
+    assert one == other
+    assert len(one) == 8
+    assert max(row["value"] for row in one.values()) <= 1.0
+    assert {row["chance"] for row in one.values()} - {None, 1.0}  # the ceiling that was measured stays with the cell
+
+
+def test_what_a_sweep_was_begun_with_decides_in_the_cells_that_are_added(tmp_path: Path) -> None:
+    """Four detectors decided before; cells of today mark the reader alone."""
+    sweep = prepared(tmp_path / "s", metrics=["batch_reader", "batch_variance", "retrieval_map"])
+    pack, path = pack_file(sweep, [0.0, 3.0])
+    finish(PackRun(path))
+    panel = [{"metric": name, "role": "technical", "primary": False} for name in ("batch_reader", "batch_variance")]
+
+    def primary(records: list[dict]) -> set[str]:
+        table = tidy(records, panel)
+        assert len(table[["metric", "primary"]].drop_duplicates()) == table["metric"].nunique()
+        return set(table.loc[table["primary"], "metric"])
+
+    records = [sweep.store.record(cell.cell_id) for cell in pack.cells]
+    assert primary(records) == {"batch_reader", "retrieval_map"}
+    begun = {**records[0], "metrics": [{**row, "primary": True} for row in records[0]["metrics"]]}
+    assert primary([begun, records[1]]) == {"batch_reader", "batch_variance", "retrieval_map"}
 
 
 def test_a_checkpointed_pack_continues_where_it_was(tmp_path: Path) -> None:

@@ -136,3 +136,22 @@ def test_differences_are_paired_over_seeds() -> None:
     assert found.seeds == 4
     assert found.biology.beyond.mean == pytest.approx(0.1, abs=5e-3)
     assert found.biology.beyond.upper - found.biology.beyond.lower < 0.01
+
+
+def test_where_there_is_no_batch_to_remove_no_gain_is_correction() -> None:
+    """Whatever the sham arm shows: a difference between the arms would pass for correction in one of 20 sweeps."""
+
+    def at_chance(x: np.ndarray) -> np.ndarray:
+        return level(x) + 0.28
+
+    for further in ([], [sham(level, at_chance)]):
+        decision = judged(table(hump, at_chance), *further)
+        remarks = decision.rule.remarks
+        assert remarks.attribution.verdict == "training"
+        assert remarks.advised.weight > 0
+        assert decision.rule.advice.recommended is None
+        assert "There is nothing to remove" in decision.sentence
+        assert "is an effect of training: take it as a regulariser" in decision.sentence
+        assert "Correction improves biology" not in decision.sentence
+        assert "Run the sham arm" not in decision.sentence
+        assert "we suggest" not in decision.sentence

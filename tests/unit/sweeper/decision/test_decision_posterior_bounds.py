@@ -120,3 +120,18 @@ def test_a_family_adds_no_bound_where_the_average_excludes_the_loss() -> None:
     family = np.repeat([0, 1], [100, 900])
     posterior = Posterior(FINE, curves, {}, 1.0, 1000.0, family=family)
     assert locate(posterior, posterior.drawdown(), 0.10).lower is None
+
+
+def test_curves_without_a_loss_do_not_move_the_bound_of_those_that_have_one() -> None:
+    """A few noisy seeds leave "nothing is lost" much of its prior probability: no reason to call more safe."""
+    falls = [1 - 0.6 / (1 + np.exp(-(FINE - at) / 0.1)) for at in np.linspace(0.0, 1.5, 100)]
+    bounds = []
+    for without in (0, 100, 1500):
+        curves = np.concatenate([falls, np.ones((without, len(FINE)))])
+        family = np.repeat([0, 1], [100, without])
+        posterior = Posterior(FINE, curves, {}, 1.0, 1000.0, family=family)
+        found = locate(posterior, posterior.drawdown(), 0.10)
+        assert found.p_detect == pytest.approx(100 / (100 + without))
+        bounds.append(found.lower)
+    assert bounds[0] is not None
+    assert bounds[1:] == bounds[:1] * 2

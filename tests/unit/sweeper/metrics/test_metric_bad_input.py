@@ -113,7 +113,7 @@ def test_one_batch(name, one_batch):
         assert_absent(one_batch[name], "not identifiable")
     elif name in {"activity_map", "retrieval_map", "nn_accuracy"}:
         assert_absent(one_batch[name], "batch")
-    elif name in {"nscb_accuracy", "nsc_gap"}:
+    elif name in {"nscb_accuracy", "nsc_gap", "target_retrieval_map"}:
         assert_absent(one_batch[name], "another batch")
     else:
         assert_number_or_reason(one_batch[name])

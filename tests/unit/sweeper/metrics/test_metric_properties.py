@@ -19,6 +19,7 @@ DETERMINISTIC = (
     "nn_accuracy",
     "nsc_accuracy",
     "nscb_accuracy",
+    "target_retrieval_map",
     "pasw",
     "asw_batch",
     "tasw_batch",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
-from sklearn.metrics import adjusted_rand_score, silhouette_score
+from sklearn.metrics import adjusted_rand_score, average_precision_score, silhouette_score
 
 from sweeper.metrics.biological.clustering import _clusters, label_ari, pasw
-from sweeper.metrics.biological.target import nsc_accuracy, nscb_accuracy, target_recall
+from sweeper.metrics.biological.target import nsc_accuracy, nscb_accuracy, target_recall, target_retrieval_map
 
 
 def embed_targets(embed, wells, **effects):
@@ -43,6 +43,24 @@ def test_matching_equals_a_loop_over_wells(across, make_wells, embed, evaluation
     assert found.value == pytest.approx((raw - chance) / (1 - chance))
 
 
+def test_retrieval_equals_a_loop_over_wells(make_wells, embed, evaluation):
+    """All that share the target are to be found, among other perturbations in other batches."""
+    wells = make_wells(perturbations=10)
+    rows = embed_targets(embed, wells, biology=0.4, batch=0.4)
+    similarity = 1 - cdist(rows, rows, "cosine")
+    known = wells["target"].notna().to_numpy()
+    found: dict[str, list[float]] = {}
+    for i in np.flatnonzero(known):
+        elsewhere = (wells["perturbation"] != wells["perturbation"][i]) & (wells["batch"] != wells["batch"][i])
+        others = np.flatnonzero(known & elsewhere.to_numpy())
+        same = (wells["target"][others] == wells["target"][i]).to_numpy()
+        found.setdefault(wells["target"][i], []).append(average_precision_score(same, similarity[i, others]))
+    measured = target_retrieval_map(evaluation(rows, wells))
+    assert measured.raw == pytest.approx(np.mean([np.mean(precisions) for precisions in found.values()]))
+    assert 0 < measured.chance < measured.raw < 1
+    assert 0 < measured.value < measured.raw
+
+
 def test_the_gap_between_both_is_the_batch(make_wells, embed, evaluation):
     wells = make_wells(perturbations=12)
     whole = evaluation(embed_targets(embed, wells, biology=1, batch=3), wells)
@@ -70,7 +88,7 @@ def test_recall_equals_a_loop_over_pairs(make_wells, embed, evaluation):
     assert found.value > 0.3
 
 
-@pytest.mark.parametrize("metric", [nsc_accuracy, nscb_accuracy, target_recall])
+@pytest.mark.parametrize("metric", [nsc_accuracy, nscb_accuracy, target_retrieval_map, target_recall])
 def test_anchors(metric, make_wells, embed, evaluation):
     wells = make_wells(perturbations=40, replicates=1)
     noise = [metric(evaluation(embed(wells, seed=seed), wells)) for seed in range(16)]
@@ -79,7 +97,7 @@ def test_anchors(metric, make_wells, embed, evaluation):
     assert best.value == pytest.approx(1, abs=0.02)
 
 
-@pytest.mark.parametrize("metric", [nsc_accuracy, nscb_accuracy, target_recall])
+@pytest.mark.parametrize("metric", [nsc_accuracy, nscb_accuracy, target_retrieval_map, target_recall])
 def test_held_out_perturbations_alone_are_judged(metric, make_wells, embed, evaluation):
     """The held-out ones lose their target; training ones keep it and do not count."""
     wells = make_wells(perturbations=24)
@@ -92,7 +110,7 @@ def test_held_out_perturbations_alone_are_judged(metric, make_wells, embed, eval
     assert metric(evaluation(other, wells, **held)).value > 0.6
 
 
-@pytest.mark.parametrize("metric", [nsc_accuracy, nscb_accuracy, target_recall])
+@pytest.mark.parametrize("metric", [nsc_accuracy, nscb_accuracy, target_retrieval_map, target_recall])
 def test_targets_that_identify_nothing(metric, make_wells, embed, evaluation):
     wells = make_wells()
     rows = embed(wells)
