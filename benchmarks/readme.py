@@ -605,7 +605,15 @@ def _coverage() -> list[str]:
     return [*lines, ""]
 
 
+def _chaos() -> list[str]:
+    """Sweeps that were disturbed; nothing before the first one is."""
+    from benchmarks.chaos.table import table
+
+    return [*table(_load("chaos")), ""]
+
+
 PAGES = {
+    HERE.parent / "docs/how-to/faults.md": (_chaos,),
     HERE.parent / "docs/benchmarks/measured.md": (
         _jump,
         _jump_cpdistiller,

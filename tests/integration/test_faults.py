@@ -54,6 +54,9 @@ def test_the_raylet_is_killed(tiny: Path, sweeper: Any, temp: Path) -> None:
     until(lambda: stamps(folder), driver)
     survived = stamps(folder)
     (raylet,) = [process for process in family(driver) if process.name() == "raylet"]
+    assert {worker.nice() for worker in raylet.children()} == {raylet.nice()}, (
+        "workers starve beside whatever else runs"
+    )
     raylet.kill()
     _, told = driver.communicate(timeout=240)
     assert driver.returncode == 0, told
