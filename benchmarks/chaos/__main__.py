@@ -20,6 +20,7 @@ from typing import Any
 from benchmarks.chaos.disturbed import Disturbed, planned
 from benchmarks.chaos.faults import BOUND
 from benchmarks.chaos.surroundings import world
+from benchmarks.chaos.table import table
 from sweeper.installed import versions
 
 RESULT = Path(__file__).parents[1] / "chaos.json"
@@ -67,7 +68,8 @@ def begun() -> dict[str, Any]:
 
 
 def write(path: Path, document: dict[str, Any]) -> None:
-    """The result so far."""
+    """The result so far, and its table."""
+    document["table"] = table(document)
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import time
 from collections import Counter
@@ -60,7 +61,7 @@ class Disturbed:
         self._seconds: list[float] = []
 
     def run(self, faults: Sequence[tuple[Fault, Moment]], decision: str | None) -> dict[str, Any]:
-        """Strike, run again, count. `decision`: of the undisturbed sweep; None where this is it."""
+        """Strike, run again, count. `decision`: digest of the undisturbed sweep's; None where this is it."""
         place, waiting = self._place, list(faults)
         struck: list[dict[str, Any]] = []
         codes: list[int] = []
@@ -126,7 +127,7 @@ class Disturbed:
         last = place.stamps()
         told = [place.told(number) for number in range(len(place.commands))]
         found = place.folder / "decision.json"
-        text = found.read_text(encoding="utf-8") if found.exists() else ""
+        digest = hashlib.sha256(found.read_bytes()).hexdigest() if found.exists() else "none"
         runs = mirrored(place) if finished else Counter()
         synced = finished and len(runs) <= CELLS
         if synced:  # a mirror that was away at the end says so, and this is what it says
@@ -137,7 +138,7 @@ class Disturbed:
             "lost": sum(cell not in last for cell in self._first),
             "trained_again": sum(last.get(cell, stamp) != stamp for cell, stamp in self._first.items()),
             "hangs": self._hangs,
-            "decision": text if decision is None else text == decision,
+            "decision": digest if decision is None else digest == decision,
             "doubled": sum(count > 1 for count in runs.values()),
             "unmirrored": CELLS + 1 - len(runs),
             "synced": synced,
