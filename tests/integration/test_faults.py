@@ -97,6 +97,8 @@ def gone(processes: list[psutil.Process]) -> None:
 def test_killed_outright_it_takes_ray_along(tiny: Path, sweeper: Any, temp: Path) -> None:
     driver = start(sweeper, "run", tiny, *LONG)
     until(lambda: stamps(sweeper.folder / "runs/tiny"), driver)
+    (scratch,) = temp.glob("sweep-*")
+    assert scratch.stat().st_mode & 0o077 == 0, "others can read Ray's sessions"
     started = family(driver)
     driver.kill()
     driver.communicate()
