@@ -212,13 +212,11 @@ def test_a_second_writer_at_the_worst_moment_doubles_nothing(store: Store, monke
 def test_a_second_writer_that_is_killed_in_between_doubles_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, cells = store.mirror("killed"), [cell(number) for number in range(3)]
-    first.log_cells(cells[:1])
-    second = store.mirror("killed")
-    monkeypatch.setattr(second, "_has", lambda _: False)  # it has looked, found nothing, and made runs before it ended
-    monkeypatch.setattr(second, "_search", lambda **_: iter(()))
-    second.log_cells(cells)
+    cells = [cell(number) for number in range(3)]
+    first, second = store.mirror("killed"), store.mirror("killed")
     first.log_cells(cells)
+    monkeypatch.setattr(second, "_search", lambda **_: iter(()))  # it looked before, made runs, and ended
+    second.log_cells(cells)
     first.finish(artefacts=[], metrics={}, tags={}, status="FINISHED")
     assert {run.info.status for run in store.children("killed").values()} == {"FINISHED"}
     assert len(store.runs("killed")) == 4
