@@ -159,6 +159,9 @@ benchmark-typical: install ## study: seconds of a default cell and of its scores
 benchmark-report-page: install ## study: what a report weighs, and the wait for its first figure
 	$(BIN)/python benchmarks/report_page.py
 
+chaos: install ## study: sweeps disturbed at random moments, on three Ray nodes (root; Debian's postgresql)
+	$(BIN)/python -m benchmarks.chaos
+
 fuzz: install ## 10,000 malformed inputs at every door
 	$(BIN)/python -m benchmarks.fuzz
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 BINARIES = (Path("/usr/lib/postgresql"), Path("/usr/pgsql"))
 LOGIN = Path(__file__).parents[2] / "docker/mlflow_auth.ini"
-PATIENCE = 180.0
+PATIENCE = 400.0
 
 
 def free_port() -> int:
@@ -37,32 +37,62 @@ def postgres_programs() -> Path | None:
     return max(found, default=None)
 
 
+class Postgres:
+    """A new database cluster in a temp folder, on a port of its own, that can be killed and started again."""
+
+    def __init__(self) -> None:
+        programs = postgres_programs()
+        if programs is None:
+            raise FileNotFoundError("Debian's package postgresql is not installed")
+        self._programs, self._port = programs, free_port()
+        self._folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        # It does not run as root.
+        self._as_other = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] * (os.getuid() == 0)
+        if self._as_other:
+            shutil.chown(self._folder, "postgres", "postgres")
+        self._process: subprocess.Popen[bytes] | None = None
+        initialise = [programs / "initdb", "-D", self._folder / "data", "-U", "mlflow", "--auth=trust", "-E", "UTF8"]
+        subprocess.run([*self._as_other, *map(str, initialise)], check=True, capture_output=True, cwd=self._folder)
+
+    @property
+    def address(self) -> str:
+        """What MLflow is given."""
+        return f"postgresql+psycopg://mlflow@127.0.0.1:{self._port}/postgres"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        settings = {"port": self._port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self._folder}
+        options = [f"--{key}={value}" for key, value in settings.items()]
+        command = [str(self._programs / "postgres"), "-D", str(self._folder / "data"), *options]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen([*self._as_other, *command], stdout=log, stderr=log, cwd=self._folder)
+        ready = [str(self._programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(self._port), "-U", "mlflow", "-q"]
+        _until(lambda: subprocess.run(ready, check=False).returncode == 0, self._process, self._folder / "log")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it: by a fast shutdown, or killed."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(30)
+            self._process = None
+
+    def remove(self) -> None:
+        """End it and remove what it held."""
+        try:
+            self.stop()
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
 @contextmanager
 def running_postgres() -> Iterator[str]:
-    """A new cluster in a temp folder, on a port of its own; its address. It does not run as root."""
-    programs = postgres_programs()
-    if programs is None:
-        raise FileNotFoundError("Debian's package postgresql is not installed")
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    as_other = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
-    if as_other:
-        shutil.chown(folder, "postgres", "postgres")
-    port = free_port()
-    initialise = [programs / "initdb", "-D", folder / "data", "-U", "mlflow", "--auth=trust", "-E", "UTF8"]
-    subprocess.run([*as_other, *map(str, initialise)], check=True, capture_output=True, cwd=folder)
-    settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": folder}
-    command = [programs / "postgres", "-D", folder / "data", *(f"--{key}={value}" for key, value in settings.items())]
-    log = (folder / "log").open("wb")
-    server = subprocess.Popen([*as_other, *map(str, command)], stdout=log, stderr=log, cwd=folder)
+    """A new cluster for the length of the block; its address."""
+    server = Postgres()
     try:
-        ready = [str(programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", "-q"]
-        _until(lambda: subprocess.run(ready, check=False).returncode == 0, server, folder / "log")
-        yield f"postgresql+psycopg://mlflow@127.0.0.1:{port}/postgres"
+        server.start()
+        yield server.address
     finally:
-        server.send_signal(signal.SIGINT)  # a fast shutdown
-        server.wait(30)
-        log.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        server.remove()
 
 
 @dataclass
@@ -113,11 +143,11 @@ class MLflow:
             )
         _until(self._answers, self._process, self.folder / "mlflow.log")
 
-    def stop(self) -> None:
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it, with its workers."""
         if self._process is None:
             return
-        os.killpg(self._process.pid, signal.SIGTERM)
+        os.killpg(self._process.pid, how)
         try:
             self._process.wait(20)
         except subprocess.TimeoutExpired:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sweeper.config.sweep_config import SweepConfig
 from sweeper.decision import Decision
+from sweeper.errors import InputError
 from sweeper.installed import versions
 from sweeper.kept.keeping import Kept
 from sweeper.mirror.mirrored import decision_metrics, decision_params, mirrored_cell, mirrored_model
@@ -179,8 +180,10 @@ class SweepMirror:
             if away_since and time.monotonic() - away_since < RETRY_SECONDS:
                 continue
             try:
+                if away_since:
+                    self.mirror = self._subject.open()  # what we know of it may be out of date
                 self._log(waiting)
-            except MirrorError as error:
+            except (MirrorError, InputError) as error:
                 if not away_since:
                     self._warn(f"MLflow mirror: {error}; the sweep goes on, {WAITING}")
                 away_since = time.monotonic()

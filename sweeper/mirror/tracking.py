@@ -44,6 +44,7 @@ _METRICS, _TEXTS, _MAX_TEXT, _MAX_KEY = 800, 100, 4000, 250
 _PAGE = 1000
 _AT_ONCE = 8
 """Requests that are on their way to a server at once."""
+_PARENT, _CELL_ID = "mlflow.parentRunId", "sweeper.cell_id"
 _WRITER, _SEVERAL = "sweeper.writer", "several"
 """Tag of the parent: who mirrors this sweep now; empty: nobody."""
 
@@ -133,13 +134,16 @@ class Mirror:
         with reported_as(InputError, f"cannot open MLflow at {self.uri}"), quiet_creation():
             self._client = open_client(self._uri)
             self._experiment_id = self._open_experiment(experiment or f"sweeper/{name}", folder)
-            parent, self._children = self._find_runs()
-            # Another process may mirror a copy of the folder: each looks before it makes a run where it is not alone.
+            parent = self._only(self._search(kind="sweep"))
+            # Another process may mirror a copy of the folder. MLflow has no unique key, so that runs are made, looked
+            # for, and made one: whoever comes later says so first and then reads, and so sees what is there, or is
+            # seen by who is at it.
             self._alone = parent is None or not parent.data.tags.get(_WRITER)
             self._token = secrets.token_hex(8)
             self.parent_run_id, self._parent_artifacts = self._open_parent(
                 parent, name, params, {**tags, _WRITER: self._token}, above
             )
+            self._children = self._find_children()
 
     @property
     def uri(self) -> str:
@@ -172,17 +176,27 @@ class Mirror:
             new = [cell for cell in {cell.cell_id: cell for cell in some}.values() if not self._has(cell)]
             if not new:
                 continue
-            with reported_as(MirrorError, f"cell {new[0].name}: MLflow at {self.uri}"):
+            where = f"cell {new[0].name}: MLflow at {self.uri}"
+            with reported_as(MirrorError, where):
                 self._alone = self._alone and self._is_writer()
-            if self._served:
-                # Most of a request's time is the server's: several are on their way at once.
-                with ThreadPoolExecutor(_AT_ONCE) as pool:
-                    list(pool.map(self._write_reported, new))
-            else:
-                for cell in new:
-                    self._write_reported(cell)
+            self._write_all(new)
+            with reported_as(MirrorError, where):
+                self._alone = self._alone and self._is_writer()
+                if not self._alone:
+                    found = [self._only(self._search(cell_id=cell.cell_id)) for cell in new]
+                    self._children |= {run.data.tags[_CELL_ID]: _child(run) for run in found if run is not None}
+            self._write_all([cell for cell in new if not self._has(cell)])  # those whose other run was kept
             written += len(new)
         return written
+
+    def _write_all(self, cells: Sequence[MirroredCell]) -> None:
+        if self._served:
+            # Most of a request's time is the server's: several are on their way at once.
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                list(pool.map(self._write_reported, cells))
+        else:
+            for cell in cells:
+                self._write_reported(cell)
 
     def _has(self, cell: MirroredCell) -> bool:
         known = self._children.get(cell.cell_id)
@@ -194,7 +208,10 @@ class Mirror:
 
     def _is_writer(self) -> bool:
         """Whether nobody else has opened this sweep since; whoever has is told that there are several."""
-        found = self._client.get_run(self.parent_run_id).data.tags.get(_WRITER)
+        parent = self._client.get_run(self.parent_run_id)
+        if parent.info.lifecycle_stage != "active":
+            raise MirrorError(f"sweep {self._sweep_id}: MLflow at {self.uri}: its run there was deleted meanwhile")
+        found = parent.data.tags.get(_WRITER)
         if found == self._token:
             return True
         if found != _SEVERAL:
@@ -220,6 +237,8 @@ class Mirror:
         """
         with reported_as(MirrorError, f"sweep {self._sweep_id}: MLflow at {self.uri}"):
             try:
+                if not self._alone:
+                    self._find_children()  # what another writer left when it was killed
                 parent = self._client.get_run(self.parent_run_id)
                 new, changed = _new_params(parent, params)
                 noted = {_NOTE: note} if note else {}
@@ -284,17 +303,27 @@ class Mirror:
             self._client.set_experiment_tag(found.experiment_id, _KIND, _RUNS)
         return str(found.experiment_id)
 
-    def _find_runs(self) -> tuple[Run | None, dict[str, _Child]]:
-        """The parent and the children of this sweep; the first where there are duplicates."""
-        parent: Run | None = None
-        children: dict[str, _Child] = {}
-        for run in sorted(self._search(), key=_age):
-            tags = run.data.tags
-            if tags.get("sweeper.kind") == "sweep":
-                parent = parent or run
-            elif (cell_id := tags.get("sweeper.cell_id")) is not None:
-                children.setdefault(cell_id, _child(run))
-        return parent, children
+    def _find_children(self) -> dict[str, _Child]:
+        """The runs of the cells by id, one each, and all of them below the parent."""
+        found: dict[str, list[Run]] = {}
+        for run in self._search():
+            if (cell_id := run.data.tags.get(_CELL_ID)) is not None:
+                found.setdefault(cell_id, []).append(run)
+        children = {}
+        for cell_id, runs in found.items():
+            kept = self._only(runs)
+            assert kept is not None  # noqa: S101 - each list has one
+            children[cell_id] = _child(kept)
+            if kept.data.tags.get(_PARENT) != self.parent_run_id:
+                self._client.set_tag(kept.info.run_id, _PARENT, self.parent_run_id)
+        return children
+
+    def _only(self, runs: Iterable[Run]) -> Run | None:
+        """The oldest run, which every writer takes for the one; the others are deleted (and can be restored)."""
+        ordered = sorted(runs, key=_age)
+        for other in ordered[1:]:
+            self._client.delete_run(other.info.run_id)
+        return ordered[0] if ordered else None
 
     def _search(self, **tags: str) -> Iterator[Run]:
         """Runs of this sweep with these "sweeper." tags."""
@@ -323,8 +352,9 @@ class Mirror:
         """The parent's run id, and where its artefacts are."""
         if found is None:
             identity = {"sweeper.sweep_id": self._sweep_id, "sweeper.kind": "sweep", "mlflow.source.name": "sweeper"}
-            identity |= {} if above is None else {"mlflow.parentRunId": above}
-            found = self._client.create_run(self._experiment_id, tags=identity, run_name=name)
+            identity |= {} if above is None else {_PARENT: above}
+            made = self._client.create_run(self._experiment_id, tags=identity, run_name=name)
+            found = self._only(self._search(kind="sweep")) or made
         run_id = str(found.info.run_id)
         if found.info.status != "RUNNING":
             self._client.update_run(run_id, status="RUNNING")
@@ -351,14 +381,14 @@ class Mirror:
 
     def _child_of(self, cell: MirroredCell) -> _Child:
         """The cell's run: a new one, unless another writer (of a copy of the folder) has made it since we opened."""
-        found = None if self._alone else min(self._search(cell_id=cell.cell_id), key=_age, default=None)
+        found = None if self._alone else self._only(self._search(cell_id=cell.cell_id))
         if found is None:
             identity = {
-                "mlflow.parentRunId": self.parent_run_id,
+                _PARENT: self.parent_run_id,
                 "mlflow.source.name": "sweeper",
                 "sweeper.sweep_id": self._sweep_id,
                 "sweeper.kind": "cell",
-                "sweeper.cell_id": cell.cell_id,
+                _CELL_ID: cell.cell_id,
             }
             found = self._client.create_run(
                 self._experiment_id, start_time=_milliseconds(cell.started), tags=identity, run_name=cell.name

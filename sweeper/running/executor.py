@@ -345,9 +345,12 @@ class _Driver:
     def _end_of_process(self) -> str:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(END_SECONDS)
+        code = self._process.returncode
+        if code is not None and code < 0:
+            return f"its driver was killed by signal {-code}"  # what it said before is not why
         self._threads[1].join(END_SECONDS)
         last = next((line for line in reversed(self._complaints) if line.strip()), "")
-        return f"its driver ended with {self._process.returncode}" + (f" ({last.strip()[:200]})" if last else "")
+        return f"its driver ended with {code}" + (f" ({last.strip()[:200]})" if last else "")
 
     def _listen(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - a pipe

@@ -54,6 +54,9 @@ def test_the_raylet_is_killed(tiny: Path, sweeper: Any, temp: Path) -> None:
     until(lambda: stamps(folder), driver)
     survived = stamps(folder)
     (raylet,) = [process for process in family(driver) if process.name() == "raylet"]
+    assert {worker.nice() for worker in raylet.children()} == {raylet.nice()}, (
+        "workers starve beside whatever else runs"
+    )
     raylet.kill()
     _, told = driver.communicate(timeout=240)
     assert driver.returncode == 0, told
@@ -94,6 +97,8 @@ def gone(processes: list[psutil.Process]) -> None:
 def test_killed_outright_it_takes_ray_along(tiny: Path, sweeper: Any, temp: Path) -> None:
     driver = start(sweeper, "run", tiny, *LONG)
     until(lambda: stamps(sweeper.folder / "runs/tiny"), driver)
+    (scratch,) = temp.glob("sweep-*")
+    assert scratch.stat().st_mode & 0o077 == 0, "others can read Ray's sessions"
     started = family(driver)
     driver.kill()
     driver.communicate()

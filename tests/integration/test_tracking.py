@@ -184,6 +184,61 @@ def test_two_writers_of_one_sweep_double_nothing(store: Store) -> None:
     assert len(store.runs("two-writers")) == 5
 
 
+def test_a_second_writer_at_the_worst_moment_doubles_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It opens, and writes everything, when the first has just seen that it is alone."""
+    from mlflow import MlflowClient
+
+    first, cells, create = store.mirror("worst"), [cell(number) for number in range(3)], MlflowClient.create_run
+    seconds: list[Mirror] = []
+
+    def interrupted(client: MlflowClient, *arguments: Any, **settings: Any) -> Run:
+        if not seconds:
+            seconds.append(store.mirror("worst"))
+            seconds[0].log_cells(cells)
+        return create(client, *arguments, **settings)
+
+    monkeypatch.setattr(MlflowClient, "create_run", interrupted)
+    first.log_cells(cells)
+    assert len(seconds) == 1
+    for mirror in (first, *seconds):
+        assert mirror.log_cells(cells) == 0
+        mirror.finish(artefacts=[], metrics={}, tags={}, status="FINISHED")
+    children = store.children("worst")
+    assert set(children) == {one.cell_id for one in cells}
+    assert {(run.info.status, run.data.params["margin"]) for run in children.values()} == {("FINISHED", "0.2")}
+    assert len(store.runs("worst")) == 4
+
+
+def test_a_second_writer_that_is_killed_in_between_doubles_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [cell(number) for number in range(3)]
+    first, second = store.mirror("killed"), store.mirror("killed")
+    first.log_cells(cells)
+    monkeypatch.setattr(second, "_search", lambda **_: iter(()))  # it looked before, made runs, and ended
+    second.log_cells(cells)
+    first.finish(artefacts=[], metrics={}, tags={}, status="FINISHED")
+    assert {run.info.status for run in store.children("killed").values()} == {"FINISHED"}
+    assert len(store.runs("killed")) == 4
+
+
+def test_two_that_make_the_parent_at_once_keep_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
+    create, opened = MlflowClient.create_run, list[Mirror]()
+
+    def together(client: MlflowClient, *arguments: Any, **settings: Any) -> Run:
+        if not opened:
+            opened.append(None)  # type: ignore[arg-type]
+            opened[0] = store.mirror("parents")
+        return create(client, *arguments, **settings)
+
+    monkeypatch.setattr(MlflowClient, "create_run", together)
+    second = store.mirror("parents")
+    assert second.parent_run_id == opened[0].parent_run_id
+    assert len(store.runs("parents")) == 1
+
+
 def test_of_duplicates_the_oldest_counts(store: Store) -> None:
     mirror = store.mirror("twice")
     client = store.client()
@@ -196,6 +251,7 @@ def test_of_duplicates_the_oldest_counts(store: Store) -> None:
     assert client.get_run(older).info.status == "FINISHED"
     assert client.get_run(older).data.params["adversarial_weight"] == "1.0"
     assert client.get_run(newer).data.params == {}
+    assert client.get_run(newer).info.lifecycle_stage == "deleted"
 
 
 def test_lost_cells_are_failed_and_say_how(store: Store) -> None:

@@ -1,0 +1,1 @@
+"""Study: sweeps that are disturbed at random moments, on several Ray nodes, with MLflow on Postgres."""
