@@ -34,6 +34,11 @@ $(VENV)/.harmony: requirements-harmony.lock $(VENV)/.installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-harmony.lock
 	touch $@
 
+# Storage by URL, an extra of the product; and an S3-compatible server for its tests.
+$(VENV)/.s3: requirements-s3.lock requirements-s3-server.lock $(VENV)/.installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-s3.lock -r requirements-s3-server.lock
+	touch $@
+
 $(VENV)/.docs: requirements-docs.lock $(VENV)/.installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-docs.lock
 	touch $@
@@ -44,7 +49,7 @@ help: ## this list
 demo: install ## simulated screen → real sweep → runs/demo/report.html, in minutes
 	$(BIN)/sweeper demo
 
-test: install $(VENV)/.reference $(VENV)/.harmony $(VENV)/.docs ## every test
+test: install $(VENV)/.reference $(VENV)/.harmony $(VENV)/.s3 $(VENV)/.docs ## every test
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-fast: install ## the unit tests without the slow ones: three and a half minutes on 2 cores
@@ -171,6 +176,8 @@ lock: install ## upgrade the pinned versions, on purpose
 	$(COMPILE) -o requirements.lock
 	$(COMPILE) --extra metrics-reference --constraint requirements.lock | grep -vxFf requirements.lock > requirements-reference.lock
 	$(COMPILE) --extra harmony --constraint requirements.lock | grep -vxFf requirements.lock > requirements-harmony.lock
+	$(COMPILE) --extra s3 --constraint requirements.lock | grep -vxFf requirements.lock > requirements-s3.lock
+	$(COMPILE) --extra s3 --extra s3-server --constraint requirements.lock | grep -vxFf requirements.lock | grep -vxFf requirements-s3.lock > requirements-s3-server.lock
 	$(COMPILE) --extra docs --constraint requirements.lock | grep -vxFf requirements.lock > requirements-docs.lock
 	$(MAKE) --no-print-directory lock-image
 

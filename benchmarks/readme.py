@@ -10,6 +10,7 @@ from pathlib import Path
 from tables import (
     adversaries,
     causes,
+    chaos,
     compared,
     coverage,
     cpdistiller,
@@ -31,15 +32,8 @@ from tables import (
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- figures: written by benchmarks/readme.py -->", "<!-- end of figures -->"
 
-def _chaos() -> list[str]:
-    """What came of sweeps that were disturbed at random moments."""
-    if not (HERE / "chaos.json").exists():
-        return []  # not run yet
-    return [*_load("chaos")["table"], ""]
-
-
 PAGES = {
-    HERE.parent / "docs/how-to/faults.md": (_chaos,),
+    HERE.parent / "docs/how-to/faults.md": (chaos.table,),
     HERE.parent / "docs/benchmarks/measured.md": (
         jump.table,
         jump.table_of_cpdistiller,

@@ -7,12 +7,13 @@
     ├── StoreMismatchError      the output folder holds another sweep
     ├── UndecidableError        no decision can come out of the sweep
     └── OwnedError              (sweeper.store.lease) another process runs the sweep
+    PlaceError                  (trainers.errors) storage at a URL; one line; exit code 2, 1 where a sweep fails by it
     SweepFailedError            the sweep cannot go on, or nothing came of it; one line; exit code 1
 """
 
 from __future__ import annotations
 
-from trainers.errors import InputError
+from trainers.errors import InputError, PlaceError
 
 
 class ConfigError(InputError):
@@ -31,4 +32,4 @@ class SweepFailedError(Exception):
     """The sweep cannot go on, or ended without any finished cell; what is finished is kept."""
 
 
-__all__ = ["ConfigError", "InputError", "StoreMismatchError", "SweepFailedError", "UndecidableError"]
+__all__ = ["ConfigError", "InputError", "PlaceError", "StoreMismatchError", "SweepFailedError", "UndecidableError"]

@@ -6,6 +6,7 @@
     ├── InputError              one line: what is wrong, where, what would be right (exit code 2)
     │   ├── InputProblemsError  several about one file; the command line prints one line each
     │   └── (sweeper.errors)    StoreMismatchError, …
+    ├── PlaceError              one line: storage at a URL, and what it did not do
     └── OutOfMemoryError        one line: the device's memory is too small, and what would need less
 """
 
@@ -27,6 +28,17 @@ class InputProblemsError(InputError):
         self.where, self.problems = where, tuple(problems)
         listed = "; ".join(f"({number}) {problem}" for number, problem in enumerate(self.problems, 1))
         super().__init__(f"{where}: {len(self.problems)} problems: {listed}")
+
+
+class PlaceError(OSError):
+    """Storage at a URL did not do what it was asked; one line, without secrets."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(url, reason)
+        self.url, self.reason = url, reason
+
+    def __str__(self) -> str:
+        return f"{self.url}: {self.reason}"
 
 
 class OutOfMemoryError(RuntimeError):

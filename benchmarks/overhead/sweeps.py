@@ -89,10 +89,10 @@ def plain_tune(cells: int, folder: Path) -> dict[str, Any]:
     store.create(sweep_id=prepared.sweep_id, description={"config": {}}, screen=prepared.screen)
     wanted = make_cells(prepared.sweep_id, "abra", config.strengths.grid(), config.seeds, prepared.folds)
     packs = [PackPlan(pack_id=cell.cell_id, cells=(cell,)) for cell in wanted]
-    files = [str(store.write_pack(pack.pack_id, pack_content(pack, config, replace=frozenset()))) for pack in packs]
+    files = [store.write_pack(pack.pack_id, pack_content(pack, config, replace=frozenset())) for pack in packs]
 
     def trial(given: dict[str, Any]) -> None:
-        run = PackRun(Path(given["pack_file"]))
+        run = PackRun(given["pack_file"])
         while run.advance():
             pass
         for _ in run.finish():

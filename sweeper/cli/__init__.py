@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from sweeper import __version__
 from sweeper.cli.interrupts import EXIT_INTERRUPTED, Interrupts, interruptible
-from sweeper.errors import InputError, SweepFailedError
+from sweeper.errors import InputError, PlaceError, SweepFailedError
 from trainers.errors import InputProblemsError
 
 VERBS = {
@@ -117,6 +117,9 @@ def _outcome(options: argparse.Namespace, interrupts: Interrupts) -> int:
         # Whoever read the output (`| head`) has enough; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
+    except PlaceError as error:
+        print(f"sweeper: {error}", file=sys.stderr)
+        return EXIT_INPUT
     except OSError as error:
         if error.filename is None or error.strerror is None:
             raise

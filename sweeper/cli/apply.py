@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sweeper.cli.common import where
+
 EXAMPLE = """examples:
   sweeper apply runs/demo/models/strength-3-margin-0.1 july.parquet              to july.corrected.parquet
   sweeper apply runs/demo july.parquet -o july.h5ad                              the advised model of a sweep
@@ -24,7 +26,7 @@ EXIT_OUTSIDE = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sweeper apply`."""
-    parser.add_argument("model", type=Path, help="the folder of a kept model, or of a sweep (its advised model)")
+    parser.add_argument("model", type=where, help="the folder of a kept model, or of a sweep (its advised model)")
     parser.add_argument("table", type=Path, help="the new batch: .parquet, .csv, .tsv (.gz), .h5ad, .gct or .npz")
     parser.add_argument(
         "-o", "--out", type=Path, help=".parquet, .csv, .csv.gz or .h5ad (default: TABLE.corrected.parquet)"

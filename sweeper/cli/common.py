@@ -34,6 +34,18 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def where(text: str) -> Path | str:
+    """The folder or the URL of a sweep, as an argument names it."""
+    from trainers.screens.place import checked_url, is_url
+
+    if not is_url(text):
+        return Path(text)
+    try:
+        return checked_url(text)
+    except ValueError:
+        return text  # the store says what is wrong with it
+
+
 def read_config(options: argparse.Namespace) -> SweepConfig:
     """The validated configuration that the arguments name."""
     from sweeper.config.sweep_config import load_config

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sweeper.cli.common import where
+
 EXAMPLE = """examples:
   sweeper compare runs/abra runs/sphering
   sweeper compare runs/abra runs/center runs/deep -o compared.html --json compared.json"""
@@ -15,7 +17,7 @@ EXAMPLE = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sweeper compare`."""
-    parser.add_argument("folders", type=Path, nargs="+", metavar="SWEEP", help="folders of two or more sweeps")
+    parser.add_argument("folders", type=where, nargs="+", metavar="SWEEP", help="folders or URLs of two or more sweeps")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE.html", help="one page: table, plane, differences")
     parser.add_argument("--json", type=Path, metavar="FILE", help="plain values")
 

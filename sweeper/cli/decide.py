@@ -15,6 +15,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeper.cli.common import where
+
 if TYPE_CHECKING:
     from sweeper.decision import Decision
 
@@ -28,7 +30,7 @@ EXAMPLE = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sweeper decide`."""
-    parser.add_argument("folder", type=Path, nargs="?", help="the folder of a sweep")
+    parser.add_argument("folder", type=where, nargs="?", help="the folder or URL of a sweep")
     parser.add_argument("--table", type=Path, metavar="FILE", help="a tidy table instead: .csv, .tsv (.gz) or .parquet")
     parser.add_argument("--delta", type=float, metavar="SHARE", help="loss of biology that counts (default 0.10)")
     parser.add_argument("--view", metavar="VIEW", help="the evaluation view that decides")
@@ -108,7 +110,7 @@ def _check_target(path: Path | None) -> None:
         raise InputError(f"--json {path}: is a folder, expected a file")
 
 
-def _refuse_replacing(path: Path, folder: Path | None, decision: Decision) -> None:
+def _refuse_replacing(path: Path, folder: Path | str | None, decision: Decision) -> None:
     """A sweep's decision.json is the one declared before it, and no other."""
     from sweeper.errors import InputError
     from sweeper.store.store import Store
@@ -116,7 +118,7 @@ def _refuse_replacing(path: Path, folder: Path | None, decision: Decision) -> No
     home = path.resolve().parent
     if path.resolve() != Store(home).decision_path or not (home / "sweep.json").exists():
         return
-    if folder is None or folder.resolve() != home:
+    if not isinstance(folder, Path) or folder.resolve() != home:
         raise InputError(f"--json {path}: holds the decision of the sweep in {home.name}; choose another file")
     if decision.departures:
         changed = ", ".join(item.setting for item in decision.departures)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sweeper.cli.common import where
+
 EXAMPLE = """examples:
   sweeper embed runs/demo                                    the advised strength, to runs/demo/corrected.parquet
   sweeper embed runs/demo -o corrected.h5ad                  for scanpy
@@ -17,7 +19,7 @@ EXAMPLE = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sweeper embed`."""
-    parser.add_argument("folder", type=Path, help="the folder of a sweep")
+    parser.add_argument("folder", type=where, help="the folder or URL of a sweep")
     parser.add_argument("-o", "--out", type=Path, help=".parquet, .csv, .csv.gz or .h5ad (default: corrected.parquet)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--strength", metavar="λ[,m]", help="a trained strength (default: the advised one)")
@@ -35,9 +37,12 @@ def run(options: argparse.Namespace) -> int:
     strength = None if options.strength is None else parse_strength(options.strength, sweep.store)
     out = options.out or sweep.folder / "corrected.parquet"
     found = sweeper.embed(sweep, strength=strength, seed=options.seed, model=options.model, out=out)
+    if options.out is None:
+        sweep.store.publish(out)
     for note in found.notes:
         warn(note)
     rows, width = found.embedding.shape
-    print(f"{out}: {rows} rows, {len(found.metadata.columns)} metadata columns, {width} of the embedding")
+    written = options.out or sweep.store.named(out)
+    print(f"{written}: {rows} rows, {len(found.metadata.columns)} metadata columns, {width} of the embedding")
     print(f"{found.source['trainer']} at {found.source['strength']}, seed: {found.source['seed']}")
     return 0

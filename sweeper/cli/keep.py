@@ -7,7 +7,8 @@ stay those of held-out data. What is written is safetensors and JSON: nothing in
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from sweeper.cli.common import where
 
 EXAMPLE = """examples:
   sweeper keep runs/demo                           the advised strength
@@ -17,7 +18,7 @@ EXAMPLE = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sweeper keep`."""
-    parser.add_argument("folder", type=Path, help="the folder of a sweep")
+    parser.add_argument("folder", type=where, help="the folder or URL of a sweep")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--strength", metavar="λ[,m]", help="a trained strength (default: the advised one)")
     which.add_argument("--cell", metavar="ID", help="the model of a finished cell, on its own training wells")
@@ -33,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     strength = None if options.strength is None else parse_strength(options.strength, sweep.store)
     kept = sweeper.keep(sweep, strength=strength, cell=options.cell, tell=say)
     facts = kept.facts
-    print(f"model:    {kept.folder}" + ("" if kept.made else " (it was there already)"))
+    print(f"model:    {sweep.store.named(kept.folder)}" + ("" if kept.made else " (it was there already)"))
     print(f"          {facts.trainer} at {facts.strength}, trained on {facts.trained_on['what']}")
     if kept.difference is not None:
         print(f"          farthest from the cell's stored embeddings (float16): {kept.difference:.2g}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sweeper.cli.common import where
 
 if TYPE_CHECKING:
     from sweeper.methods.methods_config import MethodsConfig
@@ -18,7 +19,7 @@ def add_methods(parser: argparse.ArgumentParser) -> None:
         help="with a table in the place of CONFIG.yaml: sweep and compare these trainers, e.g. harmony,sphering,center",
     )
     parser.add_argument(
-        "--folder", type=Path, help="with --methods: where the results go (default: <table>_methods beside the table)"
+        "--folder", type=where, help="with --methods: where the results go (default: <table>_methods beside the table)"
     )
 
 

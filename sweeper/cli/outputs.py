@@ -18,9 +18,9 @@ def print_outputs(store: Store, outputs: Outputs) -> None:
     print(f"\n{text_summary(outputs.decision, outputs.results, outputs.gains)}\n")
     if outputs.ladder is not None:
         print(f"{ladder_summary(outputs.ladder)}\n")
-    print(f"report:   {store.report_path}")
-    print(f"decision: {store.decision_path}")
-    print(f"results:  {store.results_path}")
+    print(f"report:   {store.named(store.report_path)}")
+    print(f"decision: {store.named(store.decision_path)}")
+    print(f"results:  {store.named(store.results_path)}")
 
 
 def print_comparison(store: MethodsStore, comparison: Comparison) -> None:

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeper.cli.common import Counter, warn
+from sweeper.cli.common import Counter, warn, where
 
 if TYPE_CHECKING:
     from trainers.screens.images.pack_plan import PackProgress
@@ -25,6 +25,7 @@ EXAMPLE = """examples:
       --set 'pattern={batch}/{plate}/{well}-{site}_{name}.tif' --set 'channels=[DNA, ER, RNA, AGP, Mito]' \\
       --set columns.batch=run --set columns.perturbation=compound --set 'negative_controls=[DMSO]'
   sweeper pack --wilds data --out packed/wilds --dry-run     count, sizes, bad files, disk space
+  sweeper pack --wilds data --out s3://lab/packed/wilds      packed here, then taken there; nodes keep copies
   sweeper pack --check packed/wilds                          read a packed screen through and compare checksums
 
 exit codes: 0 packed (or it was already) · 2 the input is wrong (one line says what) · 130 interrupted"""
@@ -33,12 +34,14 @@ exit codes: 0 packed (or it was already) · 2 the input is wrong (one line says 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sweeper pack`."""
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", nargs="?", help="a file with the section `images:`")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--wilds", type=Path, metavar="ROOT", help="RxRx1-WILDS: the folder that holds rxrx1_v1.0")
-    where.add_argument("--rxrx1", type=Path, metavar="FOLDER", help="the 6-channel RxRx1 release")
-    where.add_argument("--plates", type=Path, metavar="FOLDER", help="any plate folder with a metadata table")
-    where.add_argument("--check", type=Path, metavar="PACKED", help="compare a packed screen with its checksums")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="the packed screen (default: beside the images)")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--wilds", type=Path, metavar="ROOT", help="RxRx1-WILDS: the folder that holds rxrx1_v1.0")
+    source.add_argument("--rxrx1", type=Path, metavar="FOLDER", help="the 6-channel RxRx1 release")
+    source.add_argument("--plates", type=Path, metavar="FOLDER", help="any plate folder with a metadata table")
+    source.add_argument("--check", type=where, metavar="PACKED", help="compare a packed screen with its checksums")
+    parser.add_argument(
+        "--out", type=where, metavar="FOLDER", help="the packed screen, or its URL (default: beside the images)"
+    )
     parser.add_argument("--download", action="store_true", help="with --wilds: download what is absent")
     parser.add_argument("--mixed-to-test", action="store_true", help="with --wilds: also read those splits")
     parser.add_argument(
@@ -69,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
         return _check(options.check)
     from sweeper.config.sweep_config import build_image_source, load_image_source
     from sweeper.errors import InputError
+    from trainers.screens.images.packed_places import checked_place, packing_folder, publish_packed
     from trainers.screens.images.packing import pack
     from trainers.screens.images.source import list_source, packed_folder
 
@@ -81,7 +85,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         given = {"layout": named, "path": getattr(options, str(named)), **extra}
         source = build_image_source(given, options.overrides, f"--{named}")
-    folder = options.out or packed_folder(source)
+    place = options.out if isinstance(options.out, str) else None
+    folder = packing_folder(checked_place(place)) if place is not None else options.out or packed_folder(source)
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
     listing = list_source(source)
     for warning in listing.warnings:
@@ -91,10 +96,13 @@ def run(options: argparse.Namespace) -> int:
     manifest = pack(
         listing, folder, workers=workers, on_bad=options.on_bad, overwrite=options.overwrite, progress=PackCounter()
     )
+    if place is not None:
+        publish_packed(folder, place)
     _tell_dropped(manifest.dropped)
     n, channels, height, width = manifest.shape
-    print(f"{folder}: {n:,} images of {channels} channels, {width}×{height}, {manifest.dtype}")
-    print(f"{' ' * len(str(folder))}  {_bytes(n * manifest.image_bytes)}, {manifest.fingerprint[:19]}…")
+    named = str(place or folder)
+    print(f"{named}: {n:,} images of {channels} channels, {width}×{height}, {manifest.dtype}")
+    print(f"{' ' * len(named)}  {_bytes(n * manifest.image_bytes)}, {manifest.fingerprint[:19]}…")
     if manifest.clipped:
         share = manifest.clipped / (n * channels * height * width)
         warn(f"{manifest.clipped:,} samples ({share:.2%}) lay outside what was declared and were clipped")
@@ -127,10 +135,11 @@ def _dry_run(listing: Any, folder: Path, workers: int, on_bad: Any) -> int:
     return 0
 
 
-def _check(folder: Path) -> int:
+def _check(folder: Path | str) -> int:
     from trainers.screens.images.manifest import open_packed
+    from trainers.screens.images.packed_places import packed_copy
 
-    screen = open_packed(folder, verify=True)
+    screen = open_packed(folder if isinstance(folder, Path) else packed_copy(folder), verify=True)
     print(f"{folder}: {len(screen):,} images, every checksum holds")
     return 0
 

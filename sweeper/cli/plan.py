@@ -66,7 +66,7 @@ def print_plan(plan: Plan, *, timed: bool = True) -> None:
     prepared, cells, missing = plan.prepared, plan.known, plan.missing
     config = prepared.config
     trained = [cell for cell in missing if not cell.is_control]
-    print(f"sweep:     {config.name} ({prepared.sweep_id}) in {prepared.store.folder}")
+    print(f"sweep:     {config.name} ({prepared.sweep_id}) in {prepared.store.where}")
     print("\n".join(account_lines(prepared.account)))
     grid = config.strengths.grid()
     weights = sorted({weight for weight, _ in grid})

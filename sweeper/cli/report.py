@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sweeper.cli.common import where
+
 EXAMPLE = """example:
   sweeper report runs/demo"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sweeper report`."""
-    parser.add_argument("folder", type=Path, help="the folder of a sweep, or of a comparison")
+    parser.add_argument("folder", type=where, help="the folder or URL of a sweep, or of a comparison")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -23,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     from sweeper.library.comparing import write_comparison
     from sweeper.methods.methods_store import MethodsStore
 
-    if (comparison := MethodsStore(options.folder.absolute())).exists:
+    if isinstance(options.folder, Path) and (comparison := MethodsStore(options.folder.absolute())).exists:
         print_comparison(comparison, write_comparison(comparison)[0])
         return 0
     sweep = sweeper.open_store(options.folder)

@@ -54,7 +54,7 @@ def sweep(config: SweepConfig, *, retry_failed: bool = False, anyway: bool = Fal
     done = launch(config, command=command_line(), retry_failed=retry_failed, anyway=anyway, tell=ProgressLine())
     print_outputs(done.store, done.outputs)
     for kept in done.kept:
-        print(f"model:    {kept.folder}")
+        print(f"model:    {done.store.named(kept.folder)}")
     if done.mlflow is not None:
         print(f"MLflow:   {done.mlflow}")
     raise_if_nothing_trained(done.store)

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweeper.cli.common import where
+
 if TYPE_CHECKING:
     from sweeper.library.sweep_standing import Standing
 
@@ -23,7 +25,7 @@ EXAMPLE = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sweeper status`."""
-    parser.add_argument("folder", type=Path, help="the folder of a sweep, or of a comparison of methods")
+    parser.add_argument("folder", type=where, help="the folder or URL of a sweep, or of a comparison of methods")
     parser.add_argument(
         "--watch",
         metavar="SECONDS",
@@ -39,8 +41,8 @@ def run(options: argparse.Namespace) -> int:
     """The verb."""
     from sweeper.methods.methods_store import MethodsStore
 
-    comparison = MethodsStore(options.folder.absolute())
-    if comparison.exists:
+    comparison = MethodsStore(options.folder.absolute()) if isinstance(options.folder, Path) else None
+    if comparison is not None and comparison.exists:
         for place, store in enumerate(comparison.stores().values()):
             print("\n" if place and not options.json else "", end="")
             _warn(store.folder, options)
@@ -57,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _warn(folder: Path, options: argparse.Namespace) -> None:
+def _warn(folder: Path | str, options: argparse.Namespace) -> None:
     """What cannot be read, before the rest is looked at: it may be what the rest fails on."""
     import sweeper
     from sweeper.cli.common import warn
@@ -77,7 +79,7 @@ def _tell(now: Standing, *, as_json: bool, watched: bool = False) -> None:
         print(line, flush=True)
 
 
-def _follow(folder: Path, seconds: float, *, as_json: bool) -> None:
+def _follow(folder: Path | str, seconds: float, *, as_json: bool) -> None:
     """Without a terminal: told again where something has changed."""
     last: Standing | None = None
     while True:
@@ -90,7 +92,7 @@ def _follow(folder: Path, seconds: float, *, as_json: bool) -> None:
         time.sleep(seconds)
 
 
-def _draw(folder: Path, seconds: float) -> None:
+def _draw(folder: Path | str, seconds: float) -> None:
     from rich.console import Group
     from rich.live import Live
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -108,7 +110,7 @@ def _draw(folder: Path, seconds: float) -> None:
             time.sleep(seconds)
 
 
-def _standing(folder: Path) -> Standing:
+def _standing(folder: Path | str) -> Standing:
     import sweeper
     from sweeper.library.sweep_standing import standing
 

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     config = read_config(options)
     cluster = Cluster(options.address)
     job = cluster.submit(config, retry_failed=options.retry_failed)
-    print(f"job:      {job}\nresults:  {config.output} (as the cluster sees it)", flush=True)
+    print(f"job:      {job}\nresults:  {config.where} (as the cluster sees it)", flush=True)
     commands = cluster.commands(job)
     if options.no_wait:
         _tell(commands)

@@ -6,7 +6,8 @@ Safe to repeat: a cell has one run, whatever happens.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from sweeper.cli.common import where
 
 EXAMPLE = """examples:
   sweeper sync runs/demo
@@ -16,7 +17,7 @@ EXAMPLE = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sweeper sync`."""
-    parser.add_argument("folder", type=Path, help="the folder of a sweep")
+    parser.add_argument("folder", type=where, help="the folder or URL of a sweep")
     parser.add_argument("--uri", help="tracking URI (default: the sweep's own, else MLFLOW_TRACKING_URI)")
 
 

@@ -45,6 +45,8 @@ from trainers.image_features import FrozenBackbone
 from trainers.registry import DEFAULT, trainer, trainer_names, usable_trainers
 from trainers.screens.images.image_simulation_spec import ImageSimulationSpec
 from trainers.screens.images.source import SOURCES, ImageInput, ImageSource, relative_to
+from trainers.screens.local_copy import copy_folder
+from trainers.screens.place import checked_url, is_url
 from trainers.screens.screen_spec import ScreenSpec
 from trainers.screens.simulation_spec import SimulationSpec
 from trainers.screens.view_spec import ViewSpec
@@ -65,8 +67,9 @@ class SweepKeys(Section):
     name: str = Field(
         min_length=1, max_length=200, description="Name of the sweep: title of the report, MLflow run name."
     )
-    folder: Path | None = Field(
-        default=None, description="Output folder; none: runs/<name>. Relative to where you are."
+    folder: Path | str | None = Field(
+        default=None,
+        description="Output folder, or a URL (s3://bucket/folder); none: runs/<name>. Relative to where you are.",
     )
     screen: ScreenSpec | None = Field(default=None, description="The screen to read. Paths are relative to this file.")
     simulate: SimulationSpec | None = Field(default=None, description="A simulated screen instead of `screen`.")
@@ -139,6 +142,14 @@ class SweepKeys(Section):
     )
     executor: ExecutorOptions = Field(default_factory=ExecutorOptions, description="How packs are run.")
     tracking: TrackingOptions = Field(default_factory=TrackingOptions, description="The MLflow mirror.")
+
+    @field_validator("folder", mode="before")
+    @classmethod
+    def _check_folder(cls, folder: Any) -> Any:
+        """A URL that is one, or a path."""
+        if is_url(folder):
+            return checked_url(folder)
+        return Path(folder) if isinstance(folder, str) else folder
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -327,9 +338,15 @@ class SweepKeys(Section):
         return any(weight > 0.0 for weight, _ in self.strengths.grid())
 
     @property
+    def where(self) -> Path | str:
+        """Where results go: an absolute folder, or a URL."""
+        folder = Path("runs") / self.name if self.folder is None else self.folder
+        return folder.absolute() if isinstance(folder, Path) else folder
+
+    @property
     def output(self) -> Path:
-        """Absolute output folder."""
-        return (self.folder if self.folder is not None else Path("runs") / self.name).absolute()
+        """Absolute output folder; of a URL, that of its copy on this machine."""
+        return self.where if isinstance(self.where, Path) else copy_folder(self.where)
 
 
 def _listed(dial: Dial) -> Any:

@@ -13,6 +13,7 @@ from sweeper.doctor.machine import installed_checks, processor_check
 from sweeper.errors import InputError
 from sweeper.examined import Check
 from sweeper.running.surroundings import check_environment, cluster_address
+from trainers.screens.place import DOOR_PATIENCE, Place
 
 if TYPE_CHECKING:
     from sweeper.config.sweep_config import SweepConfig
@@ -42,9 +43,9 @@ def examine(config: SweepConfig | None, *, nodes: int = 1) -> Iterator[Check]:
 
 
 def _of_config(config: SweepConfig) -> Iterator[Check]:
-    from sweeper.doctor.places import storage_checks
+    from sweeper.doctor.places import place_checks, storage_checks
 
-    yield from storage_checks(config.output)
+    yield from storage_checks(config.where) if isinstance(config.where, Path) else place_checks(config.where)
     if config.tracking.enabled:
         yield _tracking(config.tracking.uri, config.output)
 
@@ -80,19 +81,23 @@ def _ray(config: SweepConfig | None, prepared: Prepared | None, nodes: int) -> I
     from sweeper.running.node_checks import node_checks
 
     options = ExecutorOptions() if config is None else config.executor
-    folder = Path(tempfile.gettempdir()) if config is None else nearest_folder(config.output)
-    if not os.access(folder, os.W_OK):
-        return  # said already
+    where = Path(tempfile.gettempdir()) if config is None else config.where
+    if isinstance(where, Path):
+        where = nearest_folder(where)
+        if not os.access(where, os.W_OK):
+            return  # said already
     try:
         check_environment()
-        found = survey_ray(options, folder, data=() if prepared is None else prepared.data_files())
+        if isinstance(where, str):
+            Place(where, patience=DOOR_PATIENCE).check()
+        found = survey_ray(options, where, data=() if prepared is None else prepared.data_files())
     except (InputError, RayLostError) as error:
         yield Check("ray", "wrong", f"Ray: {error}" if isinstance(error, RayLostError) else str(error))
         return
     address = cluster_address()
-    where = f"the cluster at {address}" if address else "a Ray of its own starts here"
+    whose = f"the cluster at {address}" if address else "a Ray of its own starts here"
     joined = len(found["nodes"])
-    yield Check("ray", "ok", f"{where}: {joined} node{'s' if joined > 1 else ''}")
+    yield Check("ray", "ok", f"{whose}: {joined} node{'s' if joined > 1 else ''}")
     if joined < nodes:
         yield Check(
             "ray", "wrong", f"{joined} of {nodes} nodes have joined; wait, or read the log of their `ray start`"

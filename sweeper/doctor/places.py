@@ -9,11 +9,14 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sweeper.errors import InputError, PlaceError
 from sweeper.examined import Check
 from sweeper.planning.cells import Cell
 from sweeper.planning.estimate import STAND_IN_WIDTH
 from sweeper.planning.prepared import Prepared
 from sweeper.running.node_checks import SKEW, gigabytes
+from trainers.screens.local_copy import cache_folder
+from trainers.screens.place import DOOR_PATIENCE, Place
 
 CELL_BYTES = 40_000
 """A cell's record, curve and values by batch and perturbation; its blocks on the disk."""
@@ -60,6 +63,30 @@ def storage_checks(folder: Path) -> Iterator[Check]:
             "clock", "wrong", f"{place}: its clock is {abs(ahead):.0f} s {way} this machine's; switch NTP on there"
         )
     yield Check("storage", "ok", f"{folder}: files are written, renamed and created once")
+
+
+def place_checks(url: str) -> Iterator[Check]:
+    """As `storage_checks`, of storage by URL: what is written is read, and an object is created once."""
+    place, probe = Place(url, patience=DOOR_PATIENCE), f".sweeper-doctor-{secrets.token_hex(4)}"
+    try:
+        place.check()
+        once = place.put_new(probe, b"first") and not place.put_new(probe, b"second")
+        stamp, seen = place.stamp(probe), place.read(probe)
+        place.delete(probe)
+    except (InputError, PlaceError) as error:
+        yield Check("storage", "wrong", str(error))
+        return
+    if not once or seen != b"first":
+        yield Check(
+            "storage",
+            "wrong",
+            f"{url}: creates an object that is there (no If-None-Match); a sweep could get two owners",
+        )
+        return
+    if stamp is not None and abs(ahead := stamp.modified - time.time()) > SKEW:
+        way = "ahead of" if ahead > 0 else "behind"
+        yield Check("clock", "wrong", f"{url}: its clock is {abs(ahead):.0f} s {way} this machine's; switch NTP on")
+    yield Check("storage", "ok", f"{url}: objects are written, read and created once; copied to {cache_folder()}")
 
 
 def needed_bytes(prepared: Prepared, cells: Sequence[Cell]) -> int:

@@ -145,7 +145,7 @@ def paired(base: Mapping[int, float], against: Mapping[int, float], role: Role, 
 def _read(store: Store, label: str) -> _Sweep:
     decision = stored_decision(store)
     if decision is None:
-        raise InputError(f"{store.folder}: no decision yet; finish the sweep, or `sweeper report` it")
+        raise InputError(f"{store.where}: no decision yet; finish the sweep, or `sweeper report` it")
     return _Sweep(label, store, decision, decision.curve, store.screen().wells, store.description()["identity"])
 
 
@@ -163,7 +163,7 @@ def _row(sweep: _Sweep) -> Compared:
     screen = sweep.store.description()["screen"]
     return Compared(
         label=sweep.label,
-        folder=str(sweep.store.folder),
+        folder=sweep.store.where,
         trainer=trainer,
         view=sweep.decision.deciding_view,
         wells=int(screen["wells"]),

@@ -72,7 +72,7 @@ def raise_if_nothing_trained(store: Store) -> None:
     """Raise `SweepFailedError` when not one trained cell is ok."""
     statuses = [record["status"] for record in all_records(store) if arm_of(record["trainer"]) is not Arm.CONTROL]
     if "ok" not in statuses:
-        raise SweepFailedError(f"{store.folder}: none of the {len(statuses)} trained cells is ok; the report says why")
+        raise SweepFailedError(f"{store.where}: none of the {len(statuses)} trained cells is ok; the report says why")
 
 
 def results_table(store: Store) -> pd.DataFrame:
@@ -89,7 +89,7 @@ def tabulate_and_decide(store: Store) -> tuple[pd.DataFrame, Decision]:
     config = stored_config(store)
     results = results_table(store)
     if results.empty:
-        raise ConfigError(f"{store.folder}: no finished cell yet; run the sweep first")
+        raise ConfigError(f"{store.where}: no finished cell yet; run the sweep first")
     decision = decide_sweep(
         results,
         settings=config.decision,

@@ -35,8 +35,6 @@ from trainers.registry import trainer_package
 from trainers.screens.normalise import normalising_layer
 from trainers.screens.table import Screen
 
-MODELS = "models"
-
 
 @dataclass(frozen=True)
 class Kept:
@@ -50,7 +48,7 @@ class Kept:
 
 def models_folder(store: Store) -> Path:
     """Where a sweep's models are."""
-    return store.folder / MODELS
+    return store.models_folder()
 
 
 def model_name(strength: Strength) -> str:
@@ -92,6 +90,7 @@ def keep_strengths(
         folder = models_folder(store) / model_name(strength)
         identity = _identity(store, strength, config.seeds, rows)
         if (known := _known(folder, identity, strength, decision)) is not None:
+            store.publish(folder)
             found.append(known)
             continue
         tell(f"{strength_text(config.trainer, *strength)}: {len(config.seeds)} seeds on {rows[0].why}")
@@ -119,9 +118,9 @@ def keep_cell(store: Store, cell_id: str, *, tick: Callable[[], None] = lambda: 
     screen = store.screen()
     cell = next((cell for cell in planned_cells(store) if cell.cell_id == cell_id), None)
     if cell is None or cell_id not in store.finished():
-        raise InputError(f"{store.folder}: no finished cell {cell_id}; the folders under cells are their names")
+        raise InputError(f"{store.where}: no finished cell {cell_id}; the folders under cells are their names")
     if arm_of(cell.trainer) is not Arm.SWEEP or cell.adversarial_weight is None or cell.margin is None:
-        raise InputError(f"{store.folder}: cell {cell_id} is of an arm ({cell.trainer}); models are those of the sweep")
+        raise InputError(f"{store.where}: cell {cell_id} is of an arm ({cell.trainer}); models are those of the sweep")
     strength = cell.adversarial_weight, cell.margin
     training = training_cell(cell, DrawnSplits(config, screen.wells).of(cell), screen.wells)
     rows = UsedRows(training.train, training.validation, f"the training wells of {cell.split}, seed {cell.seed}")
@@ -177,6 +176,7 @@ class _Keeping:
         drift, known = measure_reference(held, apart=self._cell is None, tick=tick)
         facts = self._facts(folder.name, fitted[0], [self._cells[place].seed for place in places], drift)
         write_model(folder, facts, {**arrays, **known}, card_text(facts))
+        self._store.publish(folder)
         return read_facts(folder)
 
     def _weights(self, fitted: Sequence[Fitted], places: Sequence[int]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def embed_screen(
         found = kept_model(store, chosen) if chosen is not None else read_model(model or Path())
         if found.facts.screen != fingerprint:
             raise InputError(
-                f"{found.folder}: of another screen than {store.folder} has; `sweeper apply` takes other tables"
+                f"{found.folder}: of another screen than {store.where} has; `sweeper apply` takes other tables"
             )
         embedding = encode(found, np.asarray(screen.features), screen.wells, seed=seed)
         names, source = found.facts.columns, _source(store, found.facts.strength) | {"model": found.facts.identity}
@@ -84,7 +84,7 @@ def kept_model(store: Store, strength: Strength) -> KeptModel:
     if not folder.exists():
         said = strength_text(stored_config(store).trainer, *strength)
         raise InputError(
-            f"{store.folder}: no kept weights at {said}; `sweeper keep {store.folder} --strength "
+            f"{store.where}: no kept weights at {said}; `sweeper keep {store.where} --strength "
             f"{strength[0]:g},{strength[1]:g}` makes them"
         )
     return read_model(folder)
@@ -114,10 +114,10 @@ def advised_or_refused(store: Store) -> Strength:
     """The advised strength; raises InputError where none is."""
     decision = stored_decision(store)
     if decision is None:
-        raise InputError(f"{store.folder}: nothing is decided yet; give a strength, or finish the sweep")
+        raise InputError(f"{store.where}: nothing is decided yet; give a strength, or finish the sweep")
     if (strength := advised_strength(decision)) is None:
         raise InputError(
-            f"{store.folder}: no strength is advised ({decision.rule.state}); give one: --strength, at your own risk"
+            f"{store.where}: no strength is advised ({decision.rule.state}); give one: --strength, at your own risk"
         )
     return strength
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sweeper.kept.keeping import Kept, keep_cell, keep_strengths
 from sweeper.library.stored_sweep import StoredSweep, open_store
+from trainers.screens.place import is_url
 
 if TYPE_CHECKING:
     from sweeper.findings.compared import Comparison
@@ -124,7 +125,7 @@ def apply(
     path = None if out is None else Path(out)
     if path is not None:
         check_output(path)
-    found = apply_model(_model(Path(model)), Path(table), seed=seed, missing=missing)
+    found = apply_model(_model(model), Path(table), seed=seed, missing=missing)
     if path is not None:
         write_corrected(found.corrected, path)
         write_atomically(drift_path(path), dump_json(found.to_json()))
@@ -159,12 +160,12 @@ def compare(*sweeps: StoredSweep | Path | str) -> Comparison:
     return compare_stores([_opened(sweep).store for sweep in sweeps])
 
 
-def _model(folder: Path) -> Path:
+def _model(folder: Path | str) -> Path:
     """The folder of a model: the one given, or the advised one of the sweep that is given."""
     from sweeper.kept.screen_embedding import advised_or_refused, kept_model
 
-    if not (folder / "sweep.json").exists():
-        return folder
+    if not is_url(folder) and not Path(folder, "sweep.json").exists():
+        return Path(folder)
     store = open_store(folder).store
     return kept_model(store, advised_or_refused(store)).folder
 

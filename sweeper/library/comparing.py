@@ -30,7 +30,7 @@ from sweeper.mirror.mirroring import ComparisonLevel, SweepMirror, prepared_subj
 from sweeper.mirror.tracking import Mirror, MirrorError, ParentStatus
 from sweeper.planning.description import sweep_description
 from sweeper.planning.prepared import Prepared, load_table, prepare
-from sweeper.running.surroundings import check_environment, storage_trouble
+from sweeper.running.surroundings import check_environment, storage_line, storage_trouble
 from sweeper.running.sweep import Event, run_sweeps
 from sweeper.store.lease import owned
 from sweeper.store.results import to_parquet_bytes, units
@@ -258,11 +258,9 @@ def launch_methods(
     except SweepFailedError:
         raise
     except OSError as error:
-        if (full := storage_trouble(error, config.output)) is None:
+        if (trouble := storage_trouble(error, config.output)) is None:
             raise
-        raise SweepFailedError(
-            f"{config.output}: {full}; finished cells are kept: make room, then the same command continues"
-        ) from error
+        raise SweepFailedError(storage_line(config.output, trouble)) from error
     return comparison, outputs, None if mirrors is None else mirrors.top.ui_command
 
 

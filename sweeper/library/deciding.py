@@ -40,7 +40,7 @@ def decide(sweep: StoredSweep | Path | str, *, view: str | None = None, **settin
     declared = config.decision
     given = decision_settings({**declared.model_dump(), **settings, "deciding_view": chosen}, "decide")
     if found.results.empty:
-        raise InputError(f"{store.folder}: no finished cell yet; run the sweep first")
+        raise InputError(f"{store.where}: no finished cell yet; run the sweep first")
     return decide_sweep(
         found.results,
         settings=given,

@@ -7,7 +7,7 @@ Nothing is written before the folder is owned: a second driver that is refused h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,11 +18,11 @@ from sweeper.kept.keeping import Kept, keep_strengths
 from sweeper.kept.strengths import kept_strengths, trained_strengths
 from sweeper.library.outputs import Outputs, write_outputs
 from sweeper.library.stored_sweep import StoredSweep
-from sweeper.mirror.address import check_tracking
+from sweeper.mirror.address import check_tracking, sqlite_path
 from sweeper.mirror.mirroring import SweepMirror, prepared_subject
 from sweeper.planning.description import sweep_description
 from sweeper.planning.prepared import Prepared, prepare
-from sweeper.running.surroundings import check_environment, storage_trouble
+from sweeper.running.surroundings import check_environment, storage_line, storage_trouble
 from sweeper.running.sweep import Event, run_sweep
 from sweeper.store.store import Store
 
@@ -96,14 +96,13 @@ def launch(
 ) -> Launched:
     """`run` for callers that print; warnings are events of kind "warning"."""
     check_environment()
-    if config.tracking.enabled:
-        check_tracking(config.tracking.uri, config.output)
+    tracking = check_tracking(config.tracking.uri, config.output) if config.tracking.enabled else None
     prepared = prepare(config)
 
     def warn(text: str) -> None:
         tell(Event(kind="warning", note=text))
 
-    for warning in prepared.warnings:
+    for warning in (*prepared.warnings, *_own_tracking(config, tracking)):
         warn(warning)
     for warning in _outlook(prepared, anyway=anyway):
         warn(warning)
@@ -118,12 +117,19 @@ def launch(
     except SweepFailedError:
         raise
     except Exception as error:
-        if (full := storage_trouble(error, store.folder)) is None:
+        if (trouble := storage_trouble(error, store.folder)) is None:
             raise
-        raise SweepFailedError(
-            f"{store.folder}: {full}; finished cells are kept: make room, then the same command continues"
-        ) from error
+        raise SweepFailedError(storage_line(store.where, trouble)) from error
     return Launched(store, outputs, kept, None if mirror is None else mirror.mirror.ui_command)
+
+
+def _own_tracking(config: SweepConfig, tracking: str | None) -> Iterator[str]:
+    """What is to be known where results go to a URL and MLflow's database cannot."""
+    if tracking is not None and config.output != config.where and (database := sqlite_path(tracking)) is not None:
+        yield (
+            f"MLflow is kept on this machine alone, in {database}: SQLite cannot lie at {config.where}; set "
+            "MLFLOW_TRACKING_URI to a server that others see"
+        )
 
 
 def _outlook(prepared: Prepared, *, anyway: bool) -> tuple[str, ...]:
@@ -172,7 +178,7 @@ def keep_after(
     wanted = kept_strengths(config.keep, decision, trained_strengths(store, config))
     if not wanted:
         if config.keep != "none":
-            note = f"no strength is advised, and no model kept; `sweeper keep {store.folder} --strength …` keeps one"
+            note = f"no strength is advised, and no model kept; `sweeper keep {store.where} --strength …` keeps one"
             tell(Event(kind="note", note=note))
         return ()
     if (why := config.how.not_kept(config.trainer_settings)) is not None:
@@ -185,5 +191,5 @@ def keep_after(
     try:
         return tuple(keep_strengths(store, wanted, tell=say, tick=tick))
     except (InputError, SweepFailedError, OSError) as error:
-        tell(Event(kind="warning", note=f"no model is kept: {error}; `sweeper keep {store.folder}` tries again"))
+        tell(Event(kind="warning", note=f"no model is kept: {error}; `sweeper keep {store.where}` tries again"))
         return ()

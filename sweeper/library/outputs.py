@@ -41,4 +41,5 @@ def write_outputs(store: Store) -> Outputs:
     ladder = stored_ladder(store, results)
     embeddings = StoredEmbeddings(store, results, decision.trainer)
     write_report(results, decision, provenance, store.report_path, gains=gains, ladder=ladder, embeddings=embeddings)
+    store.publish_outputs()
     return Outputs(results, decision, gains, ladder)

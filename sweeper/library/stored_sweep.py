@@ -30,7 +30,7 @@ MISSING = "missing"
 
 
 def open_store(folder: Path | str) -> StoredSweep:
-    """The sweep in a folder, finished or not.
+    """The sweep in a folder or at a URL, finished or not.
 
     >>> sweep = sweeper.open_store("runs/tiny")
     >>> sorted(sweep.results["metric"].unique())
@@ -39,9 +39,10 @@ def open_store(folder: Path | str) -> StoredSweep:
     True
 
     Raises:
-        InputError: there is no sweep in the folder.
+        InputError: there is no sweep in the folder, or the URL cannot be read.
     """
-    found = StoredSweep(Store(Path(folder).absolute()))
+    found = StoredSweep(Store.at(folder))
+    found.store.refresh()
     found.store.description()
     return found
 
@@ -53,11 +54,11 @@ class StoredSweep:
         self.store = store
 
     def __repr__(self) -> str:
-        return f"<sweep {self.name!r} in {self.folder}: {self._counts()}>"
+        return f"<sweep {self.name!r} in {self.store.where}: {self._counts()}>"
 
     @property
     def folder(self) -> Path:
-        """Where it is."""
+        """Where it is; of a URL, its copy on this machine."""
         return self.store.folder
 
     @cached_property
@@ -101,7 +102,7 @@ class StoredSweep:
         found = stored_decision(self.store)
         if found is None:
             raise InputError(
-                f"{self.folder}: no decision yet; `sweeper.run` goes on, or `sweeper.decide` on what is there"
+                f"{self.store.where}: no decision yet; `sweeper.run` goes on, or `sweeper.decide` on what is there"
             )
         return found
 
@@ -126,11 +127,11 @@ class StoredSweep:
         return f"{len(self.cells)} cells, " + ", ".join(f"{count} {status}" for status, count in counts.items())
 
     def _repr_html_(self) -> str:
-        rows = {"cells": self._counts(), "folder": str(self.folder)}
+        rows = {"cells": self._counts(), "folder": self.store.where}
         if self.store.decision_path.exists():
             rows = {"decision": self.decision.sentence, **rows}
         if self.store.report_path.exists():
-            rows["report"] = str(self.store.report_path)
+            rows["report"] = self.store.named(self.store.report_path)
         listed = "".join(
             f"<tr><th style='text-align:left'>{html.escape(key)}</th>"
             f"<td style='text-align:left'>{html.escape(text)}</td></tr>"

@@ -10,7 +10,6 @@ from sweeper.findings.stored import all_records, damaged_files, planned_rounds, 
 from sweeper.kept.keeping import kept_models
 from sweeper.library.rounds import kept_rounds, proposed_next
 from sweeper.library.stored_sweep import MISSING, StoredSweep
-from sweeper.store.lease import running
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,11 +67,11 @@ def standing(sweep: StoredSweep) -> Standing:
     done = set(finished["cell_id"])
     rounds = planned_rounds(store)
     counts = [(sum(cell.cell_id in done for cell in planned), len(planned)) for _, planned in rounds]
-    decision, owner = readable_decision(store), running(store.folder)
+    decision, owner = readable_decision(store), store.owner()
     return Standing(
         name=sweep.name,
         sweep_id=str(store.description()["sweep_id"]),
-        folder=str(store.folder),
+        folder=store.where,
         done=len(finished),
         planned=len(cells),
         statuses={str(status): int(count) for status, count in finished["status"].value_counts().sort_index().items()},
@@ -84,7 +83,7 @@ def standing(sweep: StoredSweep) -> Standing:
         sentence=None if decision is None else decision.sentence,
         stale=decision is not None and missing > 0,
         following="" if decision is None else proposed_next(store),
-        models=tuple(str(path) for path in kept_models(store)),
+        models=tuple(store.named(path) for path in kept_models(store)),
         damaged=tuple(damaged_files(store)),
     )
 

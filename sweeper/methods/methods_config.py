@@ -26,6 +26,7 @@ from sweeper.decision.methods.simplicity import by_simplicity
 from sweeper.errors import ConfigError
 from trainers.errors import InputError
 from trainers.registry import trainer
+from trainers.screens.place import is_url
 
 KEY = "methods"
 MEANING = (
@@ -108,7 +109,12 @@ def build_methods(data: Mapping[str, Any], path: Path) -> MethodsConfig:
     if not isinstance(name, str) or not name:
         raise ConfigError(f"{source}: name: expected text, got {name!r}")
     check_name(name, source)
-    output = Path(common.get("folder") or Path("runs") / name).absolute()
+    if is_url(folder := common.get("folder")):
+        raise ConfigError(
+            f"{source}: folder: {folder}: a comparison of methods is kept in a folder; name one, or sweep each method "
+            "on its own, which may lie at a URL"
+        )
+    output = Path(folder or Path("runs") / name).absolute()
     decision = dict(given) if isinstance(given, Mapping) else {}
     confidence = decision.get("confidence", CONFIDENCE)
     if isinstance(confidence, int | float) and 0.5 < confidence < 1:
@@ -151,7 +157,7 @@ def table_methods(
     name = f"{path.name.split('.')[0]}_methods"
     data: dict[str, Any] = {
         "name": name,
-        "folder": str(Path(folder).absolute() if folder else path.parent / name),
+        "folder": str(folder if is_url(folder) else Path(folder).absolute() if folder else path.parent / name),
         "screen": {"path": str(path)},
         "views": [{"view": "held_out_plates"}],
         "seeds": QUICK_SEEDS,

@@ -20,7 +20,7 @@ from typing import Any
 from sweeper.decision.methods.comparison import Comparison
 from sweeper.errors import InputError, StoreMismatchError
 from sweeper.methods.methods_config import FOLDER
-from sweeper.store.lease import FOLDER as LEASES
+from sweeper.store.lease_files import FOLDER as LEASES
 from sweeper.store.reading import DamagedFileError, read_object
 from sweeper.store.store import Store, dump_json, write_atomically
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -215,5 +214,5 @@ class SweepMirror:
         except MirrorError as error:
             self._warn(
                 f"MLflow mirror: {error}; the sweep's own results are complete, and `sweeper sync "
-                f"{os.fspath(store.folder)}` mirrors the rest"
+                f"{store.where}` mirrors the rest"
             )

@@ -36,6 +36,7 @@ from sweeper.planning.nesting import nesting
 from sweeper.store.store import Store
 from trainers.screens.images.image_screen import ImageScreen
 from trainers.screens.images.source import packed_folder
+from trainers.screens.place import is_url
 from trainers.screens.readers import read_screen, simulated_account
 from trainers.screens.screen_account import Account
 from trainers.screens.splits import Split, fold_count
@@ -63,14 +64,18 @@ class Prepared:
     @property
     def store(self) -> Store:
         """The sweep's store (it may not exist yet)."""
-        return Store(self.config.output)
+        return Store.at(self.config.where)
 
     def data_files(self) -> tuple[Path, ...]:
-        """What every node reads, as far as it is there: the stored screen, and packed images that are trained on."""
-        folders = [self.store.folder / "screen"]
+        """What every node reads, as far as it is there: the stored screen, and packed images that are trained on.
+
+        What lies at URLs is not among it: a node keeps its own copy, by its digest.
+        """
+        folders = [self.store.folder / "screen"] if self.store.copy is None else []
         if self.images is not None:
             assert self.config.images is not None  # noqa: S101
-            folders.append(packed_folder(self.config.images))
+            if not is_url(self.config.images.packed):
+                folders.append(packed_folder(self.config.images))
         return tuple(
             path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir()) if path.is_file()
         )
@@ -236,7 +241,8 @@ def prepare(config: SweepConfig, *, embed: bool = True, table: tuple[Screen, Acc
 
 def _as_begun(config: SweepConfig) -> SweepConfig:
     """The configuration with the panel of the sweep in its folder, if there is one."""
-    store = Store(config.output)
+    store = Store.at(config.where)
+    store.refresh()
     if not (store.folder / "sweep.json").exists():
         return config
     return as_begun(config, store.description().get("identity", {}))

@@ -29,7 +29,7 @@ from sweeper.errors import InputError, SweepFailedError
 from sweeper.installed import VERSIONED
 from sweeper.planning.cells import PackPlan
 from sweeper.running.node_checks import REFUSED, node_checks
-from sweeper.running.surroundings import check_environment, cluster_address, scratch_parent
+from sweeper.running.surroundings import check_environment, cluster_address, scratch_parent, storage_line
 
 DRIVER = ("-m", "sweeper.running.ray_driver")
 RESTARTS = 3
@@ -71,17 +71,17 @@ class Executor:
     def __init__(
         self,
         options: ExecutorOptions,
-        folder: Path,
+        where: Path | str,
         *,
         data: Sequence[Path] = (),
         warn: Callable[[str], None] = lambda _: None,
         tick: Callable[[], None] = lambda: None,
     ) -> None:
-        """`data`: files that every node reads; `warn` is told of restarts and of nodes that are not as they should be;
-        `tick` is called at least every `TICK_SECONDS` and may raise.
+        """`where`: folder or URL of the results; `data`: files that every node reads; `warn` is told of restarts and of
+        nodes that are not as they should be; `tick` is called at least every `TICK_SECONDS` and may raise.
         """
         self._options = options
-        self._folder = folder
+        self._where = where
         self._data = tuple(data)
         self._warned: set[str] = set()
         self._warn = warn
@@ -104,7 +104,7 @@ class Executor:
 
     def run(
         self,
-        packs: Sequence[tuple[PackPlan, Path]],
+        packs: Sequence[tuple[PackPlan, str]],
         *,
         on_progress: Callable[[Progress], None],
         on_pack: Callable[[PackPlan], None],
@@ -119,7 +119,7 @@ class Executor:
         Raises:
             SweepFailedError: Ray was lost too often, or the store's disk is full; what is finished is kept.
         """
-        waiting = {str(path): pack for pack, path in packs}
+        waiting = {file: pack for pack, file in packs}
         while waiting:
             driver = self._started()
             try:
@@ -146,7 +146,7 @@ class Executor:
         return self._driver
 
     def _start(self) -> _Driver:
-        driver = _Driver(self._options, self._folder)
+        driver = _Driver(self._options, self._where)
         try:
             self._judge(driver.survey(self._data, self._tick))
             driver.start(self._tick)
@@ -178,18 +178,18 @@ class Executor:
 
 
 def survey_ray(
-    options: ExecutorOptions, folder: Path, *, data: Sequence[Path] = (), tick: Callable[[], None] = lambda: None
+    options: ExecutorOptions, where: Path | str, *, data: Sequence[Path] = (), tick: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
     """Start or join Ray, look at its nodes, and leave: the facts that `node_checks` reads.
 
     Args:
-        folder: one that exists; a file is written there, and removed.
+        where: a folder that exists, or a URL; a file is written there, and removed.
 
     Raises:
         InputError: the cluster cannot be joined.
         RayLostError: Ray did not start.
     """
-    driver = _Driver(options, folder)
+    driver = _Driver(options, where)
     try:
         return driver.survey(data, tick)
     finally:
@@ -199,9 +199,9 @@ def survey_ray(
 class _Driver:
     """One process that drives Ray, and what it says."""
 
-    def __init__(self, options: ExecutorOptions, folder: Path) -> None:
+    def __init__(self, options: ExecutorOptions, where: Path | str) -> None:
         self._options = options
-        self._folder = folder
+        self._where = where
         self._said: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._complaints: deque[str] = deque(maxlen=30)
         self.workers = 0
@@ -237,7 +237,7 @@ class _Driver:
         self._say(
             {
                 "options": self._options.model_dump(mode="json"),
-                "folder": str(self._folder),
+                "folder": str(self._where),
                 "scratch": str(self._scratch),
                 "versioned": list(VERSIONED),
                 "data": [str(path) for path in data],
@@ -334,10 +334,7 @@ class _Driver:
             if told["kind"] == "input":
                 raise InputError(told["reason"])
             if told["kind"] == "storage":
-                raise SweepFailedError(
-                    f"{self._folder}: {told['reason']}; finished cells are kept: make room, then the same command "
-                    "continues"
-                )
+                raise SweepFailedError(storage_line(self._where, told["reason"]))
             if told["kind"] == "lost":
                 raise RayLostError(told["reason"])
             return told

@@ -66,7 +66,7 @@ class Cluster:
                         entrypoint=f"sweeper run {CONFIG}{' --retry-failed' if retry_failed else ''}",
                         submission_id=job,
                         runtime_env={"working_dir": folder, "env_vars": job_environment()},
-                        metadata={"sweep": config.name, "folder": str(config.output)},
+                        metadata={"sweep": config.name, "folder": str(config.where)},
                     )
                     break
                 except RuntimeError as error:  # a head that has just started answers before it takes jobs
@@ -144,7 +144,7 @@ class Cluster:
 
 def resolved_yaml(config: SweepConfig) -> str:
     """The configuration with absolute paths, as a file that `sweeper run` reads."""
-    return yaml.safe_dump({**config.model_dump(mode="json"), "folder": str(config.output)}, sort_keys=False)
+    return yaml.safe_dump({**config.model_dump(mode="json"), "folder": str(config.where)}, sort_keys=False)
 
 
 def job_environment() -> dict[str, str]:

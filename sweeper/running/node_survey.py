@@ -12,16 +12,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from trainers.screens.place import Place, is_url
+
 PATIENCE = 60.0
 """Seconds that a node may take to answer."""
 PROBE = ".sweeper-probe-"
 
 
-def survey(folder: Path, *, versioned: Sequence[str], data: Sequence[str], gpu: bool, cluster: bool) -> dict[str, Any]:
+def survey(where: str, *, versioned: Sequence[str], data: Sequence[str], gpu: bool, cluster: bool) -> dict[str, Any]:
     """Facts of every living node, as JSON holds them.
 
     Args:
-        folder: where results go; it exists. A file is written there, read by every node, and answered by one each.
+        where: folder or URL of the results; a folder exists. A file is written there, read by every node, and answered
+            by one each.
         versioned: distributions whose versions are told.
         data: files that nodes read during a sweep; each tells their digest.
         gpu: whether torch must see a GPU there (an import of seconds).
@@ -31,33 +34,53 @@ def survey(folder: Path, *, versioned: Sequence[str], data: Sequence[str], gpu: 
 
     look = _make_look()
     token = secrets.token_hex(16)
-    probe = folder / f"{PROBE}{token}"
-    asked = (str(probe), token, tuple(versioned), tuple(data))
+    shared, probe = _shared(where), f"{PROBE}{token}"
+    asked = (f"{where}/{probe}", token, tuple(versioned), tuple(data))
     nodes = [node for node in ray.nodes() if node["Alive"]]
     try:
-        probe.write_text(token, encoding="utf-8")
+        shared.put(probe, token.encode())
         here = look(*asked, "driver", False)
         found = _ask(look, asked, nodes, gpu) if cluster else [look(*asked, node["NodeID"], gpu) for node in nodes]
         for facts, node in zip(found, nodes, strict=True):
-            answer = folder / f"{probe.name}-{node['NodeID']}"
-            if "error" not in facts and facts["storage"] is None and not _holds(answer, token):
+            answer = f"{probe}-{node['NodeID']}"
+            if "error" not in facts and facts["storage"] is None and not _holds(shared, answer, token):
                 facts["storage"] = "what it writes there is not seen here"
     finally:
-        for path in folder.glob(f"{probe.name}*"):
-            path.unlink(missing_ok=True)
+        for name in (probe, *(f"{probe}-{who}" for who in ("driver", *(node["NodeID"] for node in nodes)))):
+            shared.delete(name)
     named = [
         {"host": node["NodeManagerHostname"], "id": node["NodeID"], "resources": node["Resources"], **facts}
         for node, facts in zip(nodes, found, strict=True)
     ]
-    return {"folder": str(folder), "here": here, "nodes": named}
+    return {"folder": where, "here": here, "nodes": named}
 
 
-def _holds(path: Path, token: str) -> bool:
+class _Folder:
+    """What is asked of a `Place`, of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, name: str, content: bytes) -> None:
+        (self._folder / name).write_bytes(content)
+
+    def read(self, name: str) -> bytes:
+        return (self._folder / name).read_bytes()
+
+    def delete(self, name: str) -> None:
+        (self._folder / name).unlink(missing_ok=True)
+
+
+def _shared(where: str) -> Place | _Folder:
+    return Place(where) if is_url(where) else _Folder(Path(where))
+
+
+def _holds(shared: Place | _Folder, name: str, token: str) -> bool:
     """Whether the file is there; a share that caches names may take some seconds to show it."""
     until = time.monotonic() + 5.0
     while True:
         with suppress(OSError):
-            if path.read_text(encoding="utf-8") == token:
+            if shared.read(name) == token.encode():
                 return True
         if time.monotonic() > until:
             return False
@@ -117,15 +140,26 @@ def _make_look() -> Callable[..., dict[str, Any]]:
                 return None
 
         def storage() -> str | None:
+            answer, content = f"{probe}-{node}", token.encode()
             try:
-                if not Path(probe).exists():
-                    return "does not see it"
-                if Path(probe).read_text(encoding="utf-8") != token:
-                    return "reads something else there"
-                Path(f"{probe}-{node}").write_text(token, encoding="utf-8")
+                if "://" in probe:
+                    import fsspec
+
+                    files, path = fsspec.url_to_fs(probe, use_listings_cache=False)
+                    seen = files.cat_file(path)
+                    files.pipe_file(f"{path}-{node}", content)
+                else:
+                    seen = Path(probe).read_bytes()
+                    Path(answer).write_bytes(content)
+            except FileNotFoundError:
+                return "does not see it"
             except OSError as error:
-                return f"cannot write there ({error.strerror})"
-            return None
+                return f"cannot write there ({error.strerror or error})"
+            except ImportError as error:
+                return f"cannot write there ({error})"
+            except Exception as error:  # noqa: BLE001 - whatever a provider's library raises
+                return f"cannot write there ({str(error)[:200]})"
+            return None if seen == content else "reads something else there"
 
         def digest(name: str) -> str | None:
             """Of size and content; of a large file its beginning, its end, and 62 places between."""

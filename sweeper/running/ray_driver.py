@@ -29,6 +29,7 @@ from sweeper.errors import InputError
 from sweeper.running.node_checks import packs_at_once
 from sweeper.running.node_survey import survey
 from sweeper.running.surroundings import cluster_address, storage_trouble
+from trainers.screens.place import Place, is_url
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # `uv run` would make Ray ship the working directory to every worker; the same installation is on all nodes.
@@ -63,7 +64,7 @@ def main() -> None:
             wire.flush()
 
     given = json.loads(sys.stdin.readline())
-    options, folder, scratch = ExecutorOptions(**given["options"]), Path(given["folder"]), Path(given["scratch"])
+    options, where, scratch = ExecutorOptions(**given["options"]), given["folder"], Path(given["scratch"])
     asked: list[dict[str, Any]] = []
     more = threading.Semaphore(0)
 
@@ -77,7 +78,7 @@ def main() -> None:
     try:
         _start()
         found = survey(
-            folder,
+            where,
             versioned=given["versioned"],
             data=given["data"],
             gpu=options.gpus_per_pack > 0,
@@ -98,7 +99,7 @@ def main() -> None:
     while True:
         more.acquire()
         task = asked.pop(0)
-        failures = _run(task["packs"], options, folder, scratch, workers, task["reuse_actors"], say, pulse)
+        failures = _run(task["packs"], options, where, scratch, workers, task["reuse_actors"], say, pulse)
         pulse.running = False
         say("done", failures=failures)
 
@@ -205,7 +206,7 @@ def _own_token() -> None:
 def _run(
     packs: Sequence[str],
     options: ExecutorOptions,
-    folder: Path,
+    where: str,
     scratch: Path,
     workers: int,
     reuse_actors: bool,
@@ -220,15 +221,14 @@ def _run(
         resources["gpu"] = options.gpus_per_pack
     if options.memory_gb_per_pack:
         resources["memory"] = options.memory_gb_per_pack * 1e9
-    # Tune's own state: every node of a cluster must see it, nobody reads it afterwards.
-    state = (folder if cluster_address() else scratch) / ".tune"
+    state = _State(where if cluster_address() else str(scratch))
     tuner = tune.Tuner(
         tune.with_resources(make_trainable(options.gpus_per_pack > 0, options.cpus_per_pack), resources),
         param_space={"pack_file": tune.grid_search(list(packs))},
         tune_config=tune.TuneConfig(reuse_actors=reuse_actors, max_concurrent_trials=min(workers, len(packs))),
         run_config=tune.RunConfig(
             name="packs",
-            storage_path=str(state),
+            **state.options,
             failure_config=tune.FailureConfig(max_failures=options.max_failures),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
             callbacks=[_make_callback(say, pulse)],
@@ -238,12 +238,12 @@ def _run(
     try:
         results = tuner.fit()
     except Exception as error:
-        if (full := storage_trouble(error, state if state.exists() else folder)) is None:
+        if (full := storage_trouble(error, state.disk)) is None:
             raise
         say("storage", reason=full)
         time.sleep(3600)  # until we are ended
     finally:
-        shutil.rmtree(state, ignore_errors=True)
+        state.remove()
     failures = []
     for result in results:
         if result.error is not None:
@@ -258,6 +258,29 @@ def _run(
     return failures
 
 
+class _State:
+    """Where Tune keeps its own state: every node of a cluster must see it, nobody reads it afterwards."""
+
+    def __init__(self, where: str) -> None:
+        self.disk = Path(where)
+        self.options: dict[str, Any] = {"storage_path": str(self.disk / ".tune")}
+        self._place = Place(f"{where}/.tune") if is_url(where) else None
+        if self._place is not None:
+            from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+            files = PyFileSystem(FSSpecHandler(self._place.files))
+            self.options = {"storage_path": self._place.path(""), "storage_filesystem": files}
+
+    def remove(self) -> None:
+        """Remove it; what cannot be removed is left behind."""
+        if self._place is None:
+            shutil.rmtree(self.disk / ".tune", ignore_errors=True)
+            return
+        with suppress(OSError):
+            for name in self._place.list():
+                self._place.delete(name)
+
+
 def make_trainable(gpu: bool, cpus: float) -> type:
     """The Tune trainable that runs one pack; an actor is reused for the next pack."""
     from ray import tune
@@ -269,7 +292,7 @@ def make_trainable(gpu: bool, cpus: float) -> type:
             import torch
 
             torch.set_num_threads(max(1, int(cpus)))
-            self._run = PackRun(Path(config["pack_file"]), device="cuda" if gpu else "cpu", threads=max(1, int(cpus)))
+            self._run = PackRun(config["pack_file"], device="cuda" if gpu else "cpu", threads=max(1, int(cpus)))
             self._scoring: Any = None
             self._cells_done = 0
 

@@ -10,7 +10,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from sweeper.errors import InputError
+from sweeper.errors import InputError, PlaceError
+from trainers.screens.place import is_url
 
 MAX_TEMP_DIR = 45
 """Ray's socket path fails above this many characters of temp dir."""
@@ -69,13 +70,21 @@ def scratch_parent() -> str | None:
 
 
 def storage_trouble(error: BaseException, folder: Path) -> str | None:
-    """What a full, read-only or overdrawn disk did; None where it is something else."""
+    """What a full, read-only or overdrawn disk did, or storage that is away; None where it is something else."""
     seen: BaseException | None = error
     while seen is not None:
+        if isinstance(seen, PlaceError):
+            return seen.reason
         if isinstance(seen, OSError) and seen.errno in FULL:
             return os.strerror(seen.errno)
         seen = seen.__cause__ or seen.__context__
-    with suppress(OSError):
+    with suppress(OSError):  # no such folder, where results go to a URL
         if shutil.disk_usage(folder).free < ROOM:
             return os.strerror(errno.ENOSPC)
     return None
+
+
+def storage_line(where: object, trouble: str) -> str:
+    """What is said of a sweep whose storage failed it; `trouble` as `storage_trouble` found it."""
+    remedy = "mend that" if is_url(str(where)) else "make room"
+    return f"{where}: {trouble}; finished cells are kept: {remedy}, then the same command continues"

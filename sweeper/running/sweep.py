@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sweeper.arms.arm_rounds import TITLES, next_round
@@ -124,7 +123,7 @@ class _Rounds:
         if not left:
             return
         executor = self._started()
-        files: list[tuple[PackPlan, Path]] = []
+        files: list[tuple[PackPlan, str]] = []
         stores: dict[str, Store] = {}
         for prepared, cells in missing:
             config, store = prepared.config, prepared.store
@@ -142,8 +141,8 @@ class _Rounds:
             status = "oom" if failure.out_of_memory else "failed"
             self._record_failure(stores[failure.pack.pack_id], failure.pack, status, failure.reason)
             follow.pack(failure.pack)
-        for _, path in files:
-            path.unlink(missing_ok=True)
+        for pack, file in files:
+            stores[pack.pack_id].drop_pack(file)
         for prepared, _ in missing:
             prepared.store.drop_checkpoints()
 
@@ -154,7 +153,7 @@ class _Rounds:
             first = self._sweeps[0]
             self._executor = Executor(
                 first.config.executor,
-                first.store.folder,
+                first.config.where,
                 data=[path for sweep in self._sweeps for path in sweep.data_files()],
                 warn=lambda text: self._tell(Event(kind="warning", note=text)),
                 tick=self._tick,
@@ -165,7 +164,7 @@ class _Rounds:
     @staticmethod
     def _record_failure(store: Store, pack: PackPlan, status: str, reason: str) -> None:
         """A worker that died leaves its unfinished cells without a record: write what is known."""
-        done = store.finished()
+        done = store.finished(among={cell.cell_id for cell in pack.cells})
         for cell in pack.cells:
             if cell.cell_id not in done:
                 record = cell_record(
@@ -199,7 +198,7 @@ class _Follow:
         self._tell(Event(kind="progress", cells_done=self._done, cells=self._total, training=training))
 
     def pack(self, pack: PackPlan) -> None:
-        finished = self._stores[pack.pack_id].finished()
+        finished = self._stores[pack.pack_id].finished(among={cell.cell_id for cell in pack.cells})
         new = tuple(cell for cell in pack.cells if cell.cell_id in finished and cell.cell_id not in self._told)
         self._told.update(cell.cell_id for cell in new)
         self._done += len(new)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +44,8 @@ class PackRun:
     happens to a later one: a cell that runs out of device memory is written as "oom", and the next one is trained.
     """
 
-    pack_file: Path
+    pack_file: str
+    """Path or URL, as `Store.write_pack` gave it."""
     device: str = "cpu"
     threads: int = 1
     _references: dict[tuple[SplitKey, Arm], Evaluation] = field(default_factory=dict, init=False)
@@ -57,18 +56,17 @@ class PackRun:
 
     @cached_property
     def _content(self) -> dict[str, Any]:
-        data: dict[str, Any] = json.loads(self.pack_file.read_text(encoding="utf-8"))
-        return data
+        return self.store.read_pack(self.pack_file)
 
     @cached_property
     def store(self) -> Store:
         """The sweep's store; the pack file lies in it."""
-        return Store(self.pack_file.parent.parent)
+        return Store.of_pack(self.pack_file)
 
     @cached_property
     def config(self) -> SweepConfig:
         """The sweep's configuration."""
-        return build_config(self._content["config"], str(self.pack_file))
+        return build_config(self._content["config"], self.pack_file)
 
     @cached_property
     def panel(self) -> PanelOptions:
@@ -82,7 +80,7 @@ class PackRun:
     def cells(self) -> tuple[Cell, ...]:
         """Cells that are still to be done: an earlier try of this pack may have finished some."""
         plan = PackPlan.from_json(self._content)
-        done = self.store.finished()
+        done = self.store.finished(among={cell.cell_id for cell in plan.cells})
         retried = frozenset(self._content["replace"])
         return tuple(cell for cell in plan.cells if cell.cell_id not in done or cell.cell_id in retried)
 
@@ -114,17 +112,17 @@ class PackRun:
             return tuple((cell,) for cell in trained)
         return (trained,) if trained else ()
 
-    def _checkpoint(self, group: tuple[Cell, ...]) -> Path:
+    def _checkpoint(self, group: tuple[Cell, ...]) -> str:
         """Named by the cells that it is of: a sweep that was killed is cut into other packs when it goes on."""
         ids = [cell.cell_id for cell in group]
-        return self.store.checkpoint_path(ids[0] if len(ids) == 1 else content_hash(ids))
+        return ids[0] if len(ids) == 1 else content_hash(ids)
 
     def _start(self, group: tuple[Cell, ...]) -> Pack:
         wells = self._screen.wells
         cells = [training_cell(cell, self._splits.of(cell), wells) for cell in group]
         config = cell_config(self.config, group[0])  # cells of a group are of one rung, or of none
         pack = config.how.pack(self._inputs, cells, config.trainer_settings, device=self.device, threads=self.threads)
-        if (checkpoint := self._checkpoint(group)).exists():
+        if (checkpoint := self.store.find_checkpoint(self._checkpoint(group))) is not None:
             import torch
 
             state = torch.load(checkpoint, weights_only=True, map_location=self.device)
@@ -163,10 +161,11 @@ class PackRun:
     def _write_checkpoint(self, group: tuple[Cell, ...], pack: Pack) -> None:
         import torch
 
-        final = self._checkpoint(group)
+        final = self.store.checkpoint_path(self._checkpoint(group))
         temporary = final.with_suffix(".tmp")
         torch.save({"cells": [cell.cell_id for cell in group], "pack": pack.state_dict()}, temporary)
         temporary.replace(final)
+        self.store.publish(final)
 
     @property
     def fraction(self) -> float:
@@ -194,7 +193,7 @@ class PackRun:
             yield cell
         self._group += 1
         self._training, self._out_of_memory, self._seconds = None, None, 0.0
-        self._checkpoint(group).unlink(missing_ok=True)
+        self.store.drop_checkpoint(self._checkpoint(group))
         if self.device != "cpu":
             import gc
 

@@ -1,13 +1,14 @@
-"""Who owns a sweep's folder: one process at a time, on any shared storage; one that died does not keep it.
+"""Who owns a sweep: one process at a time, on any shared storage; one that died does not keep it.
 
 ::
 
     <folder>/.lease/000007.json     host, process, since when; the highest number owns the sweep, or owned it last
 
-The next number is created exclusively, which NFS does atomically too (flock it often does not), and a number is never
-given twice: whoever loses the race for it looks again. The owner touches its file every `HEARTBEAT` seconds. The next
-driver goes on where it let go of the sweep, where its process is gone (seen from the same machine), or where its file
-stood still for `STALE` seconds, and still did while it was watched: the clocks of two hosts may differ.
+The next number is created exclusively, which NFS does atomically too (flock it often does not), as object stores do,
+and a number is never given twice: whoever loses the race for it looks again. The owner touches its file every
+`HEARTBEAT` seconds. The next driver goes on where it let go of the sweep, where its process is gone (seen from the same
+machine), or where its file stood still for `STALE` seconds, and still did while it was watched: the clocks of two hosts
+may differ.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sweeper.errors import InputError, SweepFailedError
+from sweeper.errors import InputError, PlaceError, SweepFailedError
+from sweeper.store.lease_files import FOLDER, LeaseFiles, lease_files
+from trainers.screens.place import Place
 
-FOLDER = ".lease"
 HEARTBEAT = 10.0
 """Seconds between an owner's signs of life."""
 STALE = 60.0
@@ -68,11 +70,10 @@ class OwnedError(InputError):
 
 
 class Lease:
-    """The ownership of a folder, until `release` or the end of this process; `check` now and then."""
+    """The ownership of a sweep, until `release` or the end of this process; `check` now and then."""
 
-    def __init__(self, path: Path, owner: Owner) -> None:
-        self._path = path
-        self._owner = owner
+    def __init__(self, files: LeaseFiles, number: int, text: str, where: str) -> None:
+        self._files, self._number, self._text, self._where = files, number, text, where
         self._lost: str | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="sweep-lease", daemon=True)
@@ -94,66 +95,64 @@ class Lease:
         self._thread.join()
         if self._lost is None:
             with suppress(OSError):
-                _write(self._path, replace(self._owner, released=True))
+                self._files.replace(self._number, json.dumps({**json.loads(self._text), "released": True}))
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT):
             with suppress(OSError):  # storage that is away for a while; what follows shows whether we are the owner
-                if (found := _latest(self._path.parent)) is not None and found != self._path:
-                    owner = _read(found)
+                if (found := self._files.latest()) is not None and found != self._number:
+                    owner = _read(self._files, found)
                     told = "another process" if owner is None else f"process {owner.pid} on {owner.host}"
-                    self._lost = f"{self._path.parent.parent}: {told} has taken this sweep over; this run ends"
+                    self._lost = f"{self._where}: {told} has taken this sweep over; this run ends"
                     return
-                os.utime(self._path)
+                self._files.touch(self._number, self._text)
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[Lease]:
-    """Own the folder, which exists, for the length of the block.
+def owned(folder: Path, place: Place | None = None) -> Iterator[Lease]:
+    """Own a sweep for the length of the block: in its folder, which exists, or at its URL.
 
     Raises:
         OwnedError: another process does; nothing has been changed then.
-        InputError: the folder cannot be written to.
+        InputError: the folder or the place cannot be written to.
     """
-    lease = _take(folder)
+    lease = _take(lease_files(folder, place), str(place or folder))
     try:
         yield lease
     finally:
         lease.release()
 
 
-def _take(folder: Path) -> Lease:
-    home = folder / FOLDER
-    owner = _this_process()
+def _take(files: LeaseFiles, where: str) -> Lease:
+    text = json.dumps(asdict(_this_process()))
     try:
-        home.mkdir(exist_ok=True)
         while True:
-            latest = _latest(home)
-            if latest is not None and _is_held(latest):
-                raise OwnedError(_refusal(folder, latest))
-            number = 1 if latest is None else int(latest.stem) + 1
-            path = home / f"{number:06d}.json"
+            latest = files.latest()
+            if latest is not None and _is_held(files, latest):
+                raise OwnedError(_refusal(files, latest, where))
+            number = 1 if latest is None else latest + 1
             try:
-                _write(path, owner, new=True)
+                files.create(number, text)
             except FileExistsError:
                 continue  # somebody was faster
-            if _latest(home) != path:  # a number that was free again: its owner is of long ago
-                path.unlink(missing_ok=True)
+            if files.latest() != number:  # a number that was free again: its owner is of long ago
+                files.remove_until(number)
                 continue
-            for old in home.glob("*.json"):
-                if old.stem < path.stem:
-                    old.unlink(missing_ok=True)
-            return Lease(path, owner)
+            files.remove_until(number - 1)
+            return Lease(files, number, text, where)
+    except PlaceError as error:
+        raise InputError(str(error)) from None
     except OSError as error:
-        raise InputError(f"{home}: cannot write there: {error.strerror or error}") from None
+        raise InputError(f"{where}/{FOLDER}: cannot write there: {error.strerror or error}") from None
 
 
-def running(folder: Path) -> Owner | None:
-    """The process that runs the sweep in a folder, as far as can be told at once; None where none does."""
-    if (latest := _latest(folder / FOLDER)) is None:
+def running(folder: Path, place: Place | None = None) -> Owner | None:
+    """The process that runs a sweep, as far as can be told at once; None where none does."""
+    files = lease_files(folder, place)
+    if (latest := files.latest()) is None:
         return None
     try:
-        owner, touched = _read(latest), latest.stat().st_mtime
+        owner, touched = _read(files, latest), files.touched(latest)
     except FileNotFoundError:
         return None
     if owner is None or owner.released:
@@ -162,14 +161,10 @@ def running(folder: Path) -> Owner | None:
     return None if gone else owner
 
 
-def _latest(home: Path) -> Path | None:
-    return max(home.glob("[0-9]*.json"), default=None)
-
-
-def _is_held(path: Path) -> bool:
+def _is_held(files: LeaseFiles, number: int) -> bool:
     """Whether the latest lease is of a process that lives."""
     try:
-        owner, touched = _read(path), path.stat().st_mtime
+        owner, touched = _read(files, number), files.touched(number)
         if owner is not None and owner.released:
             return False
         if owner is not None and owner.is_here:
@@ -177,38 +172,27 @@ def _is_held(path: Path) -> bool:
         if time.time() - touched < STALE:
             return True
         time.sleep(WATCH)
-        return path.stat().st_mtime != touched
+        return files.touched(number) != touched
     except FileNotFoundError:
         return False  # replaced meanwhile: the number that follows is taken, too
 
 
-def _refusal(folder: Path, path: Path) -> str:
-    owner = _read(path)
+def _refusal(files: LeaseFiles, number: int, where: str) -> str:
+    owner = _read(files, number)
     if owner is None:
-        return f"{folder}: another process runs this sweep (it has just begun); wait for it or stop it"
-    line = f"{folder}: another process runs this sweep: {owner.pid} on {owner.host}, since {owner.since}"
+        return f"{where}: another process runs this sweep (it has just begun); wait for it or stop it"
+    line = f"{where}: another process runs this sweep: {owner.pid} on {owner.host}, since {owner.since}"
     if not owner.is_here:
         line += f" (one that died is followed {STALE + WATCH:.0f} s after its last sign of life)"
     return f"{line}; wait for it or stop it"
 
 
-def _read(path: Path) -> Owner | None:
+def _read(files: LeaseFiles, number: int) -> Owner | None:
     """The owner that the file names; None where it says nothing (yet)."""
     try:
-        return Owner(**json.loads(path.read_text(encoding="utf-8")))
+        return Owner(**json.loads(files.read(number)))
     except (FileNotFoundError, ValueError, TypeError):
         return None
-
-
-def _write(path: Path, owner: Owner, *, new: bool = False) -> None:
-    """`new`: fails where the file is there; otherwise readers see the old content or the new."""
-    target = path if new else path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with target.open("x" if new else "w", encoding="utf-8") as file:
-        json.dump(asdict(owner), file)
-        file.flush()
-        os.fsync(file.fileno())
-    if not new:
-        target.replace(path)
 
 
 def _this_process() -> Owner:

@@ -6,13 +6,15 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LOCK, REFERENCE, DOCS, HARMONY = (
+LOCK, REFERENCE, DOCS, HARMONY, S3, S3_SERVER = (
     dict(line.split("==") for line in (ROOT / name).read_text().split())
     for name in (
         "requirements.lock",
         "requirements-reference.lock",
         "requirements-docs.lock",
         "requirements-harmony.lock",
+        "requirements-s3.lock",
+        "requirements-s3-server.lock",
     )
 )
 
@@ -37,3 +39,11 @@ def test_the_lock_of_harmony_only_adds() -> None:
     """GPL-3 stays outside what is installed unasked."""
     assert HARMONY.keys() == {"harmonypy"}
     assert not LOCK.keys() & HARMONY.keys()
+
+
+def test_the_lock_of_storage_by_url_only_adds_and_its_server_stays_outside() -> None:
+    assert {"s3fs", "aiobotocore", "botocore"} <= S3.keys()
+    assert "moto" in S3_SERVER
+    others = LOCK.keys() | REFERENCE.keys() | DOCS.keys()
+    assert not S3.keys() & (others | S3_SERVER.keys())
+    assert not S3_SERVER.keys() & others

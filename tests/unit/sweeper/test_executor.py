@@ -54,7 +54,7 @@ class Run:
         monkeypatch.setattr(executor, "LEAVE_SECONDS", 0.3)
 
     def __call__(self) -> None:
-        packs = [(PackPlan(pack_id=name, cells=()), self.folder / name) for name in "ab"]
+        packs = [(PackPlan(pack_id=name, cells=()), str(self.folder / name)) for name in "ab"]
         with Executor(ExecutorOptions(), self.folder, warn=self.warnings.append) as ray:
             assert ray.workers == 3
             ray.run(packs, on_progress=self.progress.append, on_pack=lambda pack: self.ended.append(pack.pack_id))

@@ -124,7 +124,7 @@ def test_an_owner_that_was_taken_for_dead_learns_it_and_leaves_the_other_alone(
     with owned(tmp_path) as first:
         first.check()
         elsewhere(tmp_path, touched=time.time() - 3600)
-        monkeypatch.setattr(lease, "_is_held", lambda _: False)
+        monkeypatch.setattr(lease, "_is_held", lambda *_: False)
         with owned(tmp_path) as second:
             deadline = time.monotonic() + 5
             while not first.lost and time.monotonic() < deadline:

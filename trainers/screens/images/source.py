@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from trainers.screens.images.plate_folder import PlateFolder
+from trainers.screens.place import checked_url, is_url
 
 if TYPE_CHECKING:
     from trainers.screens.images.listing import Listing
@@ -41,7 +42,15 @@ class PackedImages(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    packed: Path = Field(description="Folder of a packed screen.")
+    packed: Path | str = Field(description="Folder of a packed screen, or its URL (s3://bucket/folder).")
+
+    @field_validator("packed", mode="before")
+    @classmethod
+    def _check_packed(cls, packed: Any) -> Any:
+        """A URL that is one, or a path."""
+        if is_url(packed):
+            return checked_url(packed)
+        return Path(packed) if isinstance(packed, str) else packed
 
 
 ImageSource = WildsSource | PlateSource
@@ -87,9 +96,13 @@ def list_source(source: ImageSource) -> Listing:
 
 
 def packed_folder(source: ImageSource | PackedImages) -> Path:
-    """Where the source's packed screen is, or would be."""
+    """Where the source's packed screen is, or would be; of a URL, its copy on this machine, which is fetched."""
     if isinstance(source, PackedImages):
-        return source.packed.absolute()
+        if isinstance(source.packed, Path):
+            return source.packed.absolute()
+        from trainers.screens.images.packed_places import packed_copy
+
+        return packed_copy(source.packed)
     path = source.path.absolute()
     return source.packed or path.with_name(f"{path.name}-packed")
 
@@ -100,6 +113,8 @@ Source = TypeVar("Source", ImageSource, ImageSource | PackedImages)
 def relative_to(source: Source, base: Path) -> Source:
     """The source with its paths made absolute, relative ones starting from `base`."""
     if isinstance(source, PackedImages):
+        if isinstance(source.packed, str):
+            return source
         return source.model_copy(update={"packed": (base / source.packed).absolute()})
     packed = None if source.packed is None else (base / source.packed).absolute()
     return source.model_copy(update={"path": (base / source.path).absolute(), "packed": packed})

@@ -25,7 +25,7 @@ class HereExecutor:
 
     def __exit__(self, *_: Any) -> None: ...
 
-    def run(self, files: Sequence[tuple[Any, Path]], *, on_pack: Callable[[Any], None], **_: Any) -> list[Any]:
+    def run(self, files: Sequence[tuple[Any, str]], *, on_pack: Callable[[Any], None], **_: Any) -> list[Any]:
         from sweeper.running.worker import PackRun
 
         for pack, path in files:
