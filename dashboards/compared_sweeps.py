@@ -19,6 +19,7 @@ NOTE = (
     "Each sweep chose its strength on the runs that are compared here, so a difference flatters whoever had more "
     "strengths to choose from; fresh seeds would not."
 )
+LONGEST = 40
 WORDS = {"technical": "batch removal T", "biological": "biology B"}
 
 
@@ -62,12 +63,12 @@ def plane(found: Comparison) -> go.Figure:
     """Biology against batch removal: a curve a sweep, its advised strength marked."""
     figure = go.Figure()
     for place, row in enumerate(found.sweeps):
-        colour = COLOURS[place % len(COLOURS)]
+        colour, name = COLOURS[place % len(COLOURS)], html.escape(_short(row.label))
         figure.add_scatter(
             x=[point.technical for point in row.curve],
             y=[point.biological for point in row.curve],
             text=[f"{point.weight:g}" for point in row.curve],
-            name=html.escape(row.label),
+            name=name,
             mode="lines+markers",
             line={"color": colour},
             hovertemplate="%{text}: T %{x:.3f}, B %{y:.3f}<extra>%{fullData.name}</extra>",
@@ -76,13 +77,20 @@ def plane(found: Comparison) -> go.Figure:
             figure.add_scatter(
                 x=[row.technical],
                 y=[row.biological],
-                name=html.escape(f"{row.label}: advised {row.advised}"),
+                name=name,
+                text=[f"advised {row.advised}"],
+                showlegend=False,
                 mode="markers",
                 marker={"color": colour, "size": 16, "symbol": "star", "line": {"color": PAPER, "width": 1}},
             )
     figure.update_xaxes(title="batch removal T")
     figure.update_yaxes(title="biology B")
     return finish(figure, height=460).update_layout(showlegend=True, legend={"orientation": "h", "y": -0.2})
+
+
+def _short(label: str) -> str:
+    """Of a length that a legend has room for on paper."""
+    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
 
 
 def describe(found: Comparison) -> str:

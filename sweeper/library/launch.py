@@ -41,8 +41,8 @@ class Launched:
     outputs: Outputs
     kept: tuple[Kept, ...]
     """Models that are kept."""
-    mlflow: str | None
-    """How to look at it in MLflow: a command, or an address; None where it is not mirrored."""
+    mlflow: tuple[str, ...]
+    """How to look at it in MLflow: a command, or its run's address; and the view of its cells. Empty: not mirrored."""
 
 
 def run(
@@ -123,7 +123,7 @@ def launch(
         raise SweepFailedError(
             f"{store.folder}: {full}; finished cells are kept: make room, then the same command continues"
         ) from error
-    return Launched(store, outputs, kept, None if mirror is None else mirror.mirror.ui_command)
+    return Launched(store, outputs, kept, () if mirror is None else mirror.mirror.ways)
 
 
 def _outlook(prepared: Prepared, *, anyway: bool) -> tuple[str, ...]:
