@@ -4,8 +4,9 @@
 
 The table of configs/jump_source3.yaml, unnormalised, less one batch; λ = 10 kept (one seed, 100 steps, and an encoder
 without each of the eight other batches). The batch put aside is then applied as it is, with every feature times three,
-and with the 11 features of two channels exchanged, each of the ten pairs. Inside what was tested or outside? Beside
-each verdict its distances with their limits, and the accuracy of the nearest class mean.
+and with the features of two channels exchanged, each of the ten pairs: the 11 of each alone (columns misnamed), and
+with their correlations with other channels (stains exchanged). Inside what was tested or outside? Beside each verdict
+its distances with their limits, and the accuracy of the nearest class mean.
 """
 
 from __future__ import annotations
@@ -48,15 +49,20 @@ def scaled(table: pd.DataFrame, features: list[str]) -> pd.DataFrame:
     return table.assign(**{name: table[name] * 3 for name in features})
 
 
-def exchanged(table: pd.DataFrame, features: list[str], *, channels: tuple[str, str]) -> pd.DataFrame:
-    """The features of two channels under each other's names."""
-    one, other = ([name for name in features if name.startswith(f"{channel}_")] for channel in channels)
-    return table.assign(**dict(zip(one + other, [table[name] for name in other + one], strict=True)))
+def exchanged(table: pd.DataFrame, features: list[str], *, channels: tuple[str, str], whole: bool) -> pd.DataFrame:
+    """The features of two channels under each other's names; `whole`: with their correlations with other channels."""
+    other = dict(zip(channels, channels[::-1], strict=True))
+    moved = {name: "_".join(other.get(word, word) for word in name.split("_")) for name in features}
+    moves = {name: new for name, new in moved.items() if new in moved and (whole or not name.startswith("corr_"))}
+    return table.assign(**{new: table[name] for name, new in moves.items()})
 
 
 CHANNELS = ("AGP", "DNA", "ER", "Mito", "RNA")
 CHANGES: dict[str, Change] = {"as it is": as_it_is, "times three": scaled} | {
-    f"{one} and {other} exchanged": partial(exchanged, channels=(one, other))
+    f"{one} and {other} exchanged{', correlations too' if whole else ''}": partial(
+        exchanged, channels=(one, other), whole=whole
+    )
+    for whole in (False, True)
     for one, other in combinations(CHANNELS, 2)
 }
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import plotly.graph_objects as go
 
-from dashboards.figures.style import BIOLOGICAL, EFFECTIVE, SAFE, TECHNICAL, UNSAFE, finish
+from dashboards.chart import chart
+from dashboards.document import document
+from dashboards.figures.style import BIOLOGICAL, EFFECTIVE, PAPER, SAFE, TECHNICAL, UNSAFE, finish
 from dashboards.formatting import fixed, number, percent, signed
-from dashboards.plotly_bundle import plotly_bundle
 from sweeper.findings.compared import Compared, Comparison, Difference, Pair
 
 COLOURS = (BIOLOGICAL, TECHNICAL, SAFE, EFFECTIVE, UNSAFE)
@@ -18,6 +19,7 @@ NOTE = (
     "Each sweep chose its strength on the runs that are compared here, so a difference flatters whoever had more "
     "strengths to choose from; fresh seeds would not."
 )
+LONGEST = 40
 WORDS = {"technical": "batch removal T", "biological": "biology B"}
 
 
@@ -61,12 +63,12 @@ def plane(found: Comparison) -> go.Figure:
     """Biology against batch removal: a curve a sweep, its advised strength marked."""
     figure = go.Figure()
     for place, row in enumerate(found.sweeps):
-        colour = COLOURS[place % len(COLOURS)]
+        colour, name = COLOURS[place % len(COLOURS)], html.escape(_short(row.label))
         figure.add_scatter(
             x=[point.technical for point in row.curve],
             y=[point.biological for point in row.curve],
             text=[f"{point.weight:g}" for point in row.curve],
-            name=html.escape(row.label),
+            name=name,
             mode="lines+markers",
             line={"color": colour},
             hovertemplate="%{text}: T %{x:.3f}, B %{y:.3f}<extra>%{fullData.name}</extra>",
@@ -75,35 +77,46 @@ def plane(found: Comparison) -> go.Figure:
             figure.add_scatter(
                 x=[row.technical],
                 y=[row.biological],
-                name=html.escape(f"{row.label}: advised {row.advised}"),
+                name=name,
+                text=[f"advised {row.advised}"],
+                showlegend=False,
                 mode="markers",
-                marker={"color": colour, "size": 16, "symbol": "star", "line": {"color": "white", "width": 1}},
+                marker={"color": colour, "size": 16, "symbol": "star", "line": {"color": PAPER, "width": 1}},
             )
     figure.update_xaxes(title="batch removal T")
     figure.update_yaxes(title="biology B")
     return finish(figure, height=460).update_layout(showlegend=True, legend={"orientation": "h", "y": -0.2})
 
 
+def _short(label: str) -> str:
+    """Of a length that a legend has room for on paper."""
+    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
+
+
+def describe(found: Comparison) -> str:
+    """The plane in words."""
+    told = [
+        f"{row.label}: {len(row.curve)} strengths"
+        + (
+            ""
+            if row.technical is None
+            else f", advised {row.advised} at T {fixed(row.technical)}, B {fixed(row.biological)}"
+        )
+        for row in found.sweeps
+    ]
+    return f"Biology B against batch removal T. {'; '.join(told)}."
+
+
 def comparison_page(found: Comparison) -> str:
-    """One self-contained page; everything from data is escaped."""
-    head = "".join(f'<th scope="col">{cell}</th>' for cell in HEAD)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(row)) + "</tr>" for row in found.sweeps
-    )
-    pairs = "".join(f"<p>{'<br>'.join(html.escape(line) for line in pair_lines(pair))}</p>" for pair in found.pairs)
-    drawn = plane(found).to_html(full_html=False, include_plotlyjs=False, div_id="plane", config={"displaylogo": False})
-    names = html.escape(", ".join(row.label for row in found.sweeps))
-    style = (
-        "body{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#222;"
-        "background:#fff}table{border-collapse:collapse;display:block;overflow-x:auto}td,th{padding:.3rem .7rem;"
-        "text-align:left;border-bottom:1px solid #ddd;white-space:nowrap}"
-    )
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Sweeps compared: {names}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{style}</style>'
-        f"<script>{plotly_bundle()}</script></head>\n<body><main><h1>Sweeps compared</h1>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        f"<h2>Biology against batch removal</h2>{drawn}<h2>Differences</h2>{pairs}<p>{NOTE}</p></main></body></html>\n"
+    """One page of this package's kind (`dashboards.document`)."""
+    return document(
+        "compared.html",
+        names=", ".join(row.label for row in found.sweeps),
+        heads=HEAD,
+        rows=[_cells(row) for row in found.sweeps],
+        pairs=[{"reasons": pair.reasons, "lines": list(pair_lines(pair))} for pair in found.pairs],
+        note=NOTE if any(pair.differences for pair in found.pairs) else "",
+        charts=[chart("plane", plane(found), describe(found))],
     )
 
 

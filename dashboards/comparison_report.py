@@ -32,7 +32,6 @@ def render_comparison(comparison: Comparison, description: Mapping[str, Any]) ->
     import yaml
 
     marks = plane_marks(comparison)
-    drawn = chart("plane", draw_plane(marks), describe_plane(marks)) if marks else None
     return document(
         "comparison.html",
         comparison=comparison,
@@ -40,7 +39,7 @@ def render_comparison(comparison: Comparison, description: Mapping[str, Any]) ->
         grounds=grounds(comparison),
         rows=comparison_rows(comparison),
         sentences={verdict.method: verdict.sentence for verdict in comparison.methods},
-        chart=drawn,
+        charts=[chart("plane", draw_plane(marks), describe_plane(marks))] if marks else [],
         notes=description.get("notes", ()),
         commands=[" ".join(description.get("command", ()))],
         config=yaml.safe_dump(description.get("given", {}), sort_keys=False, allow_unicode=True),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sweeper.decision.methods.comparison import Comparison
     from sweeper.library.outputs import Outputs
     from sweeper.methods.methods_store import MethodsStore
@@ -31,3 +33,9 @@ def print_comparison(store: MethodsStore, comparison: Comparison) -> None:
     print(f"report:   {store.report_path}")
     print(f"decision: {store.comparison_path}")
     print(f"results:  {store.results_path}")
+
+
+def print_mlflow(ways: Sequence[str]) -> None:
+    """How to look at it in MLflow; nothing where it is not mirrored."""
+    for number, way in enumerate(ways):
+        print(f"{'' if number else 'MLflow:':<10}{way}")

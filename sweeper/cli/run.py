@@ -46,7 +46,7 @@ def add_anyway(parser: argparse.ArgumentParser) -> None:
 
 def sweep(config: SweepConfig, *, retry_failed: bool = False, anyway: bool = False) -> int:
     """Everything from a configuration to its report."""
-    from sweeper.cli.outputs import print_outputs
+    from sweeper.cli.outputs import print_mlflow, print_outputs
     from sweeper.findings.stored import raise_if_nothing_trained
     from sweeper.library.launch import launch
     from sweeper.planning.description import command_line
@@ -55,8 +55,7 @@ def sweep(config: SweepConfig, *, retry_failed: bool = False, anyway: bool = Fal
     print_outputs(done.store, done.outputs)
     for kept in done.kept:
         print(f"model:    {done.store.named(kept.folder)}")
-    if done.mlflow is not None:
-        print(f"MLflow:   {done.mlflow}")
+    print_mlflow(done.mlflow)
     raise_if_nothing_trained(done.store)
     return 0
 
@@ -64,7 +63,7 @@ def sweep(config: SweepConfig, *, retry_failed: bool = False, anyway: bool = Fal
 def compare(config: MethodsConfig, *, retry_failed: bool = False) -> int:
     """Everything from several methods to the report that compares them."""
     from sweeper.cli.account import account_lines
-    from sweeper.cli.outputs import print_comparison
+    from sweeper.cli.outputs import print_comparison, print_mlflow
     from sweeper.library.comparing import launch_methods, prepare_methods
     from sweeper.planning.description import command_line
 
@@ -75,6 +74,5 @@ def compare(config: MethodsConfig, *, retry_failed: bool = False) -> int:
         prepared, command=command_line(), retry_failed=retry_failed, tell=ProgressLine()
     )
     print_comparison(prepared.store, comparison)
-    if mlflow is not None:
-        print(f"MLflow:   {mlflow}")
+    print_mlflow(mlflow)
     return 0

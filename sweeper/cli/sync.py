@@ -1,6 +1,7 @@
 """Mirror a stored sweep to MLflow again: what a server that was away has missed, or the whole of it to another one.
 
-Safe to repeat: a cell has one run, whatever happens.
+Safe to repeat: a cell has one run, whatever happens. Where the sweep's folder was moved or copied, the artefacts in its
+SQLite file are found again.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The verb."""
     import sweeper
+    from sweeper.cli.outputs import print_mlflow
     from sweeper.errors import SweepFailedError
     from sweeper.library.syncing import sync
     from sweeper.mirror.tracking import MirrorError
@@ -34,5 +36,5 @@ def run(options: argparse.Namespace) -> int:
     except MirrorError as error:
         raise SweepFailedError(f"{error}; the same command goes on") from None
     print(f"cells:    {done.finished}, {done.written} of them mirrored now")
-    print(f"MLflow:   {done.mlflow}")
+    print_mlflow(done.mlflow)
     return 0

@@ -137,9 +137,10 @@ class Structure:
         values, vectors = np.linalg.eigh(np.mean([part.T @ part / len(part) for part in scaled], axis=0))
         return cls(mean, scale, vectors / np.sqrt(np.maximum(values, 0.0) + _RIDGE))
 
-    def distance(self, features: NDArray[Any]) -> float:
-        """Geometric mean over (n, d) rows of their mean squared whitened values."""
-        own = features[:, structured(features.shape[1])].astype(np.float64)
+    def distance(self, features: NDArray[Any], order: NDArray[np.int64] | None = None) -> float:
+        """Geometric mean over (n, d) rows of their mean squared whitened values, with features in (d,) `order`."""
+        places = structured(features.shape[1])
+        own = features[:, places if order is None else order[places]].astype(np.float64)
         squared = ((_scaled(own, self.mean, self.scale) @ self.whitening) ** 2).mean(axis=1)
         return float(np.exp(np.log(np.maximum(squared, np.finfo(np.float64).tiny)).mean()))
 

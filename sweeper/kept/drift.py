@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweeper.kept.distances import FEWEST, distances, embedding_distance, feature_shifts, limit, summarise
+from sweeper.kept.exchanged import Exchange, explaining_exchange
 from sweeper.kept.model_file import KeptModel
 from sweeper.kept.nearest_mean import ClassMeans
 from sweeper.kept.reference import ALL, CONTROLS, structure_from, summary_from
@@ -106,6 +108,7 @@ def unit_drift(
         if len(drift["sets"][compared]["units"]) < 2:
             outside.append(f"the model was trained on one {drift['axis']} alone: there is nothing to hold it against")
         outside += [_beyond(item, drift["axis"]) for item in found if item.outside]
+        outside += _exchanged(model, compared, features[chosen], found)
     here = set(perturbations)
     if compared == ALL and (strange := here - set(classes.names)):
         notes.append(
@@ -166,6 +169,24 @@ def _measured(
     order = np.argsort(-np.maximum(np.abs(place), np.abs(scale)), kind="stable")[:LISTED]
     names = model.facts.features
     return found, tuple((names[at], round(float(place[at]), 2), round(float(scale[at]), 2)) for at in order)
+
+
+def _exchanged(model: KeptModel, compared: str, features: NDArray[Any], distances: tuple[Measured, ...]) -> list[str]:
+    """In a line, where the unit fits better with the features of two words under each other's names."""
+    told = model.facts.drift["sets"][compared].get("exchanges", ())  # absent from models of before
+    known = {Exchange((one, other), each["alone"]): each["least"] for each in told for one, other in [each["words"]]}
+    within = next(item.limit for item in distances if item.kind == "structure")
+    structure = structure_from(model.arrays, f"drift.{compared}.")
+    names = model.facts.features
+    found = None if within is None else explaining_exchange(known, structure, features, names, within)
+    if found is None:
+        return []
+    (one, other), (exchange, better) = found[0].words, found
+    axis, least = model.facts.drift["axis"], math.exp(known[exchange])
+    return [
+        f"names exchanged: under each other's names its features of {one} and {other} fit {better:.2f} times better; "
+        f"those of every training {axis} fit worse so, {least:.2f} times or more"
+    ]
 
 
 def _held(kind: str, value: float, known: dict[str, float]) -> Measured:

@@ -166,6 +166,7 @@ class _Keeping:
         held = Held(
             config=self._config,
             features=np.asarray(self._screen.features),
+            names=self._screen.feature_names,
             wells=self._screen.wells,
             inputs=self._inputs,
             rows=self._rows,

@@ -25,6 +25,7 @@ from sweeper.kept.distances import (
     embedding_middle,
     summarise,
 )
+from sweeper.kept.exchanged import told_apart
 from sweeper.kept.fitting import UsedRows, cell_on, fit
 from sweeper.kept.nearest_mean import ClassMeans
 from trainers.base import FloatArray, Inputs, IntArray
@@ -39,13 +40,14 @@ class Held:
     """What a model is fitted on, as its reference needs it.
 
     Attributes:
-        features: (n, d) the screen's features as they came; `inputs` holds them normalised.
+        features: (n, d) the screen's features as they came; `inputs` holds them normalised. `names`: theirs.
         rows: learnt from.
         embed: (k,) rows → (k, e) embeddings by the kept encoder of the first seed.
     """
 
     config: SweepConfig
     features: FloatArray
+    names: tuple[str, ...]
     wells: pd.DataFrame
     inputs: Inputs
     rows: UsedRows
@@ -96,6 +98,10 @@ def measure_reference(
             "units": list(summary.units),
             "within": within,
             "features": unit_distances(summary, held.features[at[kept]], units[at[kept]]),
+            "exchanges": [
+                {"words": list(each.words), "alone": each.alone, "least": least}
+                for each, least in told_apart(held.features[at[kept]], units[at[kept]], held.names).items()
+            ],
             "embedding": {
                 unit: _place(embeddings, negative if name == CONTROLS else None, units, unit, train)
                 for unit, embeddings in found.items()

@@ -205,7 +205,7 @@ def open_methods(folder: Path | str) -> StoredMethods:
 
 def launch_methods(
     prepared: PreparedMethods, *, tell: Tell, retry_failed: bool = False, command: Sequence[str] = ()
-) -> tuple[Comparison, dict[str, Outputs], str | None]:
+) -> tuple[Comparison, dict[str, Outputs], tuple[str, ...]]:
     """Run what is missing, decide and compare; returns also how to look at it in MLflow.
 
     Raises:
@@ -261,7 +261,7 @@ def launch_methods(
         if (trouble := storage_trouble(error, config.output)) is None:
             raise
         raise SweepFailedError(storage_line(config.output, trouble)) from error
-    return comparison, outputs, None if mirrors is None else mirrors.top.ui_command
+    return comparison, outputs, () if mirrors is None else mirrors.top.ways
 
 
 def write_comparison(store: MethodsStore) -> tuple[Comparison, dict[str, Outputs]]:

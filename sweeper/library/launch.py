@@ -41,8 +41,8 @@ class Launched:
     outputs: Outputs
     kept: tuple[Kept, ...]
     """Models that are kept."""
-    mlflow: str | None
-    """How to look at it in MLflow: a command, or an address; None where it is not mirrored."""
+    mlflow: tuple[str, ...]
+    """How to look at it in MLflow: a command, or its run's address; and the view of its cells. Empty: not mirrored."""
 
 
 def run(
@@ -120,7 +120,7 @@ def launch(
         if (trouble := storage_trouble(error, store.folder)) is None:
             raise
         raise SweepFailedError(storage_line(store.where, trouble)) from error
-    return Launched(store, outputs, kept, None if mirror is None else mirror.mirror.ui_command)
+    return Launched(store, outputs, kept, () if mirror is None else mirror.mirror.ways)
 
 
 def _own_tracking(config: SweepConfig, tracking: str | None) -> Iterator[str]:

@@ -20,8 +20,8 @@ class Synced:
     """Cells that were not there yet."""
     finished: int
     """Cells of the store."""
-    mlflow: str
-    """How to look at it in MLflow: a command, or an address."""
+    mlflow: tuple[str, ...]
+    """How to look at it in MLflow: a command, or its run's address; and the view of its cells."""
 
 
 def sync(store: Store, *, uri: str | None = None) -> Synced:
@@ -61,4 +61,4 @@ def sync(store: Store, *, uri: str | None = None) -> Synced:
             kept = [Kept(folder, read_facts(folder), made=False) for folder in kept_models(store)]
             metrics = {} if gains is None else headline(gains, decision)
             close(mirror, subject, decision, metrics=metrics, kept=kept)
-    return Synced(written, len(finished), mirror.ui_command)
+    return Synced(written, len(finished), mirror.ways)

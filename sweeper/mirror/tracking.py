@@ -22,8 +22,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from sweeper.mirror.address import artefact_root, check_tracking, masked
+from sweeper.mirror.address import artefact_root, check_tracking, masked, sqlite_path
 from sweeper.mirror.client import open_client, quiet_creation, reported_as
+from sweeper.mirror.moved import follow_artefacts
+from sweeper.mirror.saved_view import LOCAL, TAG, view_address, view_state
 from trainers.errors import InputError
 
 if TYPE_CHECKING:
@@ -132,6 +134,8 @@ class Mirror:
         self._uri = check_tracking(uri, folder)
         self._sweep_id = sweep_id
         with reported_as(InputError, f"cannot open MLflow at {self.uri}"), quiet_creation():
+            if (database := sqlite_path(self._uri)) is not None and (root := artefact_root(self._uri, folder)):
+                follow_artefacts(database, root)
             self._client = open_client(self._uri)
             self._experiment_id = self._open_experiment(experiment or f"sweeper/{name}", folder)
             parent = self._only(self._search(kind="sweep"))
@@ -160,6 +164,11 @@ class Mirror:
         if self._served:
             return f"{self.uri}/#/experiments/{self._experiment_id}/runs/{self.parent_run_id}"
         return f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
+
+    @property
+    def ways(self) -> tuple[str, str]:
+        """`ui_command`, and where a browser then shows the cells with λ, m, seed, T and B."""
+        return self.ui_command, view_address(self.uri if self._served else LOCAL, self._experiment_id)
 
     def log_cells(self, cells: Iterable[MirroredCell]) -> int:
         """Mirror the cells that are not there yet, each as a child run; return how many were written.
@@ -288,7 +297,7 @@ class Mirror:
         if found is None:
             try:
                 return self._client.create_experiment(
-                    name, artifact_location=artefact_root(self._uri, folder), tags={_KIND: _RUNS}
+                    name, artifact_location=artefact_root(self._uri, folder), tags={_KIND: _RUNS, TAG: view_state()}
                 )
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another sweep has just created it
@@ -299,8 +308,9 @@ class Mirror:
                 f"MLflow at {self.uri}: experiment {name!r} is deleted; restore it with `mlflow experiments restore` "
                 "or give the sweep another name"
             )
-        if _KIND not in found.tags:
-            self._client.set_experiment_tag(found.experiment_id, _KIND, _RUNS)
+        for key, value in ((_KIND, _RUNS), (TAG, view_state())):
+            if key not in found.tags:
+                self._client.set_experiment_tag(found.experiment_id, key, value)
         return str(found.experiment_id)
 
     def _find_children(self) -> dict[str, _Child]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from importlib.resources import files
@@ -12,26 +11,18 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from dashboards.compared_sweeps import comparison_page
 from dashboards.report import Page, build_page, write_report
 from sweeper.decision import DecisionSettings, decide_sweep
+from sweeper.findings.compared import Compared, Comparison, Difference, Pair, Point
 from sweeper.findings.unit_gains import gains
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "dashboards"))
 
 from example_results import SimulatedEmbeddings, simulated_provenance, simulated_results, simulated_units
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
 pytestmark = pytest.mark.integration
 
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 EVIL = "</script><script>window.stolen=1</script><img src=x onerror='window.stolen=1'>"
 LAMBDAS = (0.0, 0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 SIZES = {1440: 900, 390: 844}  # a laptop's window and a phone
@@ -44,17 +35,6 @@ SETTLED = """() => [...document.querySelectorAll('.chart')].every(e => {
     const near = box.width && box.top < innerHeight && box.bottom > 0;
     return !near || e.querySelector('.main-svg');
 })"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium on this machine (apt-get install chromium)")
-    with playwright.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +63,46 @@ def _report(table: pd.DataFrame, provenance: dict[str, Any], folder: Path) -> tu
     found = gains(simulated_units(table), table, trainer="abra", delta=0.1)
     write_report(table, decision, provenance, folder / "report.html", gains=found, embeddings=embeddings)
     return folder / "report.html", build_page(table, decision, provenance, gains=found, embeddings=embeddings)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Sweeps beside each other: two that are comparable, and one that is not, named as if it were code."""
+    points = tuple(Point(weight, weight / (1 + weight), 1 / (1 + weight / 9)) for weight in LAMBDAS)
+    rows = [
+        Compared(
+            label=label,
+            folder="runs",
+            trainer="abra",
+            view="held_out_plates",
+            wells=576,
+            features=40,
+            seeds=3,
+            state="BRACKET_ONLY",
+            firmness="firm",
+            certainty=None,
+            advised="λ=3 m=0.2",
+            weight=3.0,
+            technical=0.75,
+            biological=0.75,
+            safe_up_to=3.0,
+            unsafe_from=10.0,
+            curve=points[: 8 - 2 * place],
+        )
+        for place, label in enumerate(("first", "the second", EVIL))
+    ]
+    difference = Difference("technical", -0.2, -0.3, -0.1, 3)
+    pairs = (Pair("first", "the second", (), (difference,), 0.9), Pair("first", EVIL, ("other wells",), (), 0.9))
+    path = tmp_path_factory.mktemp("compared") / "compared.html"
+    path.write_text(comparison_page(Comparison(tuple(rows), pairs)), encoding="utf-8")
+    return path, ["plane"]
+
+
+@pytest.fixture(params=["plain", "compared"])
+def page(request: pytest.FixtureRequest) -> tuple[Path, list[str]]:
+    """Every kind of page: its file, and the figures in it."""
+    path, content = request.getfixturevalue(request.param)
+    return path, [one.id for one in content.charts] if isinstance(content, Page) else content
 
 
 class Visit:
@@ -147,6 +167,21 @@ def test_figures_are_drawn_when_they_come_into_view(visit: Any, plain: tuple[Pat
     assert seen.ask("document.querySelectorAll('#view0-tradeoff0 .trace.bars path').length") == len(LAMBDAS)
     assert seen.complaints == []
     assert seen.requests == [plain[0].as_uri()]
+
+
+@pytest.mark.parametrize("width", SIZES)
+def test_compared_sweeps_fit_their_window_and_stay_what_they_are(
+    visit: Any, compared: tuple[Path, list[str]], width: int
+):
+    seen = visit(compared[0], width)
+    seen.see_everything()
+    assert seen.ask("document.documentElement.scrollWidth") <= width
+    assert seen.ask("window.stolen") is None
+    assert EVIL in seen.ask("document.querySelector('tbody').textContent")
+    assert "not comparable: other wells" in seen.ask("document.querySelector('main').textContent")
+    assert seen.ask("document.querySelectorAll('#plane .trace.scatter').length") == 6
+    assert seen.complaints == []
+    assert seen.requests == [compared[0].as_uri()]
 
 
 def test_hostile_names_are_shown_and_not_run(visit: Any, hostile: tuple[Path, Page]):
@@ -275,9 +310,9 @@ def test_a_batch_is_followed_through_all_embeddings(visit: Any, plain: tuple[Pat
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", SIZES)
-def test_axe_finds_no_violation_of_aa(visit: Any, plain: tuple[Path, Page], width: int, scheme: str):
+def test_axe_finds_no_violation_of_aa(visit: Any, page: tuple[Path, list[str]], width: int, scheme: str):
     pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed (make install)")
-    seen = visit(plain[0], width, scheme)
+    seen = visit(page[0], width, scheme)
     seen.see_everything()
     seen.ask(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
     rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -290,11 +325,11 @@ def test_axe_finds_no_violation_of_aa(visit: Any, plain: tuple[Path, Page], widt
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_every_word_in_a_figure_stands_out(visit: Any, plain: tuple[Path, Page], scheme: str):
-    seen = visit(plain[0], 1440, scheme)
+def test_every_word_in_a_figure_stands_out(visit: Any, page: tuple[Path, list[str]], scheme: str):
+    seen = visit(page[0], 1440, scheme)
     seen.see_everything()
     dim = seen.ask(CONTRAST)
-    assert seen.ask("document.querySelectorAll('.main-svg text').length") > 300
+    assert seen.ask("document.querySelectorAll('.main-svg text').length") > 10 * len(page[1])
     assert dim == []
 
 
@@ -316,14 +351,14 @@ CONTRAST = """(() => {
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_paper_has_everything_in_light_colours_and_nothing_is_cut(
-    visit: Any, plain: tuple[Path, Page], scheme: str, tmp_path: Path
+    visit: Any, page: tuple[Path, list[str]], scheme: str, tmp_path: Path
 ):
-    seen = visit(plain[0], 1440, scheme)
+    seen = visit(page[0], 1440, scheme)
     seen.ask(PRINTED)
     printed = seen.page.pdf(path=tmp_path / "report.pdf", prefer_css_page_size=True)
     assert printed.startswith(b"%PDF")
     found = seen.ask("window.printed")
-    assert found["drawn"] == [chart.id for chart in plain[1].charts]
+    assert found["drawn"] == page[1]
     assert found["closed"] == 0
     assert found["paper"] == ["rgb(255, 255, 255)"]
     assert found["widest"] <= PAPER

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sweeper.findings.stored import tabulate_and_decide
+from sweeper.library.syncing import sync
+from sweeper.mirror.moved import follow_artefacts
+from sweeper.mirror.saved_view import WIDTHS
 from sweeper.mirror.tracking import Mirror, MirroredCell, MirrorError
+from tests.unit.sweeper.test_rounds import prepared, write
 from trainers.errors import InputError
 
 if TYPE_CHECKING:
@@ -487,6 +493,74 @@ def test_the_mirror_writes_through_a_server(
         record.read_bytes()
     )
     assert len(client.get_metric_history(run.info.run_id, "training/loss")) == 3
+
+
+VIEWED = """() => ({
+    columns: [...document.querySelectorAll('.ag-header-cell')].sort((a, b) => a.ariaColIndex - b.ariaColIndex)
+        .map(e => e.getAttribute('col-id')),
+    names: [...document.querySelectorAll('.ag-cell[col-id="attributes.`Run Name`"]')].map(e => e.textContent.trim()),
+    text: document.body.textContent,
+})"""
+CHARTS = """() => [...document.querySelectorAll('[data-testid="experiment-view-compare-runs-card"]')]
+    .map(e => e.textContent)"""
+
+
+def test_the_view_of_a_sweep_is_what_a_browser_shows(store: Store, server: str, browser: Any, tmp_path: Path) -> None:
+    """Runs in place of evaluations of generative AI; λ, m, seed, T and B; the sentence as the note; no raw twins."""
+    from mlflow import MlflowClient
+
+    made = prepared(tmp_path / "viewed", name="viewed", strengths={"adversarial_weight": [1, 10], "margin": [0.2]})
+    write(made, made.known_cells())
+    _, decision = tabulate_and_decide(made.store)
+    told = sync(made.store, uri=store.uri)
+    command, address = told.mlflow
+    assert command == f"mlflow ui --backend-store-uri '{store.uri}'"
+    page = browser.new_page(viewport={"width": 1800, "height": 900})
+    page.goto(address.replace("http://127.0.0.1:5000", server))
+    page.wait_for_selector(".ag-cell[col-id='params.`seed`']")
+    page.wait_for_timeout(1000)  # columns move into their order
+    seen = page.evaluate(VIEWED)
+    assert set(WIDTHS) <= set(seen["columns"]), seen["columns"]
+    order = [column for column in seen["columns"] if column in WIDTHS]
+    assert order == list(WIDTHS)
+    assert len(seen["names"]) > 6
+    assert not [name for name in seen["names"] if not name.startswith(("λ=", "raw", "random", "label", "per"))]
+    assert any(name.startswith("λ=10 m=0.2 s") for name in seen["names"])
+    assert "viewed" not in seen["names"], "the parent is no cell"
+    assert decision.sentence[:60] in seen["text"]
+
+    page.goto(f"{page.url}&compareRunsMode=CHART")
+    page.wait_for_selector("[data-testid='experiment-view-compare-runs-card']")
+    assert any("composite/T" in text for text in page.evaluate(CHARTS))
+    experiment = MlflowClient(store.uri).get_experiment_by_name("sweeper/viewed")
+    assert experiment is not None
+    runs = MlflowClient(store.uri).search_runs([experiment.experiment_id])
+    assert not [name for run in runs for name in run.data.metrics if name.endswith(".raw")]
+    page.close()
+
+
+def test_artefacts_are_found_where_the_folder_was_moved_or_copied(tmp_path: Path, record: Path) -> None:
+    """And where they were left behind, nothing is changed."""
+    first = Store(tmp_path / "first")
+    first.folder.mkdir()
+    first.mirror("moved").log_cells([cell(1, artefacts=[record])])
+    copied, bare = Store(tmp_path / "copied_1"), Store(tmp_path / "bare")
+    shutil.copytree(first.folder, copied.folder)
+    bare.folder.mkdir()
+    shutil.copy(first.folder / "mlflow.db", bare.folder)
+    moved = Store(first.folder.rename(tmp_path / "moved's folder"))
+    for store in (moved, copied, moved):  # and again: it is there already
+        mirror = store.mirror("moved")
+        assert mirror.log_cells([cell(1), cell(2, artefacts=[record])]) in (0, 1)
+        for run in store.children("moved").values():
+            assert run.info.artifact_uri.startswith(f"{store.folder.as_uri()}/mlartifacts/")
+            target = tmp_path / f"{store.folder.name}-{run.info.run_id}"
+            target.mkdir(exist_ok=True)
+            path = store.client().download_artifacts(run.info.run_id, "record.json", str(target))
+            assert Path(path).read_bytes() == record.read_bytes()
+    assert follow_artefacts(bare.folder / "mlflow.db", f"{bare.folder.as_uri()}/mlartifacts") == 0
+    (run,) = bare.children("moved").values()
+    assert run.info.artifact_uri.startswith(f"{first.folder.as_uri()}/")
 
 
 def test_a_host_the_server_does_not_allow_is_one_line(store: Store, server: str) -> None:

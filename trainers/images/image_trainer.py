@@ -86,7 +86,10 @@ class ImageTrainer(Trainer):
 
     def not_kept(self, settings: ImageAbraSettings) -> str:  # noqa: ARG002
         """Its network is a timm backbone, whose layers are none that a kept model has."""
-        return "its backbone has layers that a kept model does not know; sweep `frozen` features to keep an encoder"
+        return (
+            "its backbone has layers that a kept model does not know; `frozen: {backbone: NAME}` with `trainer: abra` "
+            "sweeps one that can"
+        )
 
     def width(self, settings: ImageAbraSettings) -> int | None:
         """Of the neck; the backbone's own where there is none."""

@@ -16,9 +16,11 @@ import pytest
 import torch
 from PIL import Image
 
+import sweeper
 from dashboards.report import write_report
 from sweeper.arms.arm import Arm
 from sweeper.config.sweep_config import build_config
+from sweeper.errors import InputError
 from sweeper.findings.stored import report_provenance, stored_ladder, tabulate_and_decide
 from sweeper.planning.cells import Cell, PackPlan, control_cells, make_cells, make_packs
 from sweeper.planning.description import sweep_description
@@ -264,6 +266,7 @@ def test_frozen_features_are_scored_per_image_too(trained: Trained, tmp_path: Pa
         "images": {"packed": str(trained.packed)},
         "views": [{"view": "official"}],
         "seeds": 1,
+        "strengths": {"adversarial_weight": [0.0], "margin": [0.1]},
         "frozen": {"backbone": "test_resnet", "weights": None},
         "abra": {"steps": 40, "hidden_widths": [32], "embedding_dim": 16, "groups": 2},
     }
@@ -288,3 +291,18 @@ def test_frozen_features_are_scored_per_image_too(trained: Trained, tmp_path: Pa
     # stored embeddings have half precision: an image between two classes may fall to the other
     assert record["plain_accuracy"]["value"] == pytest.approx(by_hand, abs=2.5 / len(rows))
     assert by_hand > 1.3 / len(names)
+
+    kept = sweeper.keep(sweep.store.folder, cell=cells[0].cell_id)
+    assert kept.difference is not None
+    assert kept.difference < 2**-11
+    found = sweeper.embed(sweep.store.folder, model=kept.folder)
+    np.testing.assert_allclose(found.embedding[rows], embeddings, atol=2**-11)
+    assert len(found.frame) == len(sweep.screen)
+
+
+def test_a_backbone_that_was_trained_is_not_kept_and_the_line_says_what_is(trained: Trained) -> None:
+    words = r"abra_images cannot be kept: .*`frozen: {backbone: NAME}` with `trainer: abra` sweeps one that can"
+    for ask in (sweeper.keep, sweeper.embed):
+        with pytest.raises(InputError, match=words) as caught:
+            ask(trained.sweep.store.folder, strength=(0.0, 0.0))
+        assert "\n" not in str(caught.value)

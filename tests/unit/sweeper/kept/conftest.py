@@ -21,6 +21,7 @@ from trainers.screens.simulated_screen import simulate
 from trainers.screens.simulation_spec import SimulationSpec
 
 WEIGHT, MARGIN, SEEDS = 3.0, 0.2, (0, 1)
+CHANNELS = ("AGP", "DNA", "RNA")
 SPEC = SimulationSpec(
     batches=7,
     plates_per_batch=2,
@@ -70,15 +71,20 @@ class Swept:
 
 
 def written_screen(folder: Path) -> tuple[Path, Path]:
-    """A simulated screen of six batches, and a seventh; with metadata of a file's own, in an order of its own."""
-    frame = screen_frame(simulate(SPEC).screen)
+    """A simulated screen of six batches, and a seventh; with metadata of a file's own, in an order of its own.
+
+    Features are named by three channels of eight.
+    """
+    screen = simulate(SPEC).screen
+    names = [f"{channel}_{number}" for channel in CHANNELS for number in range(8)]
+    frame = screen_frame(screen).rename(columns=dict(zip(screen.feature_names, names, strict=True)))
     frame.insert(0, "Metadata_Note", [f"note {row}" for row in range(len(frame))])
     frame.insert(3, "Metadata_Dose", np.linspace(0.0, 1.0, len(frame)))
     last = frame["Metadata_Batch"] == sorted(frame["Metadata_Batch"].unique())[-1]
-    screen, new = folder / "screen.parquet", folder / "new.parquet"
-    frame[~last].reset_index(drop=True).to_parquet(screen)
+    table, new = folder / "screen.parquet", folder / "new.parquet"
+    frame[~last].reset_index(drop=True).to_parquet(table)
     frame[last].reset_index(drop=True).to_parquet(new)
-    return screen, new
+    return table, new
 
 
 def made(folder: Path, name: str, table: Path, **changes: Any) -> Prepared:

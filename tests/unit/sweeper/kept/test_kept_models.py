@@ -19,7 +19,8 @@ from sweeper.kept.corrected import ROW_DIGEST, row_digests
 from sweeper.kept.encoding import encode
 from sweeper.kept.model_file import MODEL, WEIGHTS, read_model
 from sweeper.kept.strengths import kept_strengths, parse_strength
-from tests.unit.sweeper.kept.conftest import MARGIN, SEEDS, WEIGHT, Swept, made
+from sweeper.planning.cells import make_cells
+from tests.unit.sweeper.kept.conftest import MARGIN, SEEDS, WEIGHT, Swept, finish, made
 from trainers.base import TrainingCell
 from trainers.kept_layers import mean_embedding
 from trainers.screens.readers import read_screen
@@ -131,6 +132,26 @@ def test_the_normalisation_goes_with_the_model(swept: Swept, tmp_path: Path, nor
     everything = np.arange(len(found.screen))
     own = encode(read_model(kept.folder), np.asarray(found.screen.features), found.screen.wells, seed=0)
     np.testing.assert_allclose(own, pack.embed(0, everything), atol=1e-5)
+
+
+def test_cpdistiller_is_kept_embedded_and_applied(swept: Swept, tmp_path: Path) -> None:
+    settings = {"hidden_width": 16, "embedding_dim": 6, "categories": 4, "discriminator_width": 16, "epochs": 2}
+    strengths = {"adversarial_weight": [WEIGHT], "margin": [1.0]}
+    found = made(tmp_path, "d", swept.table, trainer="cpdistiller", cpdistiller=settings, strengths=strengths)
+    finish(found, make_cells(found.sweep_id, "cpdistiller", [(WEIGHT, 1.0)], (0,), {"held_out_batches": 1}))
+    (cell_id,) = found.store.finished()
+    kept = sweeper.keep(found.store.folder, cell=cell_id)
+    assert kept.difference is not None
+    assert kept.difference < 2**-9  # float16 of values beyond 1
+    rows, stored = found.store.embeddings(cell_id)
+    embedded = sweeper.embed(found.store.folder, model=kept.folder).embedding
+    np.testing.assert_allclose(embedded[rows], stored, atol=2**-9, rtol=2**-10)
+    whole = sweeper.keep(found.store.folder, strength=(WEIGHT, 1.0))
+    assert whole.facts.trained_on["wells"] == len(found.screen)
+    applied = sweeper.apply(whole.folder, swept.new)
+    assert applied.corrected.embedding.shape == (len(swept.new_table()), len(whole.facts.columns))
+    assert {item.kind for item in applied.units[0].distances} == {"location", "scale", "structure", "embedding"}
+    assert not applied.outside, applied.units[0].outside
 
 
 @pytest.mark.parametrize(

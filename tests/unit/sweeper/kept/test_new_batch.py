@@ -16,6 +16,7 @@ from sweeper.cli import main
 from sweeper.errors import InputError
 from sweeper.kept.applying import MARK
 from sweeper.kept.distances import Structure, distances, limit, summarise
+from sweeper.kept.exchanged import Exchange, exchanges, explaining_exchange, told_apart
 from sweeper.kept.nearest_mean import ClassMeans
 from sweeper.kept.reference import unit_distances
 from tests.unit.sweeper.kept.conftest import MARGIN, WEIGHT, Swept, made
@@ -95,7 +96,9 @@ def test_a_batch_that_is_not_like_the_others_is_outside_and_still_written(
     assert np.isfinite(out.filter(like="emb_").to_numpy()).all()
     report = json.loads((tmp_path / "table.corrected.drift.json").read_text())
     assert report["outside"] is True
-    assert report["units"][0]["outside"]
+    said = [reason for reason in report["units"][0]["outside"] if reason.startswith("names exchanged")]
+    assert len(said) == (change is swapped)
+    assert all("its features of AGP and DNA fit" in reason for reason in said)
 
 
 def test_only_the_unit_that_lies_outside_is_marked(swept: Swept, model: Path, tmp_path: Path) -> None:
@@ -165,15 +168,15 @@ def missing_value(table: pd.DataFrame, features: list[str]) -> pd.DataFrame:
     [
         (
             lambda table, features: table.rename(columns={features[0]: f"{features[0]}_new"}),
-            r"lacks 1 of the 24 features \('F\d+'\); renamed\? 'F\d+': nearest: 'F\d+_new'",
+            r"lacks 1 of the 24 features \('[A-Z]+_\d'\); renamed\? '[A-Z]+_\d': nearest: '[A-Z]+_\d_new'",
         ),
         (lambda table, features: table.drop(columns=features[:3]), "lacks 3 of the 24 features"),
         (
-            lambda table, features: table.rename(columns={name: f"emb_{name[1:]}" for name in features}),
+            lambda table, features: table.rename(columns={name: f"emb_{at:02d}" for at, name in enumerate(features)}),
             "has none of the 24 features .* another feature set",
         ),
         (lambda table, _: table.iloc[:0], "the table has no rows"),
-        (missing_value, "NaN or infinite .first: column 'F"),
+        (missing_value, "NaN or infinite .first: column '[A-Z]+_"),
         (lambda table, _: table.drop(columns="Metadata_Plate"), "plate"),
     ],
 )
@@ -273,6 +276,50 @@ def test_limits_hold_new_units_of_the_same_kind() -> None:
         assert distances(summarise(known[8] * 3, np.zeros(60)), summary).scale > top["scale"]
         assert structure.distance(known[8][:, [*range(10, 20), *range(10)]]) > top["structure"]
     assert all(count <= 0.1 * tries for count in outside.values()), outside
+
+
+NAMES = [f"{channel}_{part}" for channel in ("AGP", "DNA") for part in "abcdefgh"] + [f"corr_{p}" for p in "xyzt"]
+
+
+def test_exchanged_names_are_told_where_no_distance_tells_them() -> None:
+    """Two channels within a unit of each other: few are taken for exchanged that are not, most that are."""
+    rng = np.random.default_rng(0)
+    tries, false, found, plain = 30, 0, 0, 0
+    order = exchanges(NAMES)[Exchange(("AGP", "DNA"), alone=True)]
+    assert order.tolist() == [*range(8, 16), *range(8), *range(16, 20)]
+    for _ in range(tries):
+        mixing = np.eye(20) + 0.1 * rng.normal(size=(20, 20))
+        known = draws(rng, 9) @ mixing
+        rows, units = known[:8].reshape(-1, 20), np.repeat(np.arange(8).astype(str), 60)
+        told, structure = told_apart(rows, units, NAMES), Structure.of(rows, units)
+        top = limit([item["structure"] for item in unit_distances(summarise(rows, units), rows, units)]) or 0.0
+        for features, is_so in ((known[8], False), (known[8][:, order], True)):
+            said = explaining_exchange(told, structure, features, NAMES, top)
+            false += said is not None and not is_so
+            found += said is not None and is_so
+        plain += structure.distance(known[8][:, order]) > top
+    assert false <= 0.05 * tries
+    assert found >= 0.9 * tries
+    assert plain <= 0.5 * tries
+
+
+def test_words_that_nothing_tells_apart_are_not_asked_about() -> None:
+    rng = np.random.default_rng(0)
+    rows, units = rng.normal(size=(480, 20)), np.repeat(np.arange(8).astype(str), 60)
+    assert told_apart(rows, units, NAMES) == {}
+    assert told_apart(rows[:120], units[:120], NAMES) == {}, "two units are too few"
+
+
+def test_names_of_two_channels_go_with_them_or_stay() -> None:
+    names = [f"{channel}_{part}" for part in "abcd" for channel in ("AGP", "DNA", "ER")]
+    names += ["corr_AGP_DNA", "corr_AGP_ER", "corr_DNA_ER", "f_1", "f_2"]
+    found = exchanges(names)
+    pairs = [("AGP", "DNA"), ("AGP", "ER"), ("DNA", "ER")]
+    assert set(found) == {Exchange(pair, alone) for pair in pairs for alone in (True, False)}
+    alone, whole = (found[Exchange(("AGP", "DNA"), alone)] for alone in (True, False))
+    assert [names[at] for at in alone[:6]] == ["DNA_a", "AGP_a", "ER_a", "DNA_b", "AGP_b", "ER_b"]
+    assert [names[at] for at in alone[12:]] == names[12:]
+    assert [names[at] for at in whole[12:]] == ["corr_AGP_DNA", "corr_DNA_ER", "corr_AGP_ER", "f_1", "f_2"]
 
 
 def test_a_limit_needs_two_units_and_never_lies_below_the_farthest() -> None:
