@@ -91,6 +91,8 @@ def main() -> None:
         "table": table,
         "rounds": given.rounds,
         "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
         "verbs": found,
     }
     RESULT.write_text(json.dumps(document, indent=1) + "\n")

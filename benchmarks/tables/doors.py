@@ -11,7 +11,7 @@ def table() -> list[str]:
     lines = [
         f"**The quick verbs** (`make benchmark-doors`; {result['table']}).",
         "Processor seconds of a process of its own, and the same in times of `import pandas` in the same round: median",
-        f"and range of {result['rounds']} rounds.",
+        f"and range of {result['rounds']} rounds, on {result['cores']} cores at a load of {result['load']}.",
         "",
         "| | seconds | × `import pandas` | aim |",
         "|---|---|---|---|",

@@ -34,12 +34,20 @@ NOT_RUN = {
     "run": "trains",
     "keep": "trains",
     "embed": "of models that are kept",
+    "report": "made of the same store in tests/unit/sweeper/test_store_before.py",
     "apply": "of models that are kept",
     "submit": "a cluster",
     "sync": "a server",
     "doctor": "its answer is the machine's",
 }
-NOT_RUN_WITH = {"--download": "7.4 GB", "--watch": "does not end", "cuda": "a GPU"}
+NOT_RUN_WITH = {
+    "--download": "7.4 GB",
+    "--watch": "does not end",
+    "cuda": "a GPU",
+    "held_out_batches": "the stored sweep has one view",
+    "runs/images": "draws thousands of images",
+    "runs/images6": "draws thousands of images",
+}
 SCREEN = SimulationSpec(
     batches=3, plates_per_batch=2, wells_per_plate=96, features=16, perturbations=8, targets=4, latent=4, seed=1
 )
@@ -68,7 +76,8 @@ def plates(folder: Path) -> None:
             path = folder / run / plate / f"{well}-1_{channel}.tif"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(rng.integers(0, 2**16, (8, 8), dtype=np.uint16)).save(path)
-    pd.DataFrame(rows, columns=["run", "plate", "well", "compound"]).to_csv(folder / "layout.csv", index=False)
+    layout = pd.DataFrame(rows, columns=["run", "plate", "well", "compound"]).assign(site=1)
+    layout.to_csv(folder / "layout.csv", index=False)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     made = tmp_path_factory.mktemp("examples")
     table = screen_frame(simulate(SCREEN).screen)
-    table = table.rename(columns={"Metadata_perturbation": "Metadata_Compound", "Metadata_target": "Metadata_moa"})
+    table = table.rename(columns={"Metadata_Perturbation": "Metadata_Compound", "Metadata_target": "Metadata_moa"})
     negative = table["Metadata_pert_type"] == "negcon"
     table.loc[negative, "Metadata_Compound"] = "DMSO"
     table = table.assign(Metadata_Source=table["Metadata_Batch"], Metadata_JCP2022=table["Metadata_Compound"])
