@@ -76,7 +76,7 @@ def test_a_folder_is_one_object(
     copy: WorkingCopy, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (copy.folder / "models/best").mkdir(parents=True)
-    (copy.folder / "models/best/card.md").write_text("kept")
+    (copy.folder / "models/best/card.json").write_text("kept")
     copy.publish("models/best.tar")
     assert list(place.list()) == ["models/best.tar"]
     monkeypatch.setenv("SWEEPER_CACHE", str(tmp_path / "elsewhere"))
@@ -85,7 +85,7 @@ def test_a_folder_is_one_object(
     for _ in range(2):
         assert other.pull_folders("models") == {"best"}
     assert names == ["models/best.tar"]
-    assert (other.folder / "models/best/card.md").read_text() == "kept"
+    assert (other.folder / "models/best/card.json").read_text() == "kept"
     assert other.pull_folders("models", among={"worst"}) == frozenset()
     assert not list((other.folder / ".coming").iterdir())
 
@@ -153,7 +153,7 @@ def test_where_results_go(tmp_path: Path) -> None:
     assert config.model_dump(mode="json")["folder"] == "s3://lab/runs/tiny"
     local = load_config(path, [f"folder=file://{tmp_path}/here"])
     assert local.where == local.output == tmp_path / "here"
-    with pytest.raises(ConfigError, match=r"tiny\.yaml: folder: .*storage of kind 'ftp' is not known"):
+    with pytest.raises(ConfigError, match=r"--set folder=\S+: folder: .*storage of kind 'ftp' is not known"):
         load_config(path, ["folder=ftp://lab/tiny"])
 
 
