@@ -1,10 +1,11 @@
 """Screens whose cause is known, with real training: is a gain without correction called one, is what is left said?
 
-make benchmark-causes        (about 15 minutes on two cores; writes benchmarks/causes.json)
+make benchmark-causes        (about 25 minutes on two cores; writes benchmarks/causes.json)
 
 Each case is a kind of simulated screen and a trainer; each of its repetitions is drawn, trained (the grid, then the
 sham arm), scored and decided as a sweep is. The verdict is made twice of the same stored results: with the batch part
-of T (four detectors) and with the strongest reader alone.
+of the panel's T (four detectors) and with the strongest reader alone, which decides by default. Each repetition is a
+file under `--work`: stop and start as you like; `--minutes` begins nothing new after that long.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ from sweeper.planning.description import sweep_description, versions
 from sweeper.planning.prepared import Prepared, prepare
 from sweeper.running.worker import PackRun, pack_content
 
-FOLDER = Path("runs/causes")
 SCREEN = {
     "batches": 4,
     "plates_per_batch": 4,
@@ -63,7 +63,7 @@ SWEEP = {
     "tracking": {"enabled": False},
 }
 READINGS: dict[str, dict[str, Any]] = {
-    "T": {},
+    "four detectors": {"primary_technical": ("batch_reader", "cilisi", "batch_mixing_bras", "batch_variance")},
     "strongest reader": {"primary_technical": ("batch_reader",)},
 }
 
@@ -209,17 +209,23 @@ def _means(rows: pd.DataFrame, column: str) -> dict[str, float]:
     return {f"{weight:g}": round(float(value), 4) for weight, value in means.items()}
 
 
-def study(case: Case, repetition: int) -> dict[str, Any]:
-    """One repetition: drawn, trained, scored and decided twice."""
-    folder = FOLDER / f"{case.name}-{repetition}"
-    shutil.rmtree(folder, ignore_errors=True)
+def study(case: Case, repetition: int, work: Path, until: float) -> dict[str, Any] | None:
+    """One repetition: drawn, trained, scored and decided twice; as it was kept; None where the time is up."""
+    kept = work / f"{case.name}-{repetition}.json"
+    if kept.exists():
+        return dict(json.loads(kept.read_text(encoding="utf-8")))
+    if time.time() > until:
+        return None
+    folder = work / f"{case.name}-{repetition}"
     sweep = prepare(configuration(case, repetition, folder))
     began = time.perf_counter()
-    sweep.store.create(sweep_id=sweep.sweep_id, description=sweep_description(sweep, ["causes"]), screen=sweep.screen)
+    if not (folder / "sweep.json").exists():
+        description = sweep_description(sweep, ["causes"])
+        sweep.store.create(sweep_id=sweep.sweep_id, description=description, screen=sweep.screen)
     train(sweep)
     results = results_table(sweep.store)
     readings = {name: told(decided(sweep, results, changes)) for name, changes in READINGS.items()}
-    return {
+    found = {
         "case": case.name,
         "repetition": repetition,
         "cells": len(sweep.store.finished()),
@@ -227,6 +233,9 @@ def study(case: Case, repetition: int) -> dict[str, Any]:
         "metrics": measured(results),
         "readings": readings,
     }
+    kept.write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
+    shutil.rmtree(folder)
+    return found
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -261,20 +270,25 @@ def _removal(readings: list[dict[str, Any]], place: str) -> float | None:
 def main() -> None:
     """Every repetition of every case, then the result file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repetitions", type=int, default=2)
+    parser.add_argument("--repetitions", type=int, default=4)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--case", choices=[case.name for case in CASES])
+    parser.add_argument("--minutes", type=float, default=float("inf"))
+    parser.add_argument("--work", type=Path, default=Path("runs/causes"))
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     options = parser.parse_args()
-    asked = [case for case in CASES if options.case in (None, case.name)]
-    jobs = [(case, repetition) for case in asked for repetition in range(options.repetitions)]
+    options.work.mkdir(parents=True, exist_ok=True)
+    until = time.time() + 60 * options.minutes
+    jobs = [(case, number, options.work, until) for number in range(options.repetitions) for case in CASES]
     rows = []
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         for row in pool.map(study, *zip(*jobs, strict=True)):
+            if row is None:
+                continue
             rows.append(row)
             print(f"{row['case']} {row['repetition']}: {row['cells']} cells, {row['seconds']} s", flush=True)
             for name, reading in row["readings"].items():
                 print(f"  {name}: {reading['state']}, {reading['advised']}, {reading['remarks']}", flush=True)
+    rows.sort(key=lambda row: ([case.name for case in CASES].index(row["case"]), row["repetition"]))
     result = {
         "command": "python benchmarks/causes.py",
         "screen": SCREEN,

@@ -9,8 +9,9 @@ def table() -> list[str]:
     """Its lines."""
     result = load("verdicts")
     lines = [
-        "**Three screens side by side** (held-out plates; `make verdicts`). Each entry: T / how far the strongest",
-        "reader is from reading the batch (1: chance), and the balanced accuracy it reads it with.",
+        "**Three screens side by side** (held-out plates; `make verdicts`). Each entry: T as it decided when they were",
+        "run / how far the strongest reader is from reading the batch (1: chance), and the balanced accuracy it reads",
+        "it with.",
         "",
         "| screen | state | λ = 0 | at the advice | at the largest λ |",
         "|---|---|---|---|---|",
