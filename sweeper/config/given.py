@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import yaml
 
 from sweeper.errors import ConfigError, InputError
+from trainers.screens.place import without_credentials
 
 Parsed = TypeVar("Parsed")
 MOST_BYTES = 1_000_000
@@ -154,8 +155,9 @@ def _error(
 
 
 def _option(override: str) -> str:
-    """An override as it was given, shortened."""
-    return f"--set {override}" if len(override) <= _LONGEST else f"--set {override[:_LONGEST]}…"
+    """An override as it was given, shortened, without credentials."""
+    told = without_credentials(override)
+    return f"--set {told}" if len(told) <= _LONGEST else f"--set {told[:_LONGEST]}…"
 
 
 def _entered(node: dict[str, Any] | list[Any], part: str, source: str, key: str) -> dict[str, Any] | list[Any]:

@@ -65,6 +65,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swept]:
         patch.setenv("RAY_worker_niceness", "0")  # by 15 they would starve beside other tests
         place = fresh(URL)
         command = ("run", config, "--anyway", "--set", f"folder={URL}", "--set", "tracking.enabled=false")
+        command += ("--set", "executor.cpus_per_pack=2")  # one worker to start
         line = CommandLine(folder)
         first = start(line, *command, "--set", "executor.pack_size=2", "--set", "abra.steps=400")
         until(lambda: place.list("cells"), first)

@@ -65,18 +65,16 @@ def checked_url(text: str) -> str | Path:
     Raises:
         ValueError: a scheme that is not known, or no bucket; says what would be right.
     """
-    parts = urlsplit(text)
+    parts, told = urlsplit(text), without_credentials(text)
     if parts.scheme == _LOCAL:
         if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-            raise ValueError(f"{_masked(text)}: expected file:///absolute/folder")
+            raise ValueError(f"{told}: expected file:///absolute/folder")
         return Path(unquote(parts.path))
     if parts.scheme not in SCHEMES:
         known = [*SCHEMES, _LOCAL]
-        raise ValueError(
-            f"{_masked(text)}: storage of kind {parts.scheme!r} is not known; {nearest(parts.scheme, known)}"
-        )
+        raise ValueError(f"{told}: storage of kind {parts.scheme!r} is not known; {nearest(parts.scheme, known)}")
     if "@" in parts.netloc:
-        raise ValueError(f"{_masked(text)}: holds credentials; they belong into the environment")
+        raise ValueError(f"{told}: holds credentials; they belong into the environment")
     if not parts.netloc or parts.query or parts.fragment:
         raise ValueError(f"{text}: expected {parts.scheme}://bucket/folder")
     return text.rstrip("/")
@@ -251,7 +249,7 @@ def _lasts(error: BaseException) -> bool:
 
 def _reason(error: BaseException) -> str:
     name = type(error).__name__
-    said = _masked((str(error).strip().splitlines() or [name])[0])[:200]
+    said = without_credentials((str(error).strip().splitlines() or [name])[0])[:200]
     if name in ("NoCredentialsError", "PartialCredentialsError"):
         return "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     if isinstance(error, PermissionError):
@@ -261,8 +259,9 @@ def _reason(error: BaseException) -> str:
     return said
 
 
-def _masked(text: str) -> str:
+def without_credentials(text: str) -> str:
+    """The text with what stands before the @ of its URLs left out."""
     return re.sub(r"(://)[^/@\s]+@", r"\1***@", text)
 
 
-__all__ = ["DOOR_PATIENCE", "PATIENCE", "SCHEMES", "Place", "Stamp", "checked_url", "is_url"]
+__all__ = ["DOOR_PATIENCE", "PATIENCE", "SCHEMES", "Place", "Stamp", "checked_url", "is_url", "without_credentials"]

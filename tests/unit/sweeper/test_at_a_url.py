@@ -153,8 +153,11 @@ def test_where_results_go(tmp_path: Path) -> None:
     assert config.model_dump(mode="json")["folder"] == "s3://lab/runs/tiny"
     local = load_config(path, [f"folder=file://{tmp_path}/here"])
     assert local.where == local.output == tmp_path / "here"
-    with pytest.raises(ConfigError, match=r"--set folder=\S+: folder: .*storage of kind 'ftp' is not known"):
+    with pytest.raises(ConfigError, match=r"folder=ftp://lab/tiny: folder: .*storage of kind 'ftp' is not known"):
         load_config(path, ["folder=ftp://lab/tiny"])
+    with pytest.raises(ConfigError, match="holds credentials") as refused:
+        load_config(path, ["folder=s3://me:word@lab/tiny"])
+    assert "word" not in str(refused.value)
 
 
 def test_a_comparison_of_methods_stays_in_a_folder(tmp_path: Path) -> None:
