@@ -13,6 +13,8 @@ import argparse
 import json
 import os
 import random
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="begin no further one after so many")
     parser.add_argument("--result", type=Path, default=RESULT)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers, namespaces and the disk are removed then, too
     until = time.monotonic() + 60 * options.minutes
     document = json.loads(options.result.read_text(encoding="utf-8")) if options.result.exists() else begun()
     with world(NODES) as around:

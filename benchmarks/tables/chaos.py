@@ -6,5 +6,7 @@ from tables.common import STUDIES, load
 
 
 def table() -> list[str]:
-    """Its lines; none before the study's first result."""
-    return [*load("chaos")["table"], ""] if (STUDIES / "chaos.json").exists() else []
+    """Its lines."""
+    if not (STUDIES / "chaos.json").exists():
+        return ["The study has not been run to an end yet, so that there is no table of it.", ""]
+    return [*load("chaos")["table"], ""]

@@ -16,7 +16,6 @@ pytestmark = pytest.mark.integration
 STRIKES = (
     ("a second driver at once", Moment(0.5, 2)),
     ("kill −9 of a worker", Moment(0.0, 2)),
-    ("kill −9 of the process that drives Ray", Moment(0.0, 4)),
     ("kill −9 of the sweep", Moment(0.0, 3)),
 )
 
