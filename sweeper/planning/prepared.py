@@ -38,6 +38,7 @@ from trainers.screens.images.image_screen import ImageScreen
 from trainers.screens.images.source import packed_folder
 from trainers.screens.place import is_url
 from trainers.screens.readers import read_screen, simulated_account
+from trainers.screens.simulation_spec import SimulationSpec
 from trainers.screens.screen_account import Account
 from trainers.screens.splits import Split, fold_count
 from trainers.screens.table import Screen, screen_warnings
@@ -167,8 +168,22 @@ def load_table(config: SweepConfig) -> tuple[Screen, Account]:
     from trainers.screens.simulated_screen import simulate
 
     assert config.simulate is not None  # noqa: S101 - the configuration has one of the two
-    screen = simulate(config.simulate).screen
+    screen = _begun_with(config)
+    if screen is None:
+        screen = simulate(config.simulate).screen
     return screen, simulated_account(screen, "simulated")
+
+
+def _begun_with(config: SweepConfig) -> Screen | None:
+    """The simulated screen that the sweep in the folder began with; None where there is none of the same kind.
+
+    Another processor rounds the draws in another way, and the sweep would not be the same sweep there.
+    """
+    store = Store.at(config.where)
+    if not (store.folder / "sweep.json").exists() or not (store.folder / "screen").is_dir():
+        return None
+    stored = store.description().get("config", {}).get("simulate")
+    return store.screen() if stored and SimulationSpec.model_validate(stored) == config.simulate else None
 
 
 def prepare(config: SweepConfig, *, embed: bool = True, table: tuple[Screen, Account] | None = None) -> Prepared:

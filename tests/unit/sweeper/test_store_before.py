@@ -17,6 +17,7 @@ from sweeper.findings.stored import stored_decision
 from sweeper.planning.prepared import prepare
 from sweeper.running.sweep import Event, next_round, run_sweep
 from sweeper.store.store import Store
+from trainers.screens.profile_simulation import Simulation, SimulationSpec
 
 STORED = Path(__file__).parents[2] / "data" / "store_before.tar.xz"
 """A small sweep with sham, pseudo-batch and Optuna cells, its configuration, and the decision of a larger sweep."""
@@ -32,7 +33,11 @@ def before(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_resume_finds_every_cell_and_nothing_to_do(before: Path) -> None:
+def test_a_resume_finds_every_cell_and_nothing_to_do(before: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def elsewhere(spec: SimulationSpec) -> Simulation:
+        raise AssertionError(f"{spec}: another processor draws another screen; the stored one counts")
+
+    monkeypatch.setattr("trainers.screens.simulated_screen.simulate", elsewhere)
     given = yaml.safe_load((before / "sweep.yaml").read_text(encoding="utf-8"))
     sweep = prepare(build_config({**given, "folder": str(before / "store")}, "sweep.yaml"))
     assert len(sweep.known_cells()) == len(sweep.store.finished()) > 50
