@@ -518,6 +518,7 @@ def test_the_view_of_a_sweep_is_what_a_browser_shows(store: Store, server: str, 
     command, address = told.mlflow
     assert command == f"mlflow ui --backend-store-uri '{store.uri}'"
     page = browser.new_page(viewport={"width": 1800, "height": 900})
+    page.set_default_timeout(120_000)
     page.goto(address.replace("http://127.0.0.1:5000", server))
     page.wait_for_selector(".ag-cell[col-id='params.`seed`']")
     page.wait_for_timeout(1000)  # columns move into their order
