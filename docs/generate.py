@@ -6,6 +6,7 @@ A hook of MkDocs (`hooks:` in mkdocs.yml). Nothing it makes is committed, so non
 from __future__ import annotations
 
 import io
+import json
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,7 +146,27 @@ def commands() -> str:
     return "\n".join(lines)
 
 
+def example() -> str:
+    """The example notebook with what its cells showed when it was last run (docs/notebook.py)."""
+    lines: list[str] = []
+    for cell in json.loads((ROOT / NOTEBOOK).read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        lines += [source, ""] if cell["cell_type"] == "markdown" else ["```python", source, "```", ""]
+        for output in cell.get("outputs", ()):
+            shown = output.get("data", {})
+            if picture := shown.get("image/png"):
+                lines += [f"![what the cell draws](data:image/png;base64,{picture})", ""]
+            elif html := shown.get("text/html"):
+                lines += ["".join(html), ""]
+            else:
+                text = "".join(output.get("text") or shown["text/plain"]).rstrip()
+                lines += ["```text", text, "```", ""]
+    return "\n".join([*lines, f"The notebook is `{NOTEBOOK}` of the repository.", ""])
+
+
+NOTEBOOK = "docs/example.ipynb"
 GENERATED = {
+    "example.md": example,
     "reference/keys.md": keys,
     "reference/trainers.md": trainers,
     "reference/metrics.md": metrics,

@@ -1,8 +1,8 @@
 """A view of a sweep's cells that MLflow keeps in a tag of the experiment: what its "Share" makes, under a key of ours.
 
-The cells alone, λ, m, seed, T and B first, most of the batch removed on top. MLflow reads the tag as plain JSON, and a
-version that does not know it shows its usual page. Which half of its pages a browser is shown, generative AI or model
-training, MLflow 3.17 keeps in the browser and not in the experiment: the address says it.
+The cells that have a strength, λ, m, seed, T and B first, most of the batch removed on top. MLflow reads the tag as
+plain JSON, and a version that does not know it shows its usual page. Which half of its pages a browser is shown,
+generative AI or model training, MLflow 3.17 keeps in the browser and not in the experiment: the address says it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ KEY = "sweeper"
 TAG = f"mlflow.sharedViewState.{KEY}"
 LOCAL = "http://127.0.0.1:5000"
 """Where `mlflow ui` serves unless told otherwise."""
-NAME, SELECTION = "attributes.`Run Name`", "1"
-"""Columns of MLflow's table; the second is that of check boxes."""
+TRAINED = "tags.`sweeper.kind` = 'cell' and params.`adversarial_weight` != 'none'"
+"""Cells that have a strength: MLflow takes a run without the parameter for one that does not match."""
+NAME = "attributes.`Run Name`"
 WIDTHS = {
     NAME: 260,
     "params.`adversarial_weight`": 150,
@@ -32,11 +33,11 @@ def view_state() -> str:
     """The tag's value."""
     return json.dumps(
         {
-            "searchFilter": "tags.`sweeper.kind` = 'cell'",
+            "searchFilter": TRAINED,
             "orderByKey": "metrics.`composite/T`",
             "orderByAsc": False,
             "selectedColumns": [column for column in WIDTHS if column != NAME],
-            "columnOrder": [SELECTION, *WIDTHS],
+            "columnOrder": list(WIDTHS),
             "columnWidths": WIDTHS,
         }
     )

@@ -308,9 +308,10 @@ class Mirror:
                 f"MLflow at {self.uri}: experiment {name!r} is deleted; restore it with `mlflow experiments restore` "
                 "or give the sweep another name"
             )
-        for key, value in ((_KIND, _RUNS), (TAG, view_state())):
-            if key not in found.tags:
-                self._client.set_experiment_tag(found.experiment_id, key, value)
+        if _KIND not in found.tags:
+            self._client.set_experiment_tag(found.experiment_id, _KIND, _RUNS)
+        if found.tags.get(TAG) != view_state():
+            self._client.set_experiment_tag(found.experiment_id, TAG, view_state())
         return str(found.experiment_id)
 
     def _find_children(self) -> dict[str, _Child]:

@@ -63,8 +63,8 @@ def test_the_parent_has_the_model_the_dataset_and_the_decision(
     advised = read_facts(made_model.folder).model_copy(update={"advised": True})
     shown = mirrored_model(sweep.store, Kept(made_model.folder, advised, made=False), {})
 
-    def mirrored() -> Mirror:
-        found = Mirror(uri=None, sweep_id="id", name="a/b", folder=tmp_path, params={}, tags={})
+    def mirrored(folder: Path = tmp_path / "first") -> Mirror:
+        found = Mirror(uri=None, sweep_id="id", name="a/b", folder=folder, params={}, tags={})
         found.log_dataset(name="a/b", digest="0" * 32, source="screen.parquet", profile={"wells": len(table)})
         found.log_models([shown], registered="a/b")
         found.finish(
@@ -74,7 +74,7 @@ def test_the_parent_has_the_model_the_dataset_and_the_decision(
 
     parents = {mirrored().parent_run_id for _ in range(2)}  # repeating it adds nothing
     assert len(parents) == 1
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = f"sqlite:///{tmp_path}/first/mlflow.db"
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("sweeper/a/b")
     assert experiment is not None
@@ -88,15 +88,19 @@ def test_the_parent_has_the_model_the_dataset_and_the_decision(
     assert logged.source_run_id == run.info.run_id
     (version,) = client.search_model_versions("name = 'a_b'")
     assert version.source == logged.artifact_location
-    mlflow.set_tracking_uri(uri)
-    try:
-        model = mlflow.pyfunc.load_model(f"models:/a_b@{ADVISED}")
-        found = model.predict(table[[*shown.groups, *shown.features]])
-    finally:
-        mlflow.set_tracking_uri(None)
-    np.testing.assert_allclose(found.to_numpy(), embedding, atol=1e-5)
-    assert model.metadata.signature is not None
-    assert len(model.input_example) == 4
+    for folder in ("first", "moved"):
+        mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/{folder}/mlflow.db")
+        try:
+            model = mlflow.pyfunc.load_model(f"models:/a_b@{ADVISED}")
+            found = model.predict(table[[*shown.groups, *shown.features]])
+        finally:
+            mlflow.set_tracking_uri(None)
+        np.testing.assert_allclose(found.to_numpy(), embedding, atol=1e-5)
+        assert model.metadata.signature is not None
+        assert len(model.input_example) == 4
+        if folder == "first":
+            (tmp_path / folder).rename(tmp_path / "moved")
+            mirrored(tmp_path / "moved")
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ The comment above a block says which:
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import runpy
@@ -24,6 +25,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -221,6 +223,40 @@ def call(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str])
         check=False,
     )
     return done.returncode, done.stderr
+
+
+NOTEBOOK = ROOT / "docs/example.ipynb"
+
+
+def cells(path: Path) -> list[dict[str, Any]]:
+    return list(json.loads(path.read_text(encoding="utf-8"))["cells"])
+
+
+def test_the_notebook_is_committed_with_what_its_cells_show() -> None:
+    code = [cell for cell in cells(NOTEBOOK) if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    text = NOTEBOOK.read_text(encoding="utf-8")
+    assert "image/png" in text
+    assert not re.search(r"/(tmp|home|work|root)/", text), "a place of the machine that it was run on"
+    assert len(text) < 150_000
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_and_shows_the_same_kinds(tmp_path: Path) -> None:
+    """From a table to corrected profiles and a batch that is told to be wrong, by the asserts within."""
+    copy = tmp_path / NOTEBOOK.name
+    shutil.copy(NOTEBOOK, copy)
+    environment = {key: value for key, value in os.environ.items() if key not in {"RAY_ADDRESS", "MLFLOW_TRACKING_URI"}}
+    command = [sys.executable, str(ROOT / "docs/notebook.py"), str(copy)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+    def kinds(path: Path) -> list[list[str]]:
+        outputs = [cell.get("outputs", ()) for cell in cells(path)]
+        return [[name for one in cell for name in one.get("data", {"text": ""})] for cell in outputs]
+
+    assert kinds(copy) == kinds(NOTEBOOK)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [NOTEBOOK.name]
 
 
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
