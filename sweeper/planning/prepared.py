@@ -38,8 +38,8 @@ from trainers.screens.images.image_screen import ImageScreen
 from trainers.screens.images.source import packed_folder
 from trainers.screens.place import is_url
 from trainers.screens.readers import read_screen, simulated_account
-from trainers.screens.simulation_spec import SimulationSpec
 from trainers.screens.screen_account import Account
+from trainers.screens.simulation_spec import SimulationSpec
 from trainers.screens.splits import Split, fold_count
 from trainers.screens.table import Screen, screen_warnings
 
