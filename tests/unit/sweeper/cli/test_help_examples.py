@@ -45,6 +45,7 @@ NOT_RUN_WITH = {
     "--watch": "does not end",
     "cuda": "a GPU",
     "held_out_batches": "the stored sweep has one view",
+    "s3://lab/packed/wilds": "a bucket",
     "runs/images": "draws thousands of images",
     "runs/images6": "draws thousands of images",
 }

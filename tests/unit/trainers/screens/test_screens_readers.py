@@ -198,7 +198,7 @@ def test_files_that_cannot_be_read(profiles: pd.DataFrame, tmp_path: Path) -> No
     refused("cut.h5ad", write(profiles, tmp_path / "whole.h5ad").read_bytes()[:4000], "not a readable .h5ad file")
     refused("text.csv.gz", b"a,b\n1,2\n", "not a readable CSV file")
     refused("cut.csv.gz", gzip.compress(profiles.to_csv(index=False).encode())[:200], "not a readable CSV file")
-    refused("latin.csv", "Metadata_Batch,µ\nü,1\n".encode("latin-1"), "not a readable CSV file")
+    refused("latin.csv", "Metadata_Batch,µ\nü,1\n".encode("latin-1"), "not UTF-8 text")
     refused("empty.csv", b"", "the file is empty")
     refused("header.csv", profiles.head(0).to_csv(index=False).encode(), "the table has no rows")
     refused("ragged.csv", b"Metadata_Batch,a\nx,1\ny,1,2,3\n", "not a readable CSV file")
