@@ -50,7 +50,7 @@ demo: install ## simulated screen → real sweep → runs/demo/report.html, in m
 	$(BIN)/sweeper demo
 
 test: install $(VENV)/.reference $(VENV)/.harmony $(VENV)/.s3 $(VENV)/.docs ## every test
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: install ## the unit tests without the slow ones: three and a half minutes on 2 cores
 	$(BIN)/pytest tests/unit -n 2 --dist loadfile -m "not slow and not integration"

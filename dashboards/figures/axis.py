@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import plotly.graph_objects as go
-
 from dashboards.dial import dial
+from dashboards.figures.marks import Marks
 from dashboards.figures.style import MUTED
 from dashboards.formatting import number
 
@@ -87,11 +86,9 @@ def _ticks(zero: float, lowest: float, highest: float) -> tuple[tuple[float, str
     return ((zero, "0"), *inside)
 
 
-def draw_axis(
-    figure: go.Figure, axis: StrengthAxis, *, row: int, col: int, labels: bool, title: str | None = None
-) -> None:
-    """Set the x axis of one panel, with the break drawn across it."""
-    figure.update_xaxes(
+def draw_axis(marks: Marks, axis: StrengthAxis, *, row: int, col: int, labels: bool, title: str | None = None) -> None:
+    """Set the x axis of one panel of the figure, with the break among its marks."""
+    marks.figure.update_xaxes(
         range=list(axis.limits),
         tickvals=[place for place, _ in axis.ticks],
         ticktext=[label for _, label in axis.ticks],
@@ -102,16 +99,14 @@ def draw_axis(
         col=col,
     )
     if axis.highest > axis.zero and not axis.linear:
-        figure.add_vline(
-            x=axis.gap, line={"color": MUTED, "width": 1, "dash": "1px,5px"}, layer="below", row=row, col=col
-        )
+        look = {"color": MUTED, "width": 1, "dash": "1px,5px"}
+        marks.upright(axis.gap, line=look, layer="below", row=row, col=col)
         if labels:
-            figure.add_annotation(
+            marks.words(
+                "//",
                 x=axis.gap,
                 y=0,
-                yref="y domain",
-                text="//",
-                showarrow=False,
+                shares="y",
                 yanchor="middle",
                 bgcolor="white",
                 borderpad=0,

@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 
 from dashboards.dial import at_second, axis_title, letter, second_title
 from dashboards.figures.axis import draw_axis, strength_axis
+from dashboards.figures.marks import Marks
 from dashboards.figures.style import INK, MUTED, SAFE, UNSAFE, finish, tint
 from dashboards.formatting import drawn, number
 from sweeper.decision import ViewDecision
@@ -87,7 +88,9 @@ def draw_frontier(numbers: FrontierNumbers) -> go.Figure:
             hovertext=f"recommended {letter()} = {number(weight)}",
         )
     figure.update_layout(barmode="overlay")
-    draw_axis(figure, axis, row=1, col=1, labels=True, title=axis_title())
+    marks = Marks(figure)
+    draw_axis(marks, axis, row=1, col=1, labels=True, title=axis_title())
+    marks.draw()
     figure.update_yaxes(
         tickvals=list(range(len(numbers.points))),
         ticktext=[number(point.margin) for point in numbers.points],

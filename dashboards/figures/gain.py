@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 
 from dashboards.dial import dial, letter
 from dashboards.figures.axis import StrengthAxis, draw_axis, strength_axis
+from dashboards.figures.marks import Marks
 from dashboards.figures.style import BIOLOGICAL, EFFECTIVE, INK, MUTED, UNSAFE, finish, tint
 from dashboards.formatting import drawn, fixed, name, number, percent, signed
 from dashboards.gain_views import DRAWN, GainCurve, GainView, Spread
@@ -30,6 +31,7 @@ def draw_gains(view: GainView, *, narrow: bool = False) -> go.Figure:
     strengths = {spread.weight for _, curves in metrics for curve in curves for spread in curve.spreads}
     axis = strength_axis([0.0, *strengths])
     figure = _panels([drawn(name(metric)) for metric, _ in metrics], narrow=narrow)
+    marks = Marks(figure)
     for place, (metric, curves) in enumerate(metrics):
         cells = [
             {"row": 3 * place + col + 1, "col": 1} if narrow else {"row": place + 1, "col": col + 1} for col in range(3)
@@ -43,14 +45,15 @@ def draw_gains(view: GainView, *, narrow: bool = False) -> go.Figure:
         last = place == len(metrics) - 1
         for col, cell in enumerate(cells):
             labels = last and (not narrow or col == 2)
-            draw_axis(figure, axis, **cell, labels=labels, title=dial().title if labels else None)
+            draw_axis(marks, axis, **cell, labels=labels, title=dial().title if labels else None)
             line = {"color": EFFECTIVE, "width": 1.5, "dash": "dot"}
-            figure.add_vline(x=axis.place(view.weight), line=line, layer="below", **cell)
+            marks.upright(axis.place(view.weight), line=line, layer="below", **cell)
             if col < 2:
                 figure.update_yaxes(zeroline=True, zerolinecolor=MUTED, zerolinewidth=1, nticks=5, **cell)
         if not narrow:
             figure.update_yaxes(title_text=drawn(name(metric)), title_font_size=12, **cells[0])
         figure.update_yaxes(range=[-0.04, 1.04], tickformat=".0%", nticks=4, **cells[2])
+    marks.draw()
     figure.update_layout(font={"size": 11, "color": INK})
     return figure
 

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from dashboards.dial import at_second, dial, letter
 from dashboards.figures.axis import StrengthAxis, draw_axis
+from dashboards.figures.marks import Marks
 from dashboards.figures.style import COLOURS, GRID, INK, MUTED, SYMBOLS, finish, tint
 from dashboards.formatting import drawn, fixed, name, number
 from dashboards.records import common_note, level_means, missing_reason, seed_means, trained
@@ -117,11 +118,13 @@ def draw_metric(curve: MetricCurve, axis: StrengthAxis) -> go.Figure:
                 hoverinfo="skip" if mode == "lines" else "text",
                 hovertext=None if mode == "lines" else [_hover(level, margin) for level in part],
             )
+    marks = Marks(figure)
     for value, dash, shade in ((curve.raw_features, "dot", MUTED), (curve.floor, "solid", GRID)):
         if value is not None:
-            figure.add_hline(y=value, line={"color": shade, "width": 1.5, "dash": dash}, layer="below")
+            marks.level(value, line={"color": shade, "width": 1.5, "dash": dash}, layer="below", row=1, col=1)
     finish(figure, height=230, margin=(48, 12, 8, 44))
-    draw_axis(figure, axis, row=1, col=1, labels=True, title=dial().title)
+    draw_axis(marks, axis, row=1, col=1, labels=True, title=dial().title)
+    marks.draw()
     figure.update_layout(font={"size": 11, "color": INK})
     return figure
 

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from dashboards.dial import axis_title, letter
 from dashboards.figures.axis import StrengthAxis, draw_axis, strength_axis
+from dashboards.figures.marks import Marks
 from dashboards.figures.style import (
     COLOURS,
     EFFECTIVE,
@@ -73,6 +74,7 @@ def draw_trade_off(numbers: TradeOff, *, pixels: int = 420, narrow: bool = False
     figure = make_subplots(
         rows=rows, cols=1, shared_xaxes=True, row_heights=list(frame.heights), vertical_spacing=_GAP / pixels
     )
+    marks = Marks(figure)
     left, right = frame.sides
     finish(figure, height=frame.gutter + pixels + 52, margin=(left, right, frame.gutter, 52))
     for row, panel in enumerate(numbers.panels, start=1):
@@ -83,14 +85,15 @@ def draw_trade_off(numbers: TradeOff, *, pixels: int = 420, narrow: bool = False
         if row == 1 and numbers.loss_line is not None:
             delta, value = numbers.loss_line
             lines.append((f"{percent(delta)} below peak (δ)", value, UNSAFE, "dash"))
-        _draw_lines(figure, lines, limits, row, frame)
+        _draw_lines(marks, lines, limits, row, frame)
     if frame.lost:
         _draw_lost(figure, numbers, axis)
     for row in range(1, rows + 1):
-        _draw_regions(figure, numbers, axis, row)
+        _draw_regions(marks, numbers, axis, row)
         last = row == rows
-        draw_axis(figure, axis, row=row, col=1, labels=last, title=axis_title() if last else None)
-    _draw_marks(figure, numbers, axis, frame)
+        draw_axis(marks, axis, row=row, col=1, labels=last, title=axis_title() if last else None)
+    _draw_marks(marks, numbers, axis, frame)
+    marks.draw()
     _draw_point(figure, numbers, axis)
     return figure
 
@@ -100,7 +103,7 @@ def _swept(axis: StrengthAxis) -> float:
     return axis.highest + 0.3 * (axis.limits[1] - axis.highest)
 
 
-def _draw_regions(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis, row: int) -> None:
+def _draw_regions(marks: Marks, numbers: TradeOff, axis: StrengthAxis, row: int) -> None:
     low, high = axis.limits
     end = _swept(axis)
     regions = [(end, high, MUTED, 0.25)]
@@ -109,7 +112,7 @@ def _draw_regions(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis, row:
     if numbers.unsafe_from is not None:
         regions.append((axis.place(numbers.unsafe_from), end, UNSAFE, 0.09))
     for left, right, colour, alpha in regions:
-        figure.add_vrect(x0=left, x1=right, fillcolor=tint(colour, alpha), line_width=0, layer="below", row=row, col=1)
+        marks.region(left, right, colour=tint(colour, alpha), row=row, col=1)
 
 
 def _draw_panel(figure: go.Figure, panel: Panel, axis: StrengthAxis, limits: tuple[float, float], row: int) -> None:
@@ -172,7 +175,7 @@ def _draw_panel(figure: go.Figure, panel: Panel, axis: StrengthAxis, limits: tup
 
 
 def _draw_lines(
-    figure: go.Figure,
+    marks: Marks,
     lines: Sequence[tuple[str, float, str, str]],
     limits: tuple[float, float],
     row: int,
@@ -186,19 +189,18 @@ def _draw_lines(
     inside = [line for line in lines if low <= line[1] <= high]
     for _, value, colour, dash in inside:
         width = 1 if dash == "dot" else 1.5
-        figure.add_hline(y=value, line={"color": colour, "width": width, "dash": dash}, row=row, col=1, layer="below")
+        marks.level(value, line={"color": colour, "width": width, "dash": dash}, row=row, col=1, layer="below")
     labelled = inside if frame.narrow else lines
     gap = _LINE * (high - low) / frame.heights[row - 1]
     places = spread([value for _, value, _, _ in labelled], gap, low + gap / 2, high - gap / 2)
     left = frame.narrow and row == 1  # where the curve is high
     for (label, value, colour, _), place in zip(labelled, places, strict=True):
         arrow = "▲ " if value > high else "▼ " if value < low else ""
-        figure.add_annotation(
+        marks.words(
+            drawn(arrow + label),
             x=0 if left else 1,
-            xref="x domain",
+            shares="x",
             y=place,
-            text=drawn(arrow + label),
-            showarrow=False,
             xanchor="right" if frame.narrow and not left else "left",
             yanchor="bottom" if frame.narrow else "middle",
             xshift=2 if left else -2 if frame.narrow else 6,
@@ -236,10 +238,10 @@ def _draw_lost(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis) -> None
     )
 
 
-def _draw_marks(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis, frame: _Frame) -> None:
+def _draw_marks(marks: Marks, numbers: TradeOff, axis: StrengthAxis, frame: _Frame) -> None:
     """Labels stand in gutters, the effective strength between the panels, so that marks at one λ do not collide."""
     highest = 2 if frame.narrow else 1
-    marks = [
+    places = [
         (numbers.safe_up_to, "safe up to {}", SAFE, SAFE_INK, "right", 0, "solid"),
         (numbers.unsafe_from, "unsafe from {}", UNSAFE, UNSAFE, "left", 1 if frame.narrow else 0, "solid"),
         (numbers.recommended, f"recommended {letter()} = {{}}", INK, INK, "center", highest, "dot"),
@@ -254,47 +256,47 @@ def _draw_marks(figure: go.Figure, numbers: TradeOff, axis: StrengthAxis, frame:
         ),
     ]
     low, high = axis.limits
-    for weight, text, colour, ink, anchor, line, dash in marks:
+    for weight, text, colour, ink, anchor, line, dash in places:
         if weight is None:
             continue
         place = axis.place(weight)
         for row in (2,) if line < 0 else (1, 2):
-            figure.add_vline(x=place, line={"color": colour, "width": 1.5, "dash": dash}, row=row, col=1)
+            marks.upright(place, line={"color": colour, "width": 1.5, "dash": dash}, row=row, col=1)
         share = (place - low) / (high - low)
-        figure.add_annotation(
+        marks.words(
+            text.format(number(weight)),
+            row=2 if line < 0 else 1,
+            col=1,
             x=place,
-            xref="x",
             y=1.0,
-            yref="y2 domain" if line < 0 else "y domain",
+            shares="y",
             yshift=max(line, 0) * _LINE,
-            text=text.format(number(weight)),
-            showarrow=False,
             xanchor=_anchored(anchor, share, narrow=frame.narrow),
             yanchor="bottom",
             font={"size": 12, "color": ink},
         )
     if numbers.unstable is not None:
-        figure.add_annotation(
+        marks.words(
+            "training unstable",
+            row=3,
+            col=1,
             x=axis.place(numbers.unstable),
-            xref="x3",
             y=1,
-            yref="y3 domain",
-            text="training unstable",
-            showarrow=False,
+            shares="y",
             xanchor="right",
             yanchor="top",
             xshift=-12,
             font={"size": 11, "color": INK},
         )
     if not frame.narrow:
-        figure.add_annotation(
+        marks.words(
+            "not swept",
+            row=1,
+            col=1,
             x=(_swept(axis) + high) / 2,
-            xref="x",
             y=0.5,
-            yref="y domain",
-            text="not swept",
+            shares="y",
             textangle=-90,
-            showarrow=False,
             xanchor="center",
             font={"size": 10, "color": MUTED},
         )

@@ -93,10 +93,11 @@ def test_run_resume_extend_and_rebuild(config_file: Path, sweeper: Any, tmp_path
 
 def test_end_and_kill_in_mid_sweep_then_the_same_command(config_file: Path, sweeper: Any, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    small_packs = ("--set", "executor.pack_size=4")
-    assert sweeper("run", config_file, *small_packs, "--set", f"folder={whole}").returncode == 0
+    options = ("--set", "executor.pack_size=4", "--set", "views=[{view: held_out_plates}]")
+    cells = CELLS // SPLITS  # of one view
+    assert sweeper("run", config_file, *options, "--set", f"folder={whole}").returncode == 0
 
-    arguments = ("run", config_file, *small_packs, "--set", f"folder={broken}")
+    arguments = ("run", config_file, *options, "--set", f"folder={broken}")
 
     def stopped(by: signal.Signals, *, after: int) -> tuple[int, str]:
         """Exit code and last line of a sweep that is sent a signal once so many cells are finished."""
@@ -121,17 +122,17 @@ def test_end_and_kill_in_mid_sweep_then_the_same_command(config_file: Path, swee
 
     code, told = stopped(signal.SIGTERM, after=1)
     assert (code, told) == (130, "sweeper: interrupted; finished cells are kept, the same command continues")
-    assert stopped(signal.SIGKILL, after=CELLS // 4)[0] == -signal.SIGKILL
+    assert stopped(signal.SIGKILL, after=cells // 4)[0] == -signal.SIGKILL
     time.sleep(2)  # workers of a dead driver may still be writing their last cell
     survived = stamps(broken)
-    assert CELLS // 4 <= len(survived) < CELLS
+    assert cells // 4 <= len(survived) < cells
     assert not (broken / "decision.json").exists()
 
     resumed = sweeper(*arguments)
     assert resumed.returncode == 0, resumed.stderr
     assert survived.items() <= stamps(broken).items(), "a finished cell was trained again"
     mirrored = mirrored_cells(broken)
-    assert len(mirrored) == len(set(mirrored)) == CELLS
+    assert len(mirrored) == len(set(mirrored)) == cells
     assert json.loads((broken / "decision.json").read_text()) == json.loads((whole / "decision.json").read_text())
 
 
