@@ -11,6 +11,9 @@ export NO_MKDOCS_2_WARNING = true
 # tests took 19 s of a processor instead of 5, and every command and Ray worker that a test starts paid it again.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Two processes of tests on two cores: with a thread pool each they would wait for one another.
+test test-fast: export OMP_NUM_THREADS = 1
+
 .DEFAULT_GOAL := help
 # No target is a file of its name.
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)

@@ -71,7 +71,7 @@ def test_interrupted_twice(tiny: Path, sweeper: Any, temp: Path) -> None:
     driver = start(sweeper, "run", tiny, *LONG)
     until(lambda: stamps(sweeper.folder / "runs/tiny"), driver)
     started = family(driver)
-    driver.send_signal(signal.SIGINT)
+    driver.send_signal(signal.SIGTERM)
     time.sleep(0.3)
     driver.send_signal(signal.SIGINT)
     began = time.monotonic()

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,51 +85,6 @@ def test_run_resume_extend_and_rebuild(config_file: Path, sweeper: Any, tmp_path
     assert other.returncode == 2
     assert "holds another sweep" in other.stderr
     assert len(other.stderr.strip().splitlines()) == 1
-
-
-def test_end_and_kill_in_mid_sweep_then_the_same_command(config_file: Path, sweeper: Any, tmp_path: Path) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    options = ("--set", "executor.pack_size=4", "--set", "views=[{view: held_out_plates}]")
-    cells = CELLS // SPLITS  # of one view
-    assert sweeper("run", config_file, *options, "--set", f"folder={whole}").returncode == 0
-
-    arguments = ("run", config_file, *options, "--set", f"folder={broken}")
-
-    def stopped(by: signal.Signals, *, after: int) -> tuple[int, str]:
-        """Exit code and last line of a sweep that is sent a signal once so many cells are finished."""
-        driver = subprocess.Popen(
-            sweeper.command(*arguments),
-            cwd=tmp_path,
-            env=sweeper.environment,
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
-        )
-        try:
-            deadline = time.monotonic() + 180
-            while len(stamps(broken)) < after:
-                assert driver.poll() is None, "the sweep ended before it could be stopped"
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        finally:
-            os.kill(driver.pid, by)
-            told = driver.communicate()[1]
-        return driver.returncode, told.splitlines()[-1] if told else ""
-
-    code, told = stopped(signal.SIGTERM, after=1)
-    assert (code, told) == (130, "sweeper: interrupted; finished cells are kept, the same command continues")
-    assert stopped(signal.SIGKILL, after=cells // 4)[0] == -signal.SIGKILL
-    time.sleep(2)  # workers of a dead driver may still be writing their last cell
-    survived = stamps(broken)
-    assert cells // 4 <= len(survived) < cells
-    assert not (broken / "decision.json").exists()
-
-    resumed = sweeper(*arguments)
-    assert resumed.returncode == 0, resumed.stderr
-    assert survived.items() <= stamps(broken).items(), "a finished cell was trained again"
-    mirrored = mirrored_cells(broken)
-    assert len(mirrored) == len(set(mirrored)) == cells
-    assert json.loads((broken / "decision.json").read_text()) == json.loads((whole / "decision.json").read_text())
 
 
 def test_rounds_towards_the_point_a_sham_arm_and_fresh_seeds_are_part_of_the_sweep(
