@@ -140,6 +140,9 @@ benchmark-methods-compared: install $(VENV)/.harmony ## study: corrections side 
 benchmark-methods-coverage: install ## study: error bars of curves without seed noise
 	$(BIN)/python benchmarks/methods_coverage.py
 
+benchmark-methods-screens: install $(VENV)/.harmony ## study: is what is called safe safe, for each correction
+	$(BIN)/python benchmarks/methods_screens.py
+
 benchmark-methods-speed: install $(VENV)/.harmony ## study: a grid of settings in a pack, and in a plain loop
 	$(BIN)/python benchmarks/methods_speed.py
 
